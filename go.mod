@@ -1,0 +1,3 @@
+module github.com/roam-sessions/roam
+
+go 1.26
