@@ -1,0 +1,261 @@
+package crdt
+
+import (
+	"fmt"
+	"time"
+)
+
+// maxAhead is how far a stamp may be ahead of the origin's clock. A floor that
+// a client was given is honoured up to here; beyond, a clock is wrong and
+// somebody must look (DESIGN R14).
+const maxAhead = 60 * time.Second
+
+// MaxLifetime is the longest lifetime a session can be given. Being the largest
+// that can ever be configured, it tells when a revocation may be forgotten.
+const MaxLifetime = 400 * 24 * time.Hour
+
+// An Op is all that one request wants of one record, as plain data that a
+// script can be handed. Everything in it is fixed by the caller once, before
+// the first try: tries that repeat it, at whatever origin, write the same.
+type Op struct {
+	// ID tells this operation from others; not zero where Changes has an Add.
+	ID uint64
+	// Stamp is the stamp of what the operation writes: above the record the
+	// caller read and above the floor of the client's token (DESIGN R1). The
+	// origin mints only its own Dot, at or above it.
+	Stamp Stamp
+	// Birth makes the session; every other operation needs one that is live.
+	Birth *Birth
+	// Auth, with the operation's Stamp, replaces how the session is proved. Its
+	// Dot is left zero.
+	Auth *Auth
+	// User names whose session this is; empty leaves that as it is.
+	User string
+	// Touch marks the session as used, if its last use is long enough ago.
+	Touch bool
+	// Destroy ends the session for good, wherever it is and whether or not it
+	// has been heard of here.
+	Destroy bool
+	// Revoke raises the user's epoch: no session whose authentication began
+	// without knowing of it is shown again. Users only.
+	Revoke bool
+	// Changes are made to fields in their order; one field is changed once.
+	Changes []Change
+	// Adopt is a record from elsewhere that peers are to hear of: a side store's,
+	// a sealed cookie's, a lost primary's. It is joined first. An engine's
+	// record brings its vector; a sealed one must not have any, since two tabs
+	// may have sealed different content under one vector.
+	Adopt *Record
+}
+
+// Birth makes a session. The secret's hash, in Op.Auth, is its nonce: a birth
+// that is repeated finds itself.
+type Birth struct {
+	Idle time.Duration // 0: no idle timeout
+}
+
+// HasAdd reports whether op has an addition, so that after an unknown outcome
+// it may be repeated only at the same actor.
+func (op Op) HasAdd() bool {
+	for _, c := range op.Changes {
+		if c.add {
+			return true
+		}
+	}
+	return false
+}
+
+// An Origin is where and when an operation is applied: the actor that takes it
+// and the clock of the server that holds the record.
+type Origin struct {
+	Actor Actor
+	Now   Time
+}
+
+// Apply is what the atomic step of every engine does at the origin of a write.
+// It returns the record after op and the fragment that peers must hear, whose
+// Dot is zero if there was nothing to do. The record is unchanged on error:
+// ErrAbsent, ErrDead, ErrExpired, ErrExists, ErrOtherUser, ErrAhead, ErrLimit
+// or ErrOp.
+//
+// It checks that the record is live and no more: secret and revocations are
+// judged above, from what was read.
+func Apply(r Record, op Op, at Origin) (Record, Fragment, error) {
+	if err := op.check(r.Key, at.Now); err != nil {
+		return r, Fragment{}, err
+	}
+	if done, err := settled(r, op, at.Now); done || err != nil {
+		return r, Fragment{}, err
+	}
+	base := r
+	if op.Adopt != nil {
+		base = Join(r, *op.Adopt)
+	}
+	dot := Dot{at.Actor, max(at.Now.Stamp(), base.VV.Max().next(), op.Stamp)}
+	effect, err := op.effect(base, dot, at.Now)
+	if err != nil {
+		return r, Fragment{}, err
+	}
+	if effect.Key.IsZero() { // nothing left to do
+		return r, Fragment{}, nil
+	}
+	out := Join(base, effect)
+	if err := out.withinLimits(op); err != nil {
+		return r, Fragment{}, err
+	}
+	return out, Fragment{Dot: dot, Prev: r.VV.At(at.Actor), Effect: effect}, nil
+}
+
+// check refuses an operation that could not be right for any record of key k.
+func (op Op) check(k Key, now Time) error {
+	if op.Stamp > now.Add(maxAhead).Stamp() {
+		return fmt.Errorf("%w: by %v", ErrAhead, op.Stamp.Time().Sub(now))
+	}
+	sessionsOnly := op.Birth != nil || op.Auth != nil || op.User != "" || op.Touch || op.Destroy
+	if session := k.Kind() == KindSession; session && op.Revoke || !session && sessionsOnly {
+		return fmt.Errorf("%w: kind %d", ErrOp, k.Kind())
+	}
+	if op.Adopt != nil && op.Adopt.Key != k {
+		return fmt.Errorf("%w: adopts another record", ErrOp)
+	}
+	if (op.Birth != nil || op.User != "") && op.Auth == nil {
+		return fmt.Errorf("%w: birth or user without a secret", ErrOp)
+	}
+	if op.Birth != nil && (op.Birth.Idle < 0 || op.Birth.Idle > MaxLifetime) {
+		return fmt.Errorf("%w: idle time %v, at most %v", ErrLimit, op.Birth.Idle, MaxLifetime)
+	}
+	if op.Stamp == 0 && (op.Auth != nil || len(op.Changes) > 0) {
+		return fmt.Errorf("%w: writes without a stamp", ErrOp)
+	}
+	if op.HasAdd() && op.ID == 0 {
+		return fmt.Errorf("%w: addition without an ID", ErrOp)
+	}
+	if len(op.User) > MaxUserBytes {
+		return fmt.Errorf("%w: user name of %d bytes, at most %d", ErrLimit, len(op.User), MaxUserBytes)
+	}
+	seen := make(map[string]struct{}, len(op.Changes))
+	for _, c := range op.Changes {
+		if err := c.check(k.Kind()); err != nil {
+			return err
+		}
+		if _, twice := seen[c.field]; twice {
+			return fmt.Errorf("%w: one field is changed twice", ErrOp)
+		}
+		seen[c.field] = struct{}{}
+	}
+	return nil
+}
+
+// settled deals with records that nothing more can be done to.
+func settled(r Record, op Op, now Time) (done bool, err error) {
+	if r.Dead {
+		if op.Destroy || op.Adopt != nil && op.Adopt.Dead {
+			return true, nil
+		}
+		return false, ErrDead
+	}
+	end, ok := r.Key.Deadline()
+	switch {
+	case ok && op.Destroy:
+		return now >= end.Add(margin), nil
+	case ok && now >= end:
+		return false, ErrExpired
+	}
+	return false, nil
+}
+
+// effect returns what op adds to base, as a record of its own; one without a
+// key if that is nothing.
+func (op Op) effect(base Record, dot Dot, now Time) (Record, error) {
+	if op.Destroy || base.Dead {
+		return Record{Key: base.Key, Dead: true}, nil
+	}
+	if err := op.admit(base, now); err != nil {
+		return Record{}, err
+	}
+	e := Record{Key: base.Key, VV: Vector{dot}}
+	if op.Adopt != nil {
+		e = Join(*op.Adopt, e)
+	}
+	write := Dot{dot.Actor, op.Stamp} // R1: all tries carry one stamp
+	if op.Birth != nil && base.Born.Dot.IsZero() {
+		end, _ := base.Key.Deadline()
+		e = Join(e, Record{
+			Key: base.Key, Born: Born{write, now, op.Birth.Idle}, Abs: end, Touch: now,
+		})
+	}
+	if op.Auth != nil {
+		auth := *op.Auth
+		auth.Dot = write
+		e = Join(e, Record{Key: base.Key, Auth: auth, User: op.User})
+	}
+	touches := op.Touch && base.TouchDue(now)
+	if touches {
+		e.Touch = max(e.Touch, now)
+	}
+	e.Fields = joinFields(e.Fields, op.fields(base, dot, write))
+	if op.Adopt == nil && op.Birth == nil && op.Auth == nil && !touches && len(e.Fields) == 0 {
+		return Record{}, nil
+	}
+	return e, nil
+}
+
+// admit refuses what a live record is needed for where there is none.
+func (op Op) admit(base Record, now Time) error {
+	if base.Key.Kind() != KindSession {
+		return nil
+	}
+	born := !base.Born.Dot.IsZero()
+	switch onlyAdopts := op.Adopt != nil && op.Auth == nil && !op.Touch && len(op.Changes) == 0; {
+	case onlyAdopts:
+		return nil
+	case op.Birth != nil && born && base.Auth.Cur != op.Auth.Cur:
+		return ErrExists
+	case op.Birth == nil && !born:
+		return ErrAbsent
+	case born && base.expired(now):
+		return ErrExpired
+	case op.User != "" && base.User != "" && op.User != base.User:
+		return ErrOtherUser
+	}
+	return nil
+}
+
+// fields returns what the changes write, sorted by name.
+func (op Op) fields(base Record, dot, write Dot) []Field {
+	out := make([]Field, 0, len(op.Changes)+1)
+	for _, c := range op.Changes {
+		f := Field{Name: c.field, Dot: write, Gone: c.gone, Value: c.value}
+		if c.add {
+			// A running total has one writer, so its order is the writer's own.
+			f.Name, f.Dot = c.field+actorName("", dot.Actor), dot
+			old, _ := base.lookup(f.Name)
+			f.Value = decodeCell(old.Value).plus(op.ID, c.delta).encode()
+		}
+		out = append(out, f)
+	}
+	if op.Revoke {
+		out = append(out, Field{Name: actorName(epochPrefix, dot.Actor), Dot: dot})
+	}
+	sortFields(out)
+	return out
+}
+
+// withinLimits refuses a record that op made too large. A record that was too
+// large before, joined from several Regions, may still lose fields and end.
+func (r Record) withinLimits(op Op) error {
+	if r.Dead || len(op.Changes) == 0 {
+		return nil
+	}
+	size := 0
+	for _, f := range r.Fields {
+		size += len(f.Name) + len(f.Value)
+	}
+	switch {
+	case len(r.Fields) > MaxFields:
+		return fmt.Errorf("%w: %d fields, at most %d", ErrLimit, len(r.Fields), MaxFields)
+	case size > MaxRecordBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrLimit, size, MaxRecordBytes)
+	}
+	return nil
+}

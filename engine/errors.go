@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"errors"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// Failures: they speak of the engine and not of the record, and asking again or
+// elsewhere may help. What an engine returns wraps one of these or a refusal of
+// package crdt.
+var (
+	// ErrUnavailable: no answer in time, or the connection failed. A write may
+	// or may not have happened.
+	ErrUnavailable = errors.New("engine is unavailable")
+	// ErrUnreachable: the request was never sent. A write has not happened.
+	ErrUnreachable = errors.New("engine is unreachable")
+	// ErrNotPrimary: this engine takes no writes, or no longer.
+	ErrNotPrimary = errors.New("engine is not the primary")
+	// ErrFull: at the limit of its memory, where births are refused first.
+	// Nothing was evicted.
+	ErrFull = errors.New("engine is full")
+	// ErrCorrupt: what is stored can't be read. It is left as it is.
+	ErrCorrupt = errors.New("stored record is corrupt")
+	// ErrClosed: the engine was closed.
+	ErrClosed = errors.New("engine is closed")
+)
+
+// IsRefusal reports whether err speaks of the record: the same operation would
+// be refused again.
+func IsRefusal(err error) bool {
+	for _, kind := range []error{
+		crdt.ErrAbsent, crdt.ErrDead, crdt.ErrExpired, crdt.ErrExists, crdt.ErrOtherUser,
+		crdt.ErrAhead, crdt.ErrLimit, crdt.ErrOp, crdt.ErrMalformed,
+	} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// OutcomeKnown reports whether err says for certain that nothing was written.
+func OutcomeKnown(err error) bool {
+	if errors.Is(err, ErrUnavailable) {
+		return false
+	}
+	for _, kind := range []error{ErrUnreachable, ErrNotPrimary, ErrFull, ErrCorrupt, ErrClosed} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return IsRefusal(err)
+}
