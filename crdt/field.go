@@ -205,3 +205,9 @@ func decodeCell(b []byte) cell {
 func sortFields(fs []Field) {
 	slices.SortFunc(fs, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 }
+
+// EpochRecord returns what has to be known of the revocation d of a user's
+// sessions, as a record to adopt where it was not heard of.
+func EpochRecord(k Key, d Dot) Record {
+	return Record{Key: k, Fields: []Field{{Name: actorName(epochPrefix, d.Actor), Dot: d}}}
+}

@@ -91,7 +91,7 @@ func Apply(r Record, op Op, at Origin) (Record, Fragment, error) {
 	if op.Adopt != nil {
 		base = Join(r, *op.Adopt)
 	}
-	dot := Dot{at.Actor, max(at.Now.Stamp(), base.VV.Max().next(), op.Stamp)}
+	dot := Dot{at.Actor, max(at.Now.Stamp(), base.Latest().next(), op.Stamp)}
 	effect, err := op.effect(base, dot, at.Now)
 	if err != nil {
 		return r, Fragment{}, err

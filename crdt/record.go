@@ -224,3 +224,13 @@ func leastSet(a, b Time) Time {
 	}
 	return min(a, b)
 }
+
+// Latest returns the highest stamp in r. A write made by somebody who has seen
+// r is stamped above it.
+func (r Record) Latest() Stamp {
+	latest := max(r.VV.Max(), r.Born.Dot.Stamp, r.Auth.Dot.Stamp)
+	for _, f := range r.Fields {
+		latest = max(latest, f.Dot.Stamp)
+	}
+	return latest
+}

@@ -1,0 +1,149 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// Read returns what is known of q.Key, as good as q.Class asks. The error is
+// nil unless the answer's rung is Refused, and then wraps ErrUnavailable,
+// ErrStale or ErrDoubtful. A record that is bottom without an error is known to
+// be nowhere, unless the answer is Doubtful.
+//
+// Path read 2/4: from roam.Manager; next engine.Engine.Read.
+func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
+	start := r.config.Clock()
+	plan := newReadPlan(&r.rules, q, r.hints())
+	left := false
+	var last Result
+	for now := crdt.TimeOf(start); ; now = r.now() {
+		switch step := plan.Next(now, last); step.Do {
+		case ReadAt:
+			last = r.readAt(ctx, step, q)
+			left = left || step.Region != r.rules.here
+		case Sleep:
+			if err := sleep(ctx, step.Sleep); err != nil {
+				return r.gaveUp(q, start, left, err)
+			}
+		default:
+			step.Answer.Left = left
+			step.Answer.Token = r.prune(step.Answer.Token)
+			r.observe(false, q.Key.Kind(), step.Answer, step.Err, start)
+			return step.Answer, step.Err
+		}
+		if ctx.Err() != nil {
+			return r.gaveUp(q, start, left, ctx.Err())
+		}
+	}
+}
+
+// gaveUp answers a read whose caller's time is over.
+func (r *Router) gaveUp(q Query, start time.Time, left bool, err error) (Answer, error) {
+	a := Answer{
+		Record: crdt.Record{Key: q.Key}, Token: q.Seen, Region: r.rules.here,
+		Rung: Refused, Left: left, Doubtful: true,
+	}
+	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	r.observe(false, q.Key.Kind(), a, err, start)
+	return a, err
+}
+
+// readAt reads from one Region: what its engine has, joined with what its side
+// store has. One of the two is better than none, but then it's no full answer.
+func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
+	g := r.regions[s.Region]
+	var res Result
+	res.Err = r.guarded(ctx, g.ID, s.Timeout, func(ctx context.Context) (err error) {
+		res.Record, err = g.Engine.Read(ctx, q.Key, q.Seen)
+		return err
+	})
+	if res.Err != nil {
+		res.Record = crdt.Record{Key: q.Key}
+	}
+	if g.Side == nil {
+		return res
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	side, err := g.Side.Read(ctx, q.Key, q.Seen)
+	switch {
+	case err != nil && res.Err == nil:
+		// What the side store has may be all there is of a logout.
+		res.Err = fmt.Errorf("side store of %s: %w", g.Name, err)
+	case err == nil && !side.IsBottom():
+		joined := crdt.Join(res.Record, side)
+		res.Side = joined.Dead != res.Record.Dead || !res.Record.Dead && !joined.VV.Equal(res.Record.VV)
+		res.Record = joined
+	}
+	return res
+}
+
+// guarded calls a Region's engine if its breaker is closed.
+func (r *Router) guarded(ctx context.Context, id crdt.Region, timeout time.Duration, call func(context.Context) error) error {
+	b := r.breakers[id]
+	if !b.allow(r.config.Clock()) {
+		return errOpen
+	}
+	tryCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := call(tryCtx)
+	switch {
+	case err == nil || engine.IsRefusal(err):
+		b.succeeded()
+	case ctx.Err() != nil:
+		b.forget() // the caller left: that says nothing of the Region
+	default:
+		b.failed(r.config.Clock())
+	}
+	return err
+}
+
+// hints are what the links say at this moment.
+func (r *Router) hints() Hints {
+	h := Hints{Jitter: r.config.Random()}
+	links := r.config.Links
+	if links == nil {
+		return h
+	}
+	for _, id := range r.rules.near[1:] {
+		h.Lag[id] = links.Lag(id)
+		if r.rules.primary != 0 && r.rules.primary != id {
+			continue
+		}
+		if age, ok := links.Heard(id); ok {
+			h.Unheard = max(h.Unheard, age)
+		} else {
+			h.Unheard = max(h.Unheard, r.rules.strictBound+1)
+		}
+	}
+	return h
+}
+
+// prune leaves out of a token what every Region has.
+func (r *Router) prune(t crdt.Token) crdt.Token {
+	if r.config.Links == nil || t.Len() == 0 {
+		return t
+	}
+	return t.Prune(r.config.Links.Everywhere)
+}
+
+func (r *Router) observe(write bool, k crdt.Kind, a Answer, err error, start time.Time) {
+	if r.config.Observe != nil {
+		r.config.Observe(Observation{write, k, a, err, r.config.Clock().Sub(start)})
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,256 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// Why an answer was refused. A refusal that speaks of the record is one of
+// package crdt's instead.
+var (
+	// ErrUnavailable: no engine that could answer did so in time.
+	ErrUnavailable = errors.New("no Region could answer")
+	// ErrStale: on a strict route, only an answer that may be old was to be had.
+	ErrStale = errors.New("only an old answer is to be had")
+	// ErrDoubtful: the session was created and is not here, and not enough
+	// Regions answered to say that it is gone. It must not be treated as gone.
+	ErrDoubtful = errors.New("cannot tell whether the session is gone")
+	// ErrUnknownOutcome: an addition may or may not have been counted, and
+	// repeating it elsewhere might count it twice.
+	ErrUnknownOutcome = errors.New("write may or may not have happened")
+
+	// errOpen and errNoRetry stand for a try that was never sent.
+	errOpen    = fmt.Errorf("%w: circuit breaker is open", engine.ErrUnreachable)
+	errNoRetry = fmt.Errorf("%w: retry budget is spent", engine.ErrUnreachable)
+)
+
+// A Region is one Region as it is reached from here.
+type Region struct {
+	ID     crdt.Region
+	Name   string
+	Engine engine.Engine
+	// Side is the Region's own writable store for when writes can't reach where
+	// they belong; nil for none. Of other Regions it is only read.
+	Side engine.Engine
+}
+
+// Links is what replication knows of the other Regions. Where an engine
+// replicates by itself and nobody measures, there is none.
+type Links interface {
+	// Heard returns how old the last news of a Region is, and whether any came.
+	Heard(crdt.Region) (age time.Duration, ok bool)
+	// Lag returns how late writes of a Region usually get here; zero if unknown.
+	Lag(crdt.Region) time.Duration
+	// Everywhere reports whether every Region is known to have a write.
+	Everywhere(crdt.Dot) bool
+}
+
+// Config is how a Router behaves. The zero value of each field is its default.
+type Config struct {
+	// Primary is the Region that takes all writes; zero: every Region does.
+	Primary crdt.Region
+	// ReadAfterWrite is what a read does about a write it should see.
+	ReadAfterWrite Mode
+	// LocalTimeout bounds one call inside this Region. Default 50 ms.
+	LocalTimeout time.Duration
+	// RemoteTimeout bounds one call to another Region. Default 300 ms, from
+	// 200 to 500 ms.
+	RemoteTimeout time.Duration
+	// ReadBudget bounds a whole read. Default 1 s.
+	ReadBudget time.Duration
+	// WriteBudget bounds a whole write but for the side store. Default 2 s.
+	WriteBudget time.Duration
+	// Backoff holds the longest sleep before each retry of a write; the sleep
+	// is random below it. Default 100, 200, 400 ms.
+	Backoff []time.Duration
+	// MaxWait bounds how long a read waits for a write on its way here.
+	// Default 75 ms.
+	MaxWait time.Duration
+	// StrictBound is how old news of a Region that takes writes may be before
+	// strict routes refuse and safe ones say Stale. Default 10 s.
+	StrictBound time.Duration
+	// Links is what replication knows; nil: nothing.
+	Links Links
+	// Observe, if set, is told of every read and write. It must not block.
+	Observe func(Observation)
+	// Clock is the time. Default time.Now.
+	Clock func() time.Time
+	// Random returns numbers in [0, 1) for jitter. Default math/rand/v2.
+	Random func() float64
+	// Log is told what nobody asked for. Default: discarded.
+	Log *slog.Logger
+}
+
+// An Answer is what a read or write came to. It means something on error too.
+type Answer struct {
+	Record crdt.Record // of a read; bottom if there is none
+	Token  crdt.Token  // what the client has seen from now on
+	Region crdt.Region // that answered last
+	Rung   Rung
+	Dot    crdt.Dot // of a write; zero if there was nothing to do
+	Tries  int      // of a write
+	Left   bool     // another Region was asked
+	// Doubtful: that nothing was found proves nothing.
+	Doubtful bool
+	// Lost are writes that the client has seen and no Region has any more.
+	Lost []crdt.Dot
+}
+
+// An Observation is one read or write as metrics see it.
+type Observation struct {
+	Write  bool
+	Kind   crdt.Kind
+	Answer Answer
+	Err    error
+	Took   time.Duration
+}
+
+// A Router reads and writes for one Region. It may be used by many goroutines.
+type Router struct {
+	rules    rules
+	regions  [crdt.MaxRegion + 1]Region
+	breakers [crdt.MaxRegion + 1]*breaker
+	retries  retryBudget
+	config   Config
+	pending  *revocations
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+// rules are what plans decide by. They never change.
+type rules struct {
+	here          crdt.Region
+	near          []crdt.Region // all Regions, here first, then by nearness
+	primary       crdt.Region   // zero: all are
+	side          bool
+	mode          Mode
+	localTimeout  time.Duration
+	remoteTimeout time.Duration
+	readBudget    time.Duration
+	writeBudget   time.Duration
+	backoff       []time.Duration
+	maxWait       time.Duration
+	strictBound   time.Duration
+}
+
+// New returns the router of Region here, which is the first of regions; the
+// others follow by nearness. Ctx bounds what it does in the background, as
+// Close does. It fails, naming every fault, if the configuration makes no sense.
+func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
+	c = c.withDefaults()
+	if err := c.check(regions); err != nil {
+		return nil, err
+	}
+	r := &Router{config: c, rules: rules{
+		here: regions[0].ID, primary: c.Primary, side: regions[0].Side != nil,
+		mode: c.ReadAfterWrite, localTimeout: c.LocalTimeout, remoteTimeout: c.RemoteTimeout,
+		readBudget: c.ReadBudget, writeBudget: c.WriteBudget, backoff: c.Backoff,
+		maxWait: c.MaxWait, strictBound: c.StrictBound,
+	}}
+	for _, g := range regions {
+		r.rules.near = append(r.rules.near, g.ID)
+		r.regions[g.ID] = g
+		r.breakers[g.ID] = &breaker{}
+	}
+	ctx, r.stop = context.WithCancel(ctx)
+	r.pending = newRevocations()
+	r.done.Go(func() { r.spread(ctx) })
+	if r.rules.side {
+		r.done.Go(func() { r.drain(ctx) })
+	}
+	return r, nil
+}
+
+// Close ends what runs in the background and returns when it has. The engines
+// stay open. Revocations that some Region has not confirmed are left to
+// replication, and are counted in the log.
+func (r *Router) Close() error {
+	r.stop()
+	r.done.Wait()
+	if n := r.pending.len(); n > 0 {
+		r.config.Log.Warn("revocations not confirmed by every Region", "count", n)
+	}
+	return nil
+}
+
+// Here returns the Region that the router reads and writes for.
+func (r *Router) Here() Region { return r.regions[r.rules.here] }
+
+// Name returns the name of a configured Region.
+func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }
+
+func (r *Router) now() crdt.Time { return crdt.TimeOf(r.config.Clock()) }
+
+func (c Config) withDefaults() Config {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	// Timeouts and retries: 200–500 ms and 100/200/400 ms are what the AWS
+	// architecture asks of cross-Region writes; docs/divergence.md.
+	set(&c.LocalTimeout, 50*time.Millisecond)
+	set(&c.RemoteTimeout, 300*time.Millisecond)
+	set(&c.ReadBudget, time.Second)
+	set(&c.WriteBudget, 2*time.Second)
+	set(&c.MaxWait, 75*time.Millisecond)
+	set(&c.StrictBound, 10*time.Second)
+	if c.Backoff == nil {
+		c.Backoff = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Float64
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) check(regions []Region) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if len(regions) == 0 {
+		fault("no Regions: name at least the one that this is")
+	}
+	seen := map[crdt.Region]bool{}
+	for _, g := range regions {
+		switch {
+		case !g.ID.Valid():
+			fault("Region %q has number %d: want 1 to %d", g.Name, g.ID, crdt.MaxRegion)
+		case seen[g.ID]:
+			fault("Region number %d is used twice: numbers are never shared or reused", g.ID)
+		case g.Engine == nil:
+			fault("Region %q has no engine", g.Name)
+		}
+		seen[g.ID] = true
+	}
+	if c.Primary != 0 && !seen[c.Primary] {
+		fault("primary %d is not one of the Regions", c.Primary)
+	}
+	if c.RemoteTimeout < 200*time.Millisecond || c.RemoteTimeout > 500*time.Millisecond {
+		fault("RemoteTimeout %v: want 200 to 500 ms", c.RemoteTimeout)
+	}
+	for _, d := range append([]time.Duration{
+		c.LocalTimeout, c.ReadBudget, c.WriteBudget, c.MaxWait, c.StrictBound,
+	}, c.Backoff...) {
+		if d < 0 {
+			fault("duration %v is negative", d)
+		}
+	}
+	if c.ReadAfterWrite > Accept {
+		fault("read-after-write mode %d is unknown", c.ReadAfterWrite)
+	}
+	return errors.Join(faults...)
+}

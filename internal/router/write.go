@@ -1,0 +1,94 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// A Write is one operation on one record.
+type Write struct {
+	Key  crdt.Key
+	Seen crdt.Token // what the client has seen of the record
+	// Base is the record as it was read; bottom for a birth. It is brought along
+	// to a Region that has not heard of the session yet.
+	Base crdt.Record
+	// Op is what to do. Its Stamp is set here, once for all tries.
+	Op crdt.Op
+}
+
+// Write makes w where writes belong, and returns the client's token after it.
+// The error is nil unless nothing could take it: a refusal of package crdt, or
+// one that wraps ErrUnavailable or ErrUnknownOutcome, in which case the write
+// may still be seen later.
+//
+// Path write 3/5: from roam.Manager; next engine.Engine.Apply.
+func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
+	start := r.config.Clock()
+	w.Op.Stamp = r.mint(crdt.TimeOf(start), w)
+	plan := newWritePlan(&r.rules, w.Key, w.Op, !w.Base.IsBottom())
+	r.retries.deposit()
+	left := false
+	var last Result
+	for now := crdt.TimeOf(start); ; now = r.now() {
+		switch step := plan.Next(now, last, r.config.Random()); step.Do {
+		case ApplyAt:
+			left = left || step.Region != r.rules.here
+			last = r.applyAt(ctx, step, w)
+		case ApplySide:
+			last = r.applySide(ctx, step, w)
+		case Sleep:
+			last = Result{Err: sleep(ctx, step.Sleep)}
+		default:
+			a := step.Answer
+			a.Left, a.Token = left, r.prune(w.Seen.With(a.Dot))
+			r.observe(true, w.Key.Kind(), a, step.Err, start)
+			return a, step.Err
+		}
+		if err := ctx.Err(); err != nil && last.Err != nil {
+			a := Answer{Token: w.Seen, Region: r.rules.here, Rung: Refused, Left: left}
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+			r.observe(true, w.Key.Kind(), a, err, start)
+			return a, err
+		}
+	}
+}
+
+// mint returns the stamp of a write: above the record it read and what its
+// client has seen, wherever that was (DESIGN R1).
+func (r *Router) mint(now crdt.Time, w Write) crdt.Stamp {
+	return max(now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
+}
+
+func (r *Router) applyAt(ctx context.Context, s Step, w Write) Result {
+	if s.Retry && !r.retries.withdraw() {
+		return Result{Err: errNoRetry}
+	}
+	op := w.Op
+	if s.Adopt {
+		op.Adopt = &w.Base
+	}
+	var res Result
+	res.Err = r.guarded(ctx, s.Region, s.Timeout, func(ctx context.Context) (err error) {
+		res.Dot, err = r.regions[s.Region].Engine.Apply(ctx, w.Key, op)
+		return err
+	})
+	return res
+}
+
+// applySide writes to this Region's own store. It is given the record first, or
+// the operation would find nothing to change.
+func (r *Router) applySide(ctx context.Context, s Step, w Write) Result {
+	ctx, cancel := context.WithTimeout(ctx, max(s.Timeout, time.Millisecond))
+	defer cancel()
+	side := r.regions[r.rules.here].Side
+	if !w.Base.IsBottom() {
+		if err := side.Join(ctx, w.Base); err != nil {
+			return Result{Err: err}
+		}
+	}
+	dot, err := side.Apply(ctx, w.Key, w.Op)
+	return Result{Dot: dot, Err: err}
+}
