@@ -193,3 +193,6 @@ func (p *revocations) len() int {
 	defer p.mu.Unlock()
 	return len(p.list)
 }
+
+// Pending returns how many revocations some Region has not confirmed.
+func (r *Router) Pending() int { return r.pending.len() }

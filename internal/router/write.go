@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -15,7 +16,7 @@ type Write struct {
 	// Base is the record as it was read; bottom for a birth. It is brought along
 	// to a Region that has not heard of the session yet.
 	Base crdt.Record
-	// Op is what to do. Its Stamp is set here, once for all tries.
+	// Op is what to do. Its Stamp and ID are set by Write, once for all tries.
 	Op crdt.Op
 }
 
@@ -28,6 +29,9 @@ type Write struct {
 func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 	start := r.config.Clock()
 	w.Op.Stamp = r.mint(crdt.TimeOf(start), w)
+	if w.Op.HasAdd() {
+		w.Op.ID = rand.Uint64() | 1 // never zero; tells a repeated try, guards nothing
+	}
 	plan := newWritePlan(&r.rules, w.Key, w.Op, !w.Base.IsBottom())
 	r.retries.deposit()
 	left := false

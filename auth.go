@@ -1,0 +1,67 @@
+package roam
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// An Auth is an authentication under way: whose, and what was known of
+// revocations when it began. The zero Auth logs nobody in.
+type Auth struct {
+	user   string
+	at     crdt.Time
+	epochs crdt.Vector
+}
+
+// User returns who is authenticating.
+func (a Auth) User() string { return a.user }
+
+// BeginAuth begins an authentication of user; call it before the password is
+// checked. If all sessions of the user are revoked from now on, in whatever
+// Region, the session that Login makes of it is revoked too: a login that was
+// under way must not outlive "log out everywhere". It fails with ErrUnavailable
+// if nobody can tell what was revoked so far.
+func (s *Store) BeginAuth(ctx context.Context, user string) (Auth, error) {
+	if user == "" || len(user) > crdt.MaxUserBytes {
+		return Auth{}, fmt.Errorf("begin authentication: user name of %d bytes: want 1 to %d", len(user), crdt.MaxUserBytes)
+	}
+	key := crdt.UserKey(user)
+	a, err := s.router.Read(ctx, router.Query{Key: key})
+	if err != nil {
+		return Auth{}, fmt.Errorf("begin authentication: %w", err)
+	}
+	auth := Auth{user: user, at: s.now(), epochs: a.Record.Epochs()}
+	if sess, ok := fromContext(ctx); ok {
+		// A browser that has just logged out everywhere may be ahead of this Region.
+		auth.epochs = auth.epochs.Join(sess.knownEpochs(key))
+	}
+	return auth, nil
+}
+
+// RevokeUser logs a user out everywhere: every session whose authentication
+// began before is refused in every Region that has heard of it, and the result
+// says which have. The session of ctx, if it is the user's, is ended with its
+// cookie. On error nobody was logged out.
+func (s *Store) RevokeUser(ctx context.Context, user string) (Revocation, error) {
+	key := crdt.UserKey(user)
+	a, rev, err := s.revoke(ctx, router.Write{Key: key, Op: crdt.Op{Revoke: true}})
+	if err != nil {
+		return rev, fmt.Errorf("revoke the sessions of a user: %w", err)
+	}
+	if sess, ok := fromContext(ctx); ok {
+		sess.revoked(user, key, a.Dot)
+	}
+	return rev, nil
+}
+
+// epochsOf reads the revocations of the user that a session belongs to.
+func (s *Store) epochsOf(ctx context.Context, rec crdt.Record, class Class) (crdt.Vector, error) {
+	if rec.User == "" || rec.Dead {
+		return nil, nil
+	}
+	a, err := s.router.Read(ctx, router.Query{Key: crdt.UserKey(rec.User), Class: class})
+	return a.Record.Epochs(), err
+}

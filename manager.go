@@ -1,0 +1,220 @@
+package roam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// Options is how a Manager behaves. Zero fields take their defaults.
+type Options struct {
+	// Lifetime is how long a session lasts at most, used or not. Default 24 h
+	// (NIST SP 800-63B, AAL2); at most crdt.MaxLifetime.
+	Lifetime time.Duration
+	// Idle is how long a session lasts unused. Default 30 min; negative: for
+	// ever. It may end up to a tenth early, since uses are not all written down.
+	Idle time.Duration
+	// Class says what a route may be given. Default: Safe for all.
+	Class func(*http.Request) Class
+	// OnError answers a request whose session can't be loaded or written.
+	// Default: 503 with Retry-After. No cookie is set or cleared with it.
+	OnError func(http.ResponseWriter, *http.Request, error)
+	// Cookie is how cookies look.
+	Cookie Cookie
+	// OldKeys are cookie keys that are still accepted.
+	OldKeys [][]byte
+}
+
+// Cookie is how the two cookies look. The zero value is a __Host- cookie that is
+// Secure, HttpOnly, SameSite=Lax and gone when the browser is closed.
+type Cookie struct {
+	// Name of the credential, without the prefix. Default "roam". The token's is
+	// the same with "-seen".
+	Name string
+	// Plain leaves out Secure and the __Host- prefix, for development over http.
+	Plain bool
+	// SameSite, default Lax.
+	SameSite http.SameSite
+	// Persistent keeps the cookies for the session's lifetime ("remember me").
+	Persistent bool
+}
+
+// A Manager is the middleware that gives requests their sessions. It may be used
+// by many goroutines.
+type Manager struct {
+	store   *Store
+	keys    keyring
+	options Options
+}
+
+// NewManager returns the middleware over store. Cookies are signed with key, 32
+// random bytes or more, the same in every Region. It fails if a key is too short
+// or an option makes no sense.
+func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
+	keys, err := newKeyring(append([][]byte{key}, o.OldKeys...)...)
+	if err != nil {
+		return nil, err
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = 24 * time.Hour
+	}
+	switch {
+	case o.Idle == 0:
+		o.Idle = 30 * time.Minute
+	case o.Idle < 0:
+		o.Idle = 0
+	}
+	if o.Class == nil {
+		o.Class = func(*http.Request) Class { return Safe }
+	}
+	if o.OnError == nil {
+		o.OnError = unavailable
+	}
+	if o.Cookie.Name == "" {
+		o.Cookie.Name = "roam"
+	}
+	if o.Cookie.SameSite == 0 {
+		o.Cookie.SameSite = http.SameSiteLaxMode
+	}
+	switch {
+	case o.Lifetime < time.Second || o.Lifetime > crdt.MaxLifetime:
+		return nil, fmt.Errorf("Lifetime %v: want 1s to %v", o.Lifetime, crdt.MaxLifetime)
+	case o.Idle > o.Lifetime:
+		return nil, fmt.Errorf("Idle %v is longer than Lifetime %v", o.Idle, o.Lifetime)
+	case o.Cookie.SameSite == http.SameSiteNoneMode && o.Cookie.Plain:
+		return nil, errors.New("SameSite=None needs a Secure cookie: leave Plain unset")
+	}
+	return &Manager{store: store, keys: keys, options: o}, nil
+}
+
+func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "Your session can't be reached right now. You are still logged in; please try again.", http.StatusServiceUnavailable)
+}
+
+// Wrap returns next with a session in each request's context. The session is
+// committed before the first byte of the answer; if that fails, OnError answers
+// instead of next.
+//
+// Path read 1/4 and write 1/5: a request comes in; next Manager.load, and
+// Session.commit when its answer goes out.
+func (m *Manager) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Cookie")
+		s, err := m.load(r)
+		if err != nil {
+			m.options.OnError(w, r, err)
+			return
+		}
+		r = r.WithContext(context.WithValue(r.Context(), contextKey{}, s))
+		rw := &response{ResponseWriter: w, request: r, session: s}
+		next.ServeHTTP(rw, r)
+		rw.commit()
+	})
+}
+
+// load returns the session that the request's cookies prove, or a new one. An
+// error means that nobody can tell.
+func (m *Manager) load(r *http.Request) (*Session, error) {
+	s := &Session{manager: m, class: m.options.Class(r)}
+	if c, err := r.Cookie(m.seenName()); err == nil {
+		s.brought, _ = m.keys.openSeen(c.Value) // not ours: nothing was seen
+		s.seen = s.brought
+	}
+	c, err := r.Cookie(m.credentialName())
+	if err != nil {
+		return s, nil //nolint:nilerr // no cookie, no session
+	}
+	cred, err := m.keys.openCredential(c.Value)
+	if err != nil {
+		return s, nil //nolint:nilerr // not a cookie of ours: S2, never adopted
+	}
+	now := m.store.now()
+	if now >= cred.id.Deadline() {
+		s.state = Expired
+		return s, nil
+	}
+	if s.seen.id != cred.id {
+		s.seen.token = crdt.Token{}.WithFloor(s.seen.token.Floor())
+	}
+	if now.Sub(cred.dot.Stamp.Time()) < knowsFor {
+		s.seen.token = s.seen.token.With(cred.dot)
+	}
+	return s, s.load(r.Context(), cred)
+}
+
+// load reads the session that cred names and judges it.
+func (s *Session) load(ctx context.Context, cred credential) error {
+	store := s.manager.store
+	q := router.Query{Key: crdt.SessionKey(cred.id), Seen: s.seen.token, Class: s.class}
+	a, err := store.router.Read(ctx, q)
+	if errors.Is(err, ErrDoubtful) && s.idledOut(store.now()) {
+		s.state = Expired
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	epochs, err := store.epochsOf(ctx, a.Record, s.class)
+	if err != nil {
+		return err
+	}
+	if a.Record.User != "" {
+		epochs = epochs.Join(s.knownEpochs(crdt.UserKey(a.Record.User)))
+	}
+	now := store.now()
+	s.answer, s.seen.token = a, a.Token
+	verdict := a.Record.Judge(now, cred.proof(), epochs)
+	if verdict == crdt.WrongSecret && s.adopts(cred, a, now) {
+		verdict, s.answer.Rung = crdt.Live, max(Stale, a.Rung)
+	}
+	s.state = stateOf(verdict, a.Doubtful)
+	if s.state == Live {
+		s.rec, s.cred, s.seen.id = a.Record, cred, cred.id
+	}
+	return nil
+}
+
+// adopts reports whether a credential speaks for a rotation that the copy read
+// has not heard of: its cookie is the proof. For a minute, on safe routes only.
+func (s *Session) adopts(cred credential, a router.Answer, now crdt.Time) bool {
+	return s.class == Safe && !a.Record.VV.Has(cred.dot) && now.Sub(cred.dot.Stamp.Time()) < knowsFor
+}
+
+// idledOut reports whether the client's own token shows that the session has
+// been idle for too long, wherever it is.
+func (s *Session) idledOut(now crdt.Time) bool {
+	idle, floor := s.manager.options.Idle, s.seen.token.Floor()
+	return idle > 0 && floor > 0 && now.Sub(floor.Time()) > idle+idle/4
+}
+
+func stateOf(v crdt.Verdict, doubtful bool) State {
+	switch v {
+	case crdt.Live:
+		return Live
+	case crdt.Ended, crdt.Revoked:
+		return LoggedOut
+	case crdt.Expired:
+		return Expired
+	case crdt.WrongSecret:
+		return Superseded
+	}
+	if doubtful {
+		return Unknown
+	}
+	return Gone
+}
+
+func (m *Manager) credentialName() string {
+	if m.options.Cookie.Plain {
+		return m.options.Cookie.Name
+	}
+	return "__Host-" + m.options.Cookie.Name
+}
+
+func (m *Manager) seenName() string { return m.credentialName() + "-seen" }

@@ -1,0 +1,107 @@
+package roam
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// A response commits the session before the first byte of the answer goes out,
+// because cookies can't follow it.
+type response struct {
+	http.ResponseWriter
+	request *http.Request
+	session *Session
+
+	committed bool
+	failed    bool // OnError answered; what the handler writes is dropped
+}
+
+// Unwrap lets http.ResponseController find what is below.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader commits and sends the headers. Informational ones (1xx) go out as
+// they are.
+func (w *response) WriteHeader(code int) {
+	if code >= 200 || code == http.StatusSwitchingProtocols {
+		w.commit()
+	}
+	if !w.failed {
+		w.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// Write commits, then writes. After a failed commit it drops what it is given.
+func (w *response) Write(b []byte) (int, error) {
+	w.commit()
+	if w.failed {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// FlushError commits and sends what was written.
+func (w *response) FlushError() error {
+	w.commit()
+	if w.failed {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush is FlushError for those who ask for an http.Flusher.
+func (w *response) Flush() { _ = w.FlushError() }
+
+// commit writes the session and sets its cookies, the first time.
+func (w *response) commit() {
+	if w.committed {
+		return
+	}
+	w.committed = true
+	s, m := w.session, w.session.manager
+	cred, err := s.commit(w.request.Context())
+	if err != nil && !(errors.Is(err, errEnded) && s.class == Safe) {
+		w.failed = true
+		m.options.OnError(w.ResponseWriter, w.request, err)
+		return
+	}
+	w.setCookies(cred)
+}
+
+// setCookies sets the credential only where this request made it or ended its
+// session, and the token whenever it has changed.
+func (w *response) setCookies(cred *credential) {
+	s, m := w.session, w.session.manager
+	maxAge := 0
+	if m.options.Cookie.Persistent {
+		maxAge = int(m.options.Lifetime.Seconds())
+	}
+	s.mu.Lock()
+	ended, now := s.ended, s.seen
+	s.mu.Unlock()
+	switch {
+	case cred != nil:
+		w.setCookie(m.credentialName(), m.keys.sealCredential(*cred), maxAge)
+	case ended:
+		w.setCookie(m.credentialName(), "", -1)
+	}
+	if at := now.epochs.Max(); at > 0 && m.store.now().Sub(at.Time()) > knowsFor {
+		now.user, now.epochs = crdt.Key{}, nil
+	}
+	if !now.isZero() && !now.equal(s.brought) {
+		w.setCookie(m.seenName(), m.keys.sealSeen(now), maxAge)
+	}
+}
+
+// setCookie sets one cookie. The answer that carries it is nobody else's.
+func (w *response) setCookie(name, value string, maxAge int) {
+	o := w.session.manager.options.Cookie
+	http.SetCookie(w.ResponseWriter, &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: !o.Plain, SameSite: o.SameSite,
+	})
+	if h := w.Header(); h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+}

@@ -1,0 +1,165 @@
+package roam
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// What is shared with the router, whose package nobody else can import.
+type (
+	// A Rung says how good an answer was: Normal, Stale, LocalOnly, Sealed or
+	// Refused.
+	Rung = router.Rung
+	// A Class says what a route may be given: Safe or Strict.
+	Class = router.Class
+	// A Mode is how a read makes up for replication that lags behind a write.
+	Mode = router.Mode
+	// Links is what replication knows of the other Regions.
+	Links = router.Links
+	// An Observation is one read or write as metrics see it.
+	Observation = router.Observation
+)
+
+// The rungs, the route classes and the read-after-write modes.
+const (
+	Normal    = router.Normal
+	Stale     = router.Stale
+	LocalOnly = router.LocalOnly
+	Sealed    = router.Sealed
+	Refused   = router.Refused
+
+	Safe   = router.Safe
+	Strict = router.Strict
+
+	ByToken   = router.ByToken
+	ByPrimary = router.ByPrimary
+	ByRetry   = router.ByRetry
+	Accept    = router.Accept
+)
+
+// Why there was no answer. Anything else wraps a refusal of package crdt.
+var (
+	ErrUnavailable    = router.ErrUnavailable
+	ErrStale          = router.ErrStale
+	ErrDoubtful       = router.ErrDoubtful
+	ErrUnknownOutcome = router.ErrUnknownOutcome
+)
+
+// A Region is one Region as it is reached from here.
+type Region struct {
+	// ID is the Region's number, 1 to 15. It is configured once and never given
+	// to another Region.
+	ID crdt.Region
+	// Name is what people call it, such as eu-west-1.
+	Name string
+	// Engine keeps its sessions.
+	Engine engine.Engine
+	// Side is the Region's own writable store for when writes can't reach where
+	// they belong; nil for none. It must keep a log (engine.Log).
+	Side engine.Engine
+}
+
+// Config says which Regions there are and how a Store behaves. Zero fields take
+// their defaults.
+type Config struct {
+	// Here is this Region. Required.
+	Here Region
+	// Peers are the others, the nearest first.
+	Peers []Region
+	// Primary is the number of the Region that takes all writes
+	// (active-passive); zero: every Region takes writes (active-active).
+	Primary crdt.Region
+	// ReadAfterWrite is what a read does about a write that has not arrived.
+	// Default ByToken.
+	ReadAfterWrite Mode
+	// LocalTimeout bounds a call inside this Region. Default 50 ms.
+	LocalTimeout time.Duration
+	// RemoteTimeout bounds a call to another Region. Default 300 ms; 200 to 500.
+	RemoteTimeout time.Duration
+	// WriteBudget bounds a whole write. Default 2 s; the caller's context wins.
+	WriteBudget time.Duration
+	// StrictBound is how old the news of a Region may be before strict routes
+	// refuse and safe ones are answered as Stale. Default 10 s.
+	StrictBound time.Duration
+	// Links is what replication knows; nil where nothing measures it.
+	Links Links
+	// Observe, if set, is told of every read and write. It must not block.
+	Observe func(Observation)
+	// Clock is the time. Default time.Now.
+	Clock func() time.Time
+	// Log hears what nobody asked for. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// A Store reads and writes sessions for one Region. It may be used by many
+// goroutines.
+type Store struct {
+	router *router.Router
+	clock  func() time.Time
+	random io.Reader
+}
+
+// Open returns a Store over engines that are open. It never replicates between
+// them: that is the engines' own work, or a node's. It fails, naming every
+// fault, if the configuration makes no sense. Ctx bounds the Store's work in the
+// background, as Close does.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	regions := make([]router.Region, 0, 1+len(c.Peers))
+	for _, g := range append([]Region{c.Here}, c.Peers...) {
+		regions = append(regions, router.Region(g))
+	}
+	rt, err := router.New(ctx, regions, router.Config{
+		Primary: c.Primary, ReadAfterWrite: c.ReadAfterWrite,
+		LocalTimeout: c.LocalTimeout, RemoteTimeout: c.RemoteTimeout,
+		WriteBudget: c.WriteBudget, StrictBound: c.StrictBound,
+		Links: c.Links, Observe: c.Observe, Clock: c.Clock, Log: c.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &Store{router: rt, clock: c.Clock, random: rand.Reader}, nil
+}
+
+// Close ends the Store's work in the background and returns when it has. The
+// engines stay open: whoever opened them closes them.
+func (s *Store) Close() error { return s.router.Close() }
+
+// PendingRevocations returns how many revocations some Region has not confirmed.
+func (s *Store) PendingRevocations() int { return s.router.Pending() }
+
+func (s *Store) now() crdt.Time { return crdt.TimeOf(s.clock()) }
+
+// A Revocation says which Regions have a logout, by name.
+type Revocation struct {
+	// Have it: no read there shows what was ended.
+	Have []string
+	// Waiting have not confirmed it. They are told until they do; meanwhile what
+	// was ended may still be served there.
+	Waiting []string
+}
+
+// Everywhere reports whether every Region has the logout.
+func (r Revocation) Everywhere() bool { return len(r.Waiting) == 0 }
+
+func (s *Store) revoke(ctx context.Context, w router.Write) (router.Answer, Revocation, error) {
+	a, rev, err := s.router.Revoke(ctx, w)
+	var out Revocation
+	for _, id := range rev.Have {
+		out.Have = append(out.Have, s.router.Name(id))
+	}
+	for _, id := range rev.Waiting {
+		out.Waiting = append(out.Waiting, s.router.Name(id))
+	}
+	return a, out, err
+}

@@ -1,0 +1,280 @@
+package roam
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// A State says what became of the session that a request's cookies named.
+type State uint8
+
+const (
+	// New: the request named none, or one that we did not make.
+	New State = iota
+	// Live: the session is the client's.
+	Live
+	// Gone: the session is known to be nowhere.
+	Gone
+	// LoggedOut: the session was destroyed, or all of its user's were revoked.
+	LoggedOut
+	// Expired: past its deadline or its idle time.
+	Expired
+	// Superseded: the client's secret was replaced, by a rotation or a login.
+	Superseded
+	// Unknown: not found, but it may exist elsewhere. Nothing but a login is
+	// written in its place, and its cookie is kept. Only the modes ByRetry and
+	// Accept let such a request through.
+	Unknown
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	return [...]string{"new", "live", "gone", "logged out", "expired", "superseded", "unknown"}[s]
+}
+
+// A Session is what one request knows of its client. Several goroutines of that
+// request may use it. Changes are shown at once to whoever reads them through
+// it, and are written when the answer's first byte goes out; later ones are not.
+type Session struct {
+	manager *Manager
+	class   Class
+	brought seen // by the request
+
+	mu sync.Mutex // guards view; no Region is called under it
+	view
+}
+
+// A view is what a request knows of its session and wants of it.
+type view struct {
+	state   State
+	answer  router.Answer
+	rec     crdt.Record // bottom unless Live
+	cred    credential  // zero unless Live
+	seen    seen
+	changes map[string]overlay // by field, as Change names it
+	login   *Auth
+	renew   bool
+	ended   bool // by this request: its cookies go
+}
+
+// An overlay is what this request does to one field, and the change that will
+// be written for it.
+type overlay struct {
+	value  []byte
+	gone   bool
+	delta  int64
+	change crdt.Change
+}
+
+type contextKey struct{}
+
+// FromContext returns the session of a request that came through Manager.Wrap.
+// It panics if the request did not.
+func FromContext(ctx context.Context) *Session {
+	s, ok := fromContext(ctx)
+	if !ok {
+		// A broken invariant of the program, not of its input: the handler was
+		// mounted outside the middleware.
+		panic("roam: no session in the context: wrap the handler with Manager.Wrap")
+	}
+	return s
+}
+
+func fromContext(ctx context.Context) (*Session, bool) {
+	s, ok := ctx.Value(contextKey{}).(*Session)
+	return s, ok
+}
+
+// User returns who is logged in; empty for nobody.
+func (s *Session) User() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+		return ""
+	case s.login != nil:
+		return s.login.user
+	}
+	return s.rec.User
+}
+
+// State returns what became of the session that the request named.
+func (s *Session) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// Rung returns how good the answer was that the session was loaded from.
+func (s *Session) Rung() Rung {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answer.Rung
+}
+
+// Served returns the name of the Region that answered when the session was
+// loaded.
+func (s *Session) Served() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.manager.store.router.Name(s.answer.Region)
+}
+
+// Lost returns how many writes that the client had seen no Region has any more.
+func (s *Session) Lost() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.answer.Lost)
+}
+
+// Fingerprint returns a short name for the session that can go into a log: the
+// session can't be had from it. It is empty for a session not yet created.
+func (s *Session) Fingerprint() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != Live {
+		return ""
+	}
+	return s.cred.id.String()
+}
+
+// Created returns when the session was made; zero if it was not yet.
+func (s *Session) Created() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != Live {
+		return time.Time{}
+	}
+	return s.rec.Born.Created.Std()
+}
+
+// Login makes the session that of auth's user. Its secret changes, so that a
+// cookie planted before is worth nothing. If the session is another user's, that
+// one is destroyed and a fresh one begins.
+func (s *Session) Login(auth Auth) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if auth.user == "" {
+		return
+	}
+	s.login, s.ended = &auth, false
+}
+
+// Renew gives the session a new secret; call it when privileges change. The old
+// one is accepted for ten more seconds, for requests already under way.
+func (s *Session) Renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renew = true
+}
+
+// Destroy ends the session now, drops its changes, and clears the cookies with
+// the response. The result says which Regions have the logout; the others are
+// told until they do. On an error the client is still logged in, and should be
+// told so.
+func (s *Session) Destroy(ctx context.Context) (Revocation, error) {
+	s.mu.Lock()
+	live, w := s.state == Live, router.Write{
+		Key: crdt.SessionKey(s.cred.id), Seen: s.seen.token, Base: s.rec, Op: crdt.Op{Destroy: true},
+	}
+	s.mu.Unlock()
+	var rev Revocation
+	if live {
+		var err error
+		if _, rev, err = s.manager.store.revoke(ctx, w); err != nil {
+			return rev, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end()
+	return rev, nil
+}
+
+func (v *view) end() {
+	v.ended, v.login, v.renew, v.changes = true, nil, false, nil
+	v.state, v.rec = LoggedOut, crdt.Record{}
+	v.seen.id, v.seen.token = crdt.SessionID{}, crdt.Token{}.WithFloor(v.seen.token.Floor())
+}
+
+// revoked notes that the sessions of a user were revoked by this request, for
+// the browser's next login, and ends the session if it is one of them.
+func (s *Session) revoked(user string, key crdt.Key, d crdt.Dot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen.user != key {
+		s.seen.epochs = nil
+	}
+	s.seen.user, s.seen.epochs = key, s.seen.epochs.With(d)
+	if s.rec.User == user {
+		s.end()
+	}
+}
+
+// knownEpochs returns the revocations of a user that the browser knows of.
+func (s *Session) knownEpochs(user crdt.Key) crdt.Vector {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen.user != user {
+		return nil
+	}
+	return s.seen.epochs
+}
+
+func (s *Session) change(name string, edit func(*overlay), c crdt.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.changes[name]
+	edit(&o)
+	o.change = c
+	s.set(name, o)
+}
+
+func (v *view) set(name string, o overlay) {
+	if v.changes == nil {
+		v.changes = make(map[string]overlay)
+	}
+	v.changes[name] = o
+}
+
+func (s *Session) value(name string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.changes["."+name]; ok {
+		return o.value, !o.gone
+	}
+	return s.rec.Value(name)
+}
+
+func (v *view) elements(set string) []string {
+	out := v.rec.Elements(set)
+	prefix := "&" + set + "\x00"
+	for name, o := range v.changes {
+		element, ok := strings.CutPrefix(name, prefix)
+		if !ok {
+			continue
+		}
+		out = slices.DeleteFunc(out, func(e string) bool { return e == element })
+		if !o.gone {
+			out = append(out, element)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// pending returns the changes in the order of their fields.
+func (v *view) pending() []crdt.Change {
+	var out []crdt.Change
+	for _, name := range slices.Sorted(maps.Keys(v.changes)) {
+		out = append(out, v.changes[name].change)
+	}
+	return out
+}
