@@ -1,0 +1,75 @@
+# What one does here, one target a thing. `make` alone lists them.
+#
+# ARGS   goes to roam in `make demo`
+# COUNT  how often each benchmark runs
+# CHECKS how many random cases each law is tried on in `make sim`
+# FUZZTIME how long each Fuzz test looks for new inputs
+
+ARGS ?=
+COUNT ?= 6
+CHECKS ?= 20000
+FUZZTIME ?= 10s
+
+BIN := $(CURDIR)/bin
+# Tests tagged integration start real servers and a browser: Linux only.
+TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## start three Regions, a shop and the console on this machine (ARGS=…)
+	go run ./cmd/roam demo $(ARGS)
+
+test: ## run every test with the race detector, after installing what the tests need
+	./scripts/install-test-deps.sh
+	go test -race -count=1 -timeout 10m $(if $(TAGS),-tags $(TAGS)) ./...
+
+lint: tools ## run the linters, the formatter's check, tidy's check and govulncheck
+	$(BIN)/golangci-lint run $(if $(TAGS),--build-tags $(TAGS)) ./...
+	$(BIN)/golangci-lint fmt --diff
+	go mod tidy -diff
+	go mod tidy -C tools -diff
+	./scripts/vuln.sh $(BIN)/govulncheck
+
+house: ## hold the repository to its own rules
+	go test -count=1 ./internal/house
+
+check: lint ## all that must be green before a commit: lint, vet, house, test
+	go vet $(if $(TAGS),-tags $(TAGS)) ./...
+	$(MAKE) house
+	$(MAKE) test
+
+bench: tools ## run every benchmark COUNT times, keep the figures in bench/results and sum them up
+	@mkdir -p bench/results
+	@out=bench/results/$$(date -u +%Y%m%dT%H%M%SZ).txt; \
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... > $$out || { cat $$out; exit 1; }; \
+	cat $$out; $(BIN)/benchstat $$out; echo "kept in $$out; compare two runs with bin/benchstat old new"
+
+sim: ## run the tests named Law, Sim or Seed of crdt, internal/replica and internal/router at depth CHECKS
+	./scripts/sim.sh $(CHECKS) crdt internal/replica internal/router
+
+fuzz: ## let each Fuzz test look for new inputs for FUZZTIME
+	./scripts/fuzz.sh $(FUZZTIME)
+
+tools: ## build the pinned tools of tools/go.mod into bin, once a version
+	@./scripts/tools.sh $(BIN)
+
+vuln: tools ## look for known vulnerabilities, where the database can be reached
+	./scripts/vuln.sh $(BIN)/govulncheck
+
+deadcode: tools ## list functions that no command and no test reaches: advice, no verdict
+	$(BIN)/deadcode -test $(if $(TAGS),-tags $(TAGS)) ./...
+
+tidy: ## bring go.mod and go.sum up to date, the tools' too
+	go mod tidy
+	go mod tidy -C tools
+
+fmt: tools ## format the source
+	$(BIN)/golangci-lint fmt
+
+clean: ## remove what these targets made
+	rm -rf $(BIN) dist bench/results
+	find . -type f \( -name '*.test' -o -name '*.prof' \) -not -path './.git/*' -delete
