@@ -32,9 +32,9 @@ type Engine interface {
 	Close() error
 }
 
-// A Wrapper is an engine that changes how another one behaves.
+// A Wrapper is what an Engine is that changes how another one behaves.
 type Wrapper interface {
-	Engine
+	// Unwrap returns the engine that is wrapped.
 	Unwrap() Engine
 }
 

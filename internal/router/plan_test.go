@@ -18,7 +18,10 @@ const (
 	north = crdt.Region(3)
 )
 
-var scene = crdt.SessionKey(crdt.NewSessionID(start.Add(time.Hour), west, crdt.IDEntropy{1, 2, 3}))
+// scene is the session that every scene is about, born in west.
+func scene() crdt.Key {
+	return crdt.SessionKey(crdt.NewSessionID(start.Add(time.Hour), west, crdt.IDEntropy{1, 2, 3}))
+}
 
 func testRules(edit func(*rules)) *rules {
 	r := &rules{
@@ -41,7 +44,7 @@ func dot(r crdt.Region, at crdt.Time) crdt.Dot {
 // session returns a born record that has heard of the dots.
 func session(dots ...crdt.Dot) crdt.Record {
 	born := dot(west, start-1000)
-	rec := crdt.Record{Key: scene, Born: crdt.Born{Dot: born, Created: start - 1000}, VV: crdt.Vector{born}}
+	rec := crdt.Record{Key: scene(), Born: crdt.Born{Dot: born, Created: start - 1000}, VV: crdt.Vector{born}}
 	for _, d := range dots {
 		rec.VV = rec.VV.With(d)
 	}

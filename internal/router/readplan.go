@@ -274,33 +274,39 @@ func (p *ReadPlan) sleep(d time.Duration) Step {
 
 // done judges what was gathered.
 func (p *ReadPlan) done() Step {
-	missing := p.query.Seen.Missing(p.best.VV)
-	if p.best.Dead || p.query.Key.Kind() != crdt.KindSession {
-		missing = nil
-	}
 	a := Answer{Record: p.best, Region: p.asking, Token: p.query.Seen}
 	if a.Region == 0 {
 		a.Region = p.rules.here
 	}
-	switch {
-	case p.answered == 0 && !p.side:
+	if p.answered == 0 && !p.side {
 		return p.refuse(a, fmt.Errorf("%w: %w", ErrUnavailable, p.err))
-	case len(missing) > 0 && p.allAnswered():
+	}
+	var missing []crdt.Dot
+	if p.query.Key.Kind() == crdt.KindSession && !p.best.Dead {
+		missing = p.query.Seen.Missing(p.best.VV)
+	}
+	if p.allAnswered() {
 		// Every Region answered and none has it: a failover lost the write.
 		a.Lost, missing = missing, nil
 	}
 	a.Token = p.tokenAfter(a)
-	switch absent := !p.best.Dead && !p.born() && p.query.Key.Kind() == crdt.KindSession; {
-	case absent && p.allAnswered() || absent && p.missIsSure():
-		return Step{Do: Done, Answer: a}
-	case absent && (p.rules.mode == Accept || p.rules.mode == ByRetry):
-		a.Rung, a.Doubtful = Stale, true
-		return Step{Do: Done, Answer: a}
-	case absent:
-		a.Doubtful = true
-		return p.refuse(a, ErrDoubtful)
+	if p.query.Key.Kind() == crdt.KindSession && !p.best.Dead && !p.born() {
+		return p.miss(a)
 	}
 	return p.rate(a, missing)
+}
+
+// miss answers that the session is gone, if that is sure.
+func (p *ReadPlan) miss(a Answer) Step {
+	if p.allAnswered() || p.missIsSure() {
+		return Step{Do: Done, Answer: a}
+	}
+	a.Doubtful = true
+	if p.rules.mode == Accept || p.rules.mode == ByRetry {
+		a.Rung = Stale
+		return Step{Do: Done, Answer: a}
+	}
+	return p.refuse(a, ErrDoubtful)
 }
 
 // rate gives the rung of an answer that has a record.

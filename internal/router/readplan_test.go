@@ -13,178 +13,207 @@ import (
 
 var blackHole = fmt.Errorf("black hole: %w", engine.ErrUnavailable)
 
-func TestReadPlan(t *testing.T) {
-	mine := dot(east, start-10) // the client's last write, 10 ms ago, in east
-	seenMine := crdt.Token{}.With(mine)
-	bottom := crdt.Record{Key: scene}
-	has := func(rec crdt.Record) Result { return Result{Record: rec} }
+// A readScene is one read in one state of the world.
+type readScene struct {
+	rules func(*rules)
+	query Query
+	hints Hints
+	world map[crdt.Region]Result
+	late  crdt.Time // from then on, west answers as east does
+	want  readWant
+}
 
-	type want struct {
-		script string
-		rung   Rung
-		err    error
-		region crdt.Region
-		lost   int
-		absent bool
-	}
-	for name, c := range map[string]struct {
-		rules func(*rules)
-		query Query
-		hints Hints
-		world map[crdt.Region]Result
-		late  crdt.Time // from then on, west answers as east does
-		want  want
-	}{
+type readWant struct {
+	script string
+	rung   Rung
+	err    error
+	region crdt.Region
+	lost   int
+	absent bool
+}
+
+// mine is the client's last write, 10 ms ago, in east.
+func mine() crdt.Dot { return dot(east, start-10) }
+
+func seenMine() crdt.Token { return crdt.Token{}.With(mine()) }
+
+func nothing() crdt.Record { return crdt.Record{Key: scene()} }
+
+func has(rec crdt.Record) Result { return Result{Record: rec} }
+
+// freshScenes are about what the client has seen.
+func freshScenes() map[string]readScene {
+	return map[string]readScene{
 		"what is fresh here is served here": {
-			query: Query{Seen: seenMine},
-			world: map[crdt.Region]Result{west: has(session(mine))},
-			want:  want{script: "read 1; ", region: west},
+			query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{west: has(session(mine()))},
+			want:  readWant{script: "read 1; ", region: west},
 		},
 		"no token asks no other Region": {
 			world: map[crdt.Region]Result{west: has(session())},
-			want:  want{script: "read 1; ", region: west},
+			want:  readWant{script: "read 1; ", region: west},
 		},
 		"a write on its way is waited for": {
-			query: Query{Seen: seenMine}, late: start.Add(5 * time.Millisecond),
+			query: Query{Seen: seenMine()}, late: start.Add(5 * time.Millisecond),
 			hints: Hints{Lag: [16]time.Duration{east: 30 * time.Millisecond}},
-			world: map[crdt.Region]Result{west: has(session()), east: has(session(mine))},
-			want:  want{script: "read 1; sleep 2ms; read 1; sleep 4ms; read 1; ", region: west},
+			world: map[crdt.Region]Result{west: has(session()), east: has(session(mine()))},
+			want:  readWant{script: "read 1; sleep 2ms; read 1; sleep 4ms; read 1; ", region: west},
 		},
 		"a write that is overdue is fetched at once": {
-			query: Query{Seen: seenMine}, hints: Hints{Lag: [16]time.Duration{east: 5 * time.Millisecond}},
-			world: map[crdt.Region]Result{west: has(session()), east: has(session(mine))},
-			want:  want{script: "read 1; read 2; ", region: east},
+			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 5 * time.Millisecond}},
+			world: map[crdt.Region]Result{west: has(session()), east: has(session(mine()))},
+			want:  readWant{script: "read 1; read 2; ", region: east},
 		},
 		"the primary is asked before the Region of the write": {
 			rules: func(r *rules) { r.primary = north },
-			query: Query{Seen: seenMine}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session()), north: has(session(mine))},
-			want:  want{script: "read 1; read 3; ", region: north},
-		},
-		"safe routes get what there is": {
-			query: Query{Seen: seenMine}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
-			want:  want{script: "read 1; read 2; read 3; ", rung: Stale, region: north},
-		},
-		"strict routes refuse it": {
-			query: Query{Seen: seenMine, Class: Strict}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
-			want:  want{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrStale, absent: true, region: north},
+			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
+			world: map[crdt.Region]Result{west: has(session()), north: has(session(mine()))},
+			want:  readWant{script: "read 1; read 3; ", region: north},
 		},
 		"a write that all have lost is said to be lost": {
-			query: Query{Seen: seenMine}, hints: Hints{Lag: [16]time.Duration{east: 1}},
+			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
 			world: map[crdt.Region]Result{west: has(session()), east: has(session()), north: has(session())},
-			want:  want{script: "read 1; read 2; read 3; ", lost: 1, region: north},
+			want:  readWant{script: "read 1; read 2; read 3; ", lost: 1, region: north},
 		},
 		"a newer write of a third Region hides nothing": {
-			query: Query{Seen: seenMine}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session(dot(north, start))), east: has(session(mine))},
-			want:  want{script: "read 1; read 2; ", region: east},
+			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
+			world: map[crdt.Region]Result{west: has(session(dot(north, start))), east: has(session(mine()))},
+			want:  readWant{script: "read 1; read 2; ", region: east},
 		},
 		"death ends the search": {
-			query: Query{Seen: seenMine},
-			world: map[crdt.Region]Result{west: has(crdt.Record{Key: scene, Dead: true})},
-			want:  want{script: "read 1; ", region: west, absent: true},
+			query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{west: has(crdt.Record{Key: scene(), Dead: true})},
+			want:  readWant{script: "read 1; ", region: west, absent: true},
+		},
+	}
+}
+
+// outageScenes are about Regions that do not answer.
+func outageScenes() map[string]readScene {
+	return map[string]readScene{
+		"safe routes get what there is": {
+			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
+			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Stale, region: north},
+		},
+		"strict routes refuse it": {
+			query: Query{Seen: seenMine(), Class: Strict}, hints: Hints{Lag: [16]time.Duration{east: 1}},
+			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrStale, absent: true, region: north},
 		},
 		"a miss is believed from the birth Region and one other": {
-			world: map[crdt.Region]Result{west: has(bottom), east: has(bottom)},
-			want:  want{script: "read 1; read 2; ", region: east, absent: true},
+			world: map[crdt.Region]Result{west: has(nothing()), east: has(nothing())},
+			want:  readWant{script: "read 1; read 2; ", region: east, absent: true},
 		},
 		"a miss is doubtful while too few have answered": {
-			world: map[crdt.Region]Result{west: has(bottom), east: {Err: blackHole}, north: {Err: blackHole}},
-			want:  want{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
+			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: blackHole}, north: {Err: blackHole}},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
 		"one Region alone can say that nothing is there": {
 			rules: func(r *rules) { r.near = r.near[:1] },
-			world: map[crdt.Region]Result{west: has(bottom)},
-			want:  want{script: "read 1; ", region: west, absent: true},
+			world: map[crdt.Region]Result{west: has(nothing())},
+			want:  readWant{script: "read 1; ", region: west, absent: true},
 		},
 		"a dead engine here is no missing session": {
 			world: map[crdt.Region]Result{west: {Err: blackHole}, east: has(session())},
-			want:  want{script: "read 1; read 2; ", region: east},
+			want:  readWant{script: "read 1; read 2; ", region: east},
 		},
 		"no engine at all": {
 			world: map[crdt.Region]Result{west: {Err: blackHole}, east: {Err: blackHole}, north: {Err: blackHole}},
-			want:  want{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrUnavailable, region: north, absent: true},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrUnavailable, region: north, absent: true},
 		},
 		"what only the side store has is named": {
 			world: map[crdt.Region]Result{west: {Record: session(dot(west, start)), Side: true}},
-			want:  want{script: "read 1; ", rung: LocalOnly, region: west},
+			want:  readWant{script: "read 1; ", rung: LocalOnly, region: west},
 		},
 		"the side store serves while the engine here is dead": {
 			world: map[crdt.Region]Result{west: {Record: session(), Side: true, Err: blackHole}},
-			want:  want{script: "read 1; ", rung: LocalOnly, region: west},
+			want:  readWant{script: "read 1; ", rung: LocalOnly, region: west},
 		},
 		"a Region long unheard of makes safe answers stale": {
 			hints: Hints{Unheard: 11 * time.Second}, world: map[crdt.Region]Result{west: has(session())},
-			want: want{script: "read 1; ", rung: Stale, region: west},
+			want: readWant{script: "read 1; ", rung: Stale, region: west},
 		},
 		"and strict ones refused": {
 			query: Query{Class: Strict}, hints: Hints{Unheard: 11 * time.Second},
 			world: map[crdt.Region]Result{west: has(session())},
-			want:  want{script: "read 1; ", rung: Refused, err: ErrStale, region: west, absent: true},
+			want:  readWant{script: "read 1; ", rung: Refused, err: ErrStale, region: west, absent: true},
 		},
+	}
+}
+
+// modeScenes are about the other modes.
+func modeScenes() map[string]readScene {
+	return map[string]readScene{
 		"primary: the read after a write goes where it went": {
-			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine},
-			world: map[crdt.Region]Result{east: has(session(mine)), west: has(session())},
-			want:  want{script: "read 2; ", region: east},
+			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{east: has(session(mine())), west: has(session())},
+			want:  readWant{script: "read 2; ", region: east},
 		},
 		"primary: out of reach, the local copy is said to be stale": {
-			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine},
+			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{east: {Err: blackHole}, west: has(session())},
-			want:  want{script: "read 2; read 1; ", rung: Stale, region: west},
+			want:  readWant{script: "read 2; read 1; ", rung: Stale, region: west},
 		},
 		"retry: a creation is looked for once more": {
-			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine}, hints: Hints{Jitter: 0.5},
+			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine()}, hints: Hints{Jitter: 0.5},
 			late:  start.Add(100 * time.Millisecond),
-			world: map[crdt.Region]Result{west: has(bottom), east: has(session(mine))},
-			want:  want{script: "read 1; sleep 150ms; read 1; ", region: west},
+			world: map[crdt.Region]Result{west: has(nothing()), east: has(session(mine()))},
+			want:  readWant{script: "read 1; sleep 150ms; read 1; ", region: west},
 		},
 		"retry: does not help a stale hit": {
-			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine},
+			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{west: has(session())},
-			want:  want{script: "read 1; ", rung: Stale, region: west},
+			want:  readWant{script: "read 1; ", rung: Stale, region: west},
 		},
 		"accept: a miss is let through as unknown": {
-			rules: func(r *rules) { r.mode = Accept }, query: Query{Seen: seenMine},
-			world: map[crdt.Region]Result{west: has(bottom)},
-			want:  want{script: "read 1; ", rung: Stale, region: west, absent: true},
+			rules: func(r *rules) { r.mode = Accept }, query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{west: has(nothing())},
+			want:  readWant{script: "read 1; ", rung: Stale, region: west, absent: true},
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c.query.Key = scene
-			plan := newReadPlan(testRules(c.rules), c.query, c.hints)
-			w := &world{read: func(r crdt.Region, now crdt.Time) Result {
-				if c.late != 0 && now >= c.late && r == west {
-					return c.world[east]
-				}
-				res := c.world[r]
-				if res.Record.Key.IsZero() {
-					res.Record.Key = scene
-				}
-				return res
-			}}
-			got := w.play(t, plan.Next)
-			a := got.Answer
-			if script := w.script.String(); script != c.want.script {
-				t.Errorf("steps = %q, want %q", script, c.want.script)
-			}
-			if a.Rung != c.want.rung || !errors.Is(got.Err, c.want.err) || (got.Err == nil) != (c.want.err == nil) {
-				t.Errorf("answer = %v, %v; want %v, %v", a.Rung, got.Err, c.want.rung, c.want.err)
-			}
-			if a.Region != c.want.region || len(a.Lost) != c.want.lost {
-				t.Errorf("region, lost = %d, %d; want %d, %d", a.Region, len(a.Lost), c.want.region, c.want.lost)
-			}
-			if absent := a.Record.Born.Dot.IsZero(); absent != c.want.absent {
-				t.Errorf("record = %+v, want absent = %v", a.Record, c.want.absent)
-			}
-			if a.Token.Floor() < c.query.Seen.Floor() {
-				t.Errorf("floor = %v, below the client's %v", a.Token.Floor(), c.query.Seen.Floor())
-			}
-			if spent := w.now.Sub(start); spent > 1100*time.Millisecond {
-				t.Errorf("took %v, beyond the read budget", spent)
-			}
-		})
+	}
+}
+
+func TestReadPlan(t *testing.T) {
+	for _, scenes := range []map[string]readScene{freshScenes(), outageScenes(), modeScenes()} {
+		for name, c := range scenes {
+			t.Run(name, c.play)
+		}
+	}
+}
+
+func (c readScene) play(t *testing.T) {
+	c.query.Key = scene()
+	plan := newReadPlan(testRules(c.rules), c.query, c.hints)
+	w := &world{read: func(r crdt.Region, now crdt.Time) Result {
+		if c.late != 0 && now >= c.late && r == west {
+			return c.world[east]
+		}
+		res := c.world[r]
+		if res.Record.Key.IsZero() {
+			res.Record.Key = scene()
+		}
+		return res
+	}}
+	got := w.play(t, plan.Next)
+	a := got.Answer
+	if script := w.script.String(); script != c.want.script {
+		t.Errorf("steps = %q, want %q", script, c.want.script)
+	}
+	if a.Rung != c.want.rung || !errors.Is(got.Err, c.want.err) || (got.Err == nil) != (c.want.err == nil) {
+		t.Errorf("answer = %v, %v; want %v, %v", a.Rung, got.Err, c.want.rung, c.want.err)
+	}
+	if a.Region != c.want.region || len(a.Lost) != c.want.lost {
+		t.Errorf("region, lost = %d, %d; want %d, %d", a.Region, len(a.Lost), c.want.region, c.want.lost)
+	}
+	if absent := a.Record.Born.Dot.IsZero(); absent != c.want.absent {
+		t.Errorf("record = %+v, want absent = %v", a.Record, c.want.absent)
+	}
+	if a.Token.Floor() < c.query.Seen.Floor() {
+		t.Errorf("floor = %v, below the client's %v", a.Token.Floor(), c.query.Seen.Floor())
+	}
+	if spent := w.now.Sub(start); spent > 1100*time.Millisecond {
+		t.Errorf("took %v, beyond the read budget", spent)
 	}
 }
 
@@ -202,7 +231,7 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 			for _, mode := range []Mode{ByToken, ByPrimary, ByRetry, Accept} {
 				for failing := range 8 { // each set of failing Regions
 					t.Run(fmt.Sprint(name, " ", class, " ", mode, " ", failing), func(t *testing.T) {
-						plan := newReadPlan(testRules(func(r *rules) { r.mode = mode }), Query{Key: scene, Class: class}, Hints{})
+						plan := newReadPlan(testRules(func(r *rules) { r.mode = mode }), Query{Key: scene(), Class: class}, Hints{})
 						w := &world{read: func(r crdt.Region, _ crdt.Time) Result {
 							if failing&(1<<(r-1)) != 0 {
 								return Result{Err: fmt.Errorf("scene: %w", kind)}
@@ -210,7 +239,7 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 							if r == north {
 								return Result{Record: session()}
 							}
-							return Result{Record: crdt.Record{Key: scene}} // not replicated yet
+							return Result{Record: crdt.Record{Key: scene()}} // not replicated yet
 						}}
 						got := w.play(t, plan.Next)
 						found := !got.Answer.Record.Born.Dot.IsZero()

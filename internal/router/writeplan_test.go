@@ -9,135 +9,158 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-func TestWritePlan(t *testing.T) {
-	put := crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}}
-	add := crdt.Op{Changes: []crdt.Change{crdt.Add("n", 1)}}
-	ok := Result{Dot: dot(west, start)}
-	passive := func(r *rules) { r.primary = east }
-	withSide := func(r *rules) { r.primary, r.side = east, true }
+// A writeScene is one write in one state of the world.
+type writeScene struct {
+	rules   func(*rules)
+	op      crdt.Op
+	base    bool
+	results []Result // of the tries in their order; the last repeats
+	want    writeWant
+}
 
-	type want struct {
-		script string
-		rung   Rung
-		err    error
-		region crdt.Region
-		most   time.Duration
-	}
-	for name, c := range map[string]struct {
-		rules   func(*rules)
-		op      crdt.Op
-		base    bool
-		results []Result // of the tries in their order; the last repeats
-		want    want
-	}{
+type writeWant struct {
+	script string
+	rung   Rung
+	err    error
+	region crdt.Region
+	most   time.Duration
+}
+
+func put() crdt.Op { return crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}} }
+
+func add() crdt.Op { return crdt.Op{Changes: []crdt.Change{crdt.Add("n", 1)}} }
+
+func ok() Result { return Result{Dot: dot(west, start)} }
+
+func passive(r *rules) { r.primary = east }
+
+func withSide(r *rules) { r.primary, r.side = east, true }
+
+// reachScenes are about Regions that do not take a write.
+func reachScenes() map[string]writeScene {
+	return map[string]writeScene{
 		"active-active writes here": {
-			op: put, results: []Result{ok}, want: want{script: "apply 1; ", region: west},
+			op: put(), results: []Result{ok()}, want: writeWant{script: "apply 1; ", region: west},
 		},
 		"active-passive writes at the primary": {
-			rules: passive, op: put, results: []Result{ok}, want: want{script: "apply 2; ", region: east},
+			rules: passive, op: put(), results: []Result{ok()}, want: writeWant{script: "apply 2; ", region: east},
 		},
 		"a dead engine here: the nearest Region": {
-			op: put, results: []Result{{Err: blackHole}, ok},
-			want: want{script: "apply 1; apply 2 (retry); ", region: east},
+			op: put(), results: []Result{{Err: blackHole}, ok()},
+			want: writeWant{script: "apply 1; apply 2 (retry); ", region: east},
 		},
 		"an open breaker here costs no retry": {
-			op: put, results: []Result{{Err: errOpen}, ok},
-			want: want{script: "apply 1; apply 2; ", region: east},
+			op: put(), results: []Result{{Err: errOpen}, ok()},
+			want: writeWant{script: "apply 1; apply 2; ", region: east},
 		},
 		"a black-holed primary: three retries, jittered": {
-			rules: passive, op: put, results: []Result{{Err: blackHole}},
-			want: want{
+			rules: passive, op: put(), results: []Result{{Err: blackHole}},
+			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); ",
 				rung:   Refused, err: ErrUnavailable, most: 1600 * time.Millisecond,
 			},
 		},
 		"and then the side store": {
-			rules: withSide, op: put, results: []Result{{Err: blackHole}, {Err: blackHole}, {Err: blackHole}, {Err: blackHole}, ok},
-			want: want{
+			rules: withSide, op: put(), results: []Result{{Err: blackHole}, {Err: blackHole}, {Err: blackHole}, {Err: blackHole}, ok()},
+			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); apply side; ",
 				rung:   LocalOnly, region: west,
 			},
 		},
 		"an open breaker goes there at once": {
-			rules: withSide, op: put, results: []Result{{Err: errOpen}, ok},
-			want: want{script: "apply 2; apply side; ", rung: LocalOnly, region: west, most: 10 * time.Millisecond},
+			rules: withSide, op: put(), results: []Result{{Err: errOpen}, ok()},
+			want: writeWant{script: "apply 2; apply side; ", rung: LocalOnly, region: west, most: 10 * time.Millisecond},
 		},
 		"so does a spent retry budget": {
-			rules: withSide, op: put, results: []Result{{Err: blackHole}, {Err: errNoRetry}, ok},
-			want: want{script: "apply 2; sleep 50ms; apply 2 (retry); apply side; ", rung: LocalOnly, region: west},
+			rules: withSide, op: put(), results: []Result{{Err: blackHole}, {Err: errNoRetry}, ok()},
+			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); apply side; ", rung: LocalOnly, region: west},
 		},
+		"a primary that is none right now is asked again": {
+			rules: passive, op: put(), results: []Result{{Err: engine.ErrNotPrimary}, ok()},
+			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); ", region: east},
+		},
+		"no store at all": {
+			rules: withSide, op: put(), results: []Result{{Err: errOpen}, {Err: blackHole}},
+			want: writeWant{script: "apply 2; apply side; ", rung: Refused, err: ErrUnavailable},
+		},
+	}
+}
+
+// meaningScenes are about what a write or its refusal means.
+func meaningScenes() map[string]writeScene {
+	return map[string]writeScene{
 		"an addition stays where it may have been counted": {
-			rules: withSide, op: add, results: []Result{{Err: blackHole}},
-			want: want{
+			rules: withSide, op: add(), results: []Result{{Err: blackHole}},
+			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); ",
 				rung:   Refused, err: ErrUnknownOutcome,
 			},
 		},
 		"and is tried again only there": {
-			op: add, results: []Result{{Err: blackHole}, {Err: blackHole}, ok},
-			want: want{script: "apply 1; sleep 50ms; apply 1 (retry); sleep 100ms; apply 1 (retry); ", region: west},
+			op: add(), results: []Result{{Err: blackHole}, {Err: blackHole}, ok()},
+			want: writeWant{script: "apply 1; sleep 50ms; apply 1 (retry); sleep 100ms; apply 1 (retry); ", region: west},
 		},
 		"an addition that was surely not counted moves on": {
-			op: add, results: []Result{{Err: engine.ErrFull}, ok},
-			want: want{script: "apply 1; apply 2 (retry); ", region: east},
+			op: add(), results: []Result{{Err: engine.ErrFull}, ok()},
+			want: writeWant{script: "apply 1; apply 2 (retry); ", region: east},
 		},
 		"a Region that has not heard of the session is given it": {
-			op: put, base: true, results: []Result{{Err: crdt.ErrAbsent}, ok},
-			want: want{script: "apply 1; apply 1 adopting; ", region: west},
+			op: put(), base: true, results: []Result{{Err: crdt.ErrAbsent}, ok()},
+			want: writeWant{script: "apply 1; apply 1 adopting; ", region: west},
 		},
 		"once": {
-			op: put, base: true, results: []Result{{Err: crdt.ErrAbsent}},
-			want: want{script: "apply 1; apply 1 adopting; ", err: crdt.ErrAbsent, region: west},
+			op: put(), base: true, results: []Result{{Err: crdt.ErrAbsent}},
+			want: writeWant{script: "apply 1; apply 1 adopting; ", err: crdt.ErrAbsent, region: west},
 		},
 		"a refusal is final": {
-			op: put, base: true, results: []Result{{Err: crdt.ErrDead}},
-			want: want{script: "apply 1; ", err: crdt.ErrDead, region: west},
-		},
-		"a primary that is none right now is asked again": {
-			rules: passive, op: put, results: []Result{{Err: engine.ErrNotPrimary}, ok},
-			want: want{script: "apply 2; sleep 50ms; apply 2 (retry); ", region: east},
+			op: put(), base: true, results: []Result{{Err: crdt.ErrDead}},
+			want: writeWant{script: "apply 1; ", err: crdt.ErrDead, region: west},
 		},
 		"the side store's refusal is the answer": {
-			rules: withSide, op: put, results: []Result{{Err: errOpen}, {Err: crdt.ErrExpired}},
-			want: want{script: "apply 2; apply side; ", err: crdt.ErrExpired, region: west},
+			rules: withSide, op: put(), results: []Result{{Err: errOpen}, {Err: crdt.ErrExpired}},
+			want: writeWant{script: "apply 2; apply side; ", err: crdt.ErrExpired, region: west},
 		},
-		"no store at all": {
-			rules: withSide, op: put, results: []Result{{Err: errOpen}, {Err: blackHole}},
-			want: want{script: "apply 2; apply side; ", rung: Refused, err: ErrUnavailable},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			plan := newWritePlan(testRules(c.rules), scene, c.op, c.base)
-			try := 0
-			w := &world{apply: func(s Step, _ crdt.Time) Result {
-				res := c.results[min(try, len(c.results)-1)]
-				try++
-				if s.Do == ApplyAt && s.Timeout > testRules(nil).timeout(s.Region) {
-					t.Errorf("%s may take %v", stepName(s), s.Timeout)
-				}
-				return res
-			}}
-			got := w.play(t, func(now crdt.Time, last Result) Step { return plan.Next(now, last, 0.5) })
-			if script := w.script.String(); script != c.want.script {
-				t.Errorf("steps = %q, want %q", script, c.want.script)
-			}
-			a := got.Answer
-			if a.Rung != c.want.rung || !errors.Is(got.Err, c.want.err) || (got.Err == nil) != (c.want.err == nil) {
-				t.Errorf("answer = %v, %v; want %v, %v", a.Rung, got.Err, c.want.rung, c.want.err)
-			}
-			if a.Region != c.want.region {
-				t.Errorf("region = %d, want %d", a.Region, c.want.region)
-			}
-			if got.Err == nil && a.Dot.IsZero() {
-				t.Error("an answer without the write's dot")
-			}
-			if c.want.most == 0 {
-				c.want.most = 2100 * time.Millisecond // the budget and a local call
-			}
-			if spent := w.now.Sub(start); spent > c.want.most {
-				t.Errorf("took %v, want at most %v", spent, c.want.most)
-			}
-		})
+	}
+}
+
+func TestWritePlan(t *testing.T) {
+	for _, scenes := range []map[string]writeScene{reachScenes(), meaningScenes()} {
+		for name, c := range scenes {
+			t.Run(name, c.play)
+		}
+	}
+}
+
+func (c writeScene) play(t *testing.T) {
+	plan := newWritePlan(testRules(c.rules), scene(), c.op, c.base)
+	try := 0
+	w := &world{apply: func(s Step, _ crdt.Time) Result {
+		res := c.results[min(try, len(c.results)-1)]
+		try++
+		if s.Do == ApplyAt && s.Timeout > testRules(nil).timeout(s.Region) {
+			t.Errorf("%s may take %v", stepName(s), s.Timeout)
+		}
+		return res
+	}}
+	got := w.play(t, func(now crdt.Time, last Result) Step { return plan.Next(now, last, 0.5) })
+	if script := w.script.String(); script != c.want.script {
+		t.Errorf("steps = %q, want %q", script, c.want.script)
+	}
+	a := got.Answer
+	if a.Rung != c.want.rung || !errors.Is(got.Err, c.want.err) || (got.Err == nil) != (c.want.err == nil) {
+		t.Errorf("answer = %v, %v; want %v, %v", a.Rung, got.Err, c.want.rung, c.want.err)
+	}
+	if a.Region != c.want.region {
+		t.Errorf("region = %d, want %d", a.Region, c.want.region)
+	}
+	if got.Err == nil && a.Dot.IsZero() {
+		t.Error("an answer without the write's dot")
+	}
+	if c.want.most == 0 {
+		c.want.most = 2100 * time.Millisecond // the budget and a local call
+	}
+	if spent := w.now.Sub(start); spent > c.want.most {
+		t.Errorf("took %v, want at most %v", spent, c.want.most)
 	}
 }
 
@@ -151,7 +174,7 @@ func TestWritePlanIsBounded(t *testing.T) {
 				if hasAdd {
 					op.Changes[0] = crdt.Add("n", 1)
 				}
-				plan := newWritePlan(testRules(func(r *rules) { r.primary, r.side = primary, code%2 == 0 }), scene, op, true)
+				plan := newWritePlan(testRules(func(r *rules) { r.primary, r.side = primary, code%2 == 0 }), scene(), op, true)
 				tries, digits := 0, code
 				w := &world{apply: func(Step, crdt.Time) Result {
 					err := errs[digits%7]
