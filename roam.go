@@ -24,8 +24,10 @@ type (
 	Mode = router.Mode
 	// Links is what replication knows of the other Regions.
 	Links = router.Links
-	// An Observation is one read or write as metrics see it.
+	// An Observation is one act on a record, as audits and metrics see it.
 	Observation = router.Observation
+	// An Act is what an Observation is of; String names it.
+	Act = router.Act
 )
 
 // The rungs, the route classes and the read-after-write modes.

@@ -70,13 +70,16 @@ func (r *Router) takeBack(ctx context.Context, k crdt.Key) error {
 	if rec.IsBottom() {
 		return nil
 	}
+	begun := r.config.Clock()
 	err = engine.ErrUnreachable
 	for _, id := range r.rules.writers() {
-		err = r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) error {
-			_, err := r.regions[id].Engine.Apply(ctx, k, crdt.Op{Adopt: &rec})
+		a := Answer{Region: id, Tries: 1, Left: id != r.rules.here}
+		err = r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) (err error) {
+			a.Dot, err = r.regions[id].Engine.Apply(ctx, k, crdt.Op{Adopt: &rec})
 			return err
 		})
 		if err == nil || engine.IsRefusal(err) {
+			r.observe(TakeBack, k, a, err, begun)
 			return nil
 		}
 	}

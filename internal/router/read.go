@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -32,7 +33,7 @@ func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 		default:
 			step.Answer.Left = left
 			step.Answer.Token = r.prune(step.Answer.Token)
-			r.observe(false, q.Key.Kind(), step.Answer, step.Err, start)
+			r.observe(Read, q.Key, step.Answer, step.Err, start)
 			return step.Answer, step.Err
 		}
 		if ctx.Err() != nil {
@@ -48,7 +49,7 @@ func (r *Router) gaveUp(q Query, start time.Time, left bool, err error) (Answer,
 		Rung: Refused, Left: left, Doubtful: true,
 	}
 	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	r.observe(false, q.Key.Kind(), a, err, start)
+	r.observe(Read, q.Key, a, err, start)
 	return a, err
 }
 
@@ -56,27 +57,45 @@ func (r *Router) gaveUp(q Query, start time.Time, left bool, err error) (Answer,
 // store has. One of the two is better than none, but then it's no full answer.
 func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
 	g := r.regions[s.Region]
+	if g.Side == nil {
+		return r.readEngine(ctx, s, q)
+	}
+	var side Result
+	sideCtx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	if s.Region == r.rules.here {
+		res := r.readEngine(ctx, s, q)
+		side.Record, side.Err = g.Side.Read(sideCtx, q.Key, q.Seen)
+		return withSide(g, res, side)
+	}
+	var both sync.WaitGroup // one round trip is enough for the two
+	both.Go(func() { side.Record, side.Err = g.Side.Read(sideCtx, q.Key, q.Seen) })
+	res := r.readEngine(ctx, s, q)
+	both.Wait()
+	return withSide(g, res, side)
+}
+
+func (r *Router) readEngine(ctx context.Context, s Step, q Query) Result {
 	var res Result
-	res.Err = r.guarded(ctx, g.ID, s.Timeout, func(ctx context.Context) (err error) {
-		res.Record, err = g.Engine.Read(ctx, q.Key, q.Seen)
+	res.Err = r.guarded(ctx, s.Region, s.Timeout, func(ctx context.Context) (err error) {
+		res.Record, err = r.regions[s.Region].Engine.Read(ctx, q.Key, q.Seen)
 		return err
 	})
 	if res.Err != nil {
 		res.Record = crdt.Record{Key: q.Key}
 	}
-	if g.Side == nil {
-		return res
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
-	side, err := g.Side.Read(ctx, q.Key, q.Seen)
+	return res
+}
+
+// withSide joins what a Region's side store has to what its engine has.
+func withSide(g Region, res, side Result) Result {
 	switch {
-	case err != nil && res.Err == nil:
+	case side.Err != nil && res.Err == nil:
 		// What the side store has may be all there is of a logout.
-		res.Err = fmt.Errorf("side store of %s: %w", g.Name, err)
-	case err == nil && !side.IsBottom():
-		joined := crdt.Join(res.Record, side)
-		res.Side = joined.Dead != res.Record.Dead || !res.Record.Dead && !joined.VV.Equal(res.Record.VV)
+		res.Err = fmt.Errorf("side store of %s: %w", g.Name, side.Err)
+	case side.Err == nil && !side.Record.IsBottom():
+		joined := crdt.Join(res.Record, side.Record)
+		res.Side = joined.Dead != res.Record.Dead || !joined.Dead && !joined.VV.Equal(res.Record.VV)
 		res.Record = joined
 	}
 	return res
@@ -129,12 +148,6 @@ func (r *Router) prune(t crdt.Token) crdt.Token {
 		return t
 	}
 	return t.Prune(r.config.Links.Everywhere)
-}
-
-func (r *Router) observe(write bool, k crdt.Kind, a Answer, err error, start time.Time) {
-	if r.config.Observe != nil {
-		r.config.Observe(Observation{write, k, a, err, r.config.Clock().Sub(start)})
-	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -104,15 +104,6 @@ type Answer struct {
 	Lost []crdt.Dot
 }
 
-// An Observation is one read or write as metrics see it.
-type Observation struct {
-	Write  bool
-	Kind   crdt.Kind
-	Answer Answer
-	Err    error
-	Took   time.Duration
-}
-
 // A Router reads and writes for one Region. It may be used by many goroutines.
 type Router struct {
 	rules    rules

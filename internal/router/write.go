@@ -48,13 +48,13 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 		default:
 			a := step.Answer
 			a.Left, a.Token = left, r.prune(w.Seen.With(a.Dot))
-			r.observe(true, w.Key.Kind(), a, step.Err, start)
+			r.observe(actOf(w.Key, w.Op), w.Key, a, step.Err, start)
 			return a, step.Err
 		}
 		if err := ctx.Err(); err != nil && last.Err != nil {
 			a := Answer{Token: w.Seen, Region: r.rules.here, Rung: Refused, Left: left}
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			r.observe(true, w.Key.Kind(), a, err, start)
+			r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
 			return a, err
 		}
 	}

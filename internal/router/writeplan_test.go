@@ -34,7 +34,7 @@ func ok() Result { return Result{Dot: dot(west, start)} }
 
 func passive(r *rules) { r.primary = east }
 
-func withSide(r *rules) { r.primary, r.side = east, true }
+func sided(r *rules) { r.primary, r.side = east, true }
 
 // reachScenes are about Regions that do not take a write.
 func reachScenes() map[string]writeScene {
@@ -61,18 +61,18 @@ func reachScenes() map[string]writeScene {
 			},
 		},
 		"and then the side store": {
-			rules: withSide, op: put(), results: []Result{{Err: blackHole}, {Err: blackHole}, {Err: blackHole}, {Err: blackHole}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: blackHole}, {Err: blackHole}, {Err: blackHole}, {Err: blackHole}, ok()},
 			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); apply side; ",
 				rung:   LocalOnly, region: west,
 			},
 		},
 		"an open breaker goes there at once": {
-			rules: withSide, op: put(), results: []Result{{Err: errOpen}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: errOpen}, ok()},
 			want: writeWant{script: "apply 2; apply side; ", rung: LocalOnly, region: west, most: 10 * time.Millisecond},
 		},
 		"so does a spent retry budget": {
-			rules: withSide, op: put(), results: []Result{{Err: blackHole}, {Err: errNoRetry}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: blackHole}, {Err: errNoRetry}, ok()},
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); apply side; ", rung: LocalOnly, region: west},
 		},
 		"a primary that is none right now is asked again": {
@@ -80,7 +80,7 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); ", region: east},
 		},
 		"no store at all": {
-			rules: withSide, op: put(), results: []Result{{Err: errOpen}, {Err: blackHole}},
+			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: blackHole}},
 			want: writeWant{script: "apply 2; apply side; ", rung: Refused, err: ErrUnavailable},
 		},
 	}
@@ -90,7 +90,7 @@ func reachScenes() map[string]writeScene {
 func meaningScenes() map[string]writeScene {
 	return map[string]writeScene{
 		"an addition stays where it may have been counted": {
-			rules: withSide, op: add(), results: []Result{{Err: blackHole}},
+			rules: sided, op: add(), results: []Result{{Err: blackHole}},
 			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); ",
 				rung:   Refused, err: ErrUnknownOutcome,
@@ -117,7 +117,7 @@ func meaningScenes() map[string]writeScene {
 			want: writeWant{script: "apply 1; ", err: crdt.ErrDead, region: west},
 		},
 		"the side store's refusal is the answer": {
-			rules: withSide, op: put(), results: []Result{{Err: errOpen}, {Err: crdt.ErrExpired}},
+			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: crdt.ErrExpired}},
 			want: writeWant{script: "apply 2; apply side; ", err: crdt.ErrExpired, region: west},
 		},
 	}
