@@ -37,7 +37,7 @@ func TestErrorAfterTheCallIsAlwaysUnknown(t *testing.T) {
 				t.Errorf("%v after the call with %v = %v, %d calls made, want unavailable and 1", m, kind, err, f.count(m))
 			}
 		}
-		if f.records[alice].IsBottom() {
+		if f.records[alice()].IsBottom() {
 			t.Errorf("with %v after the call: nothing was written, want it written", kind)
 		}
 	}
@@ -51,9 +51,9 @@ func TestErrorAfterTheCallIsAlwaysUnknown(t *testing.T) {
 // callAll makes each call once and returns their errors.
 func callAll(t *testing.T, e engine.Engine) map[Method]error {
 	t.Helper()
-	_, read := e.Read(t.Context(), alice, crdt.Token{})
-	_, apply := e.Apply(t.Context(), alice, revoke)
-	join := e.Join(t.Context(), crdt.Record{Key: alice})
+	_, read := e.Read(t.Context(), alice(), crdt.Token{})
+	_, apply := e.Apply(t.Context(), alice(), revoke())
+	join := e.Join(t.Context(), crdt.Record{Key: alice()})
 	return map[Method]error{Read: read, Apply: apply, Join: join}
 }
 
@@ -80,7 +80,7 @@ func TestShareIsDrawnBySeed(t *testing.T) {
 	fates := func(seed uint64, plan Plan) (out []bool) {
 		e := Errors(newFake(), seed, plan)
 		for range calls {
-			_, err := e.Read(t.Context(), alice, crdt.Token{})
+			_, err := e.Read(t.Context(), alice(), crdt.Token{})
 			out = append(out, errors.Is(err, engine.ErrFull))
 		}
 		return out

@@ -66,7 +66,9 @@ func (f *fake) Apply(_ context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error
 	if err := f.enter(Apply); err != nil {
 		return crdt.Dot{}, err
 	}
-	time.Sleep(f.slow)
+	if f.slow > 0 {
+		<-time.After(f.slow)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r, fragment, err := crdt.Apply(f.record(k), op, crdt.Origin{Actor: crdt.NewActor(1, 1), Now: crdt.TimeOf(time.Now())})
@@ -97,8 +99,7 @@ func (f *fake) Close() error {
 // Scan is a power for tests of Unwrap.
 func (f *fake) Scan(context.Context, uint16, func(crdt.Record) bool) error { return nil }
 
-// Every Apply of revoke on alice writes.
-var (
-	alice  = crdt.UserKey("alice")
-	revoke = crdt.Op{Revoke: true}
-)
+// alice is a key of which every Apply of revoke writes.
+func alice() crdt.Key { return crdt.UserKey("alice") }
+
+func revoke() crdt.Op { return crdt.Op{Revoke: true} }

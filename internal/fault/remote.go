@@ -135,13 +135,21 @@ func (r *Remote) request(ctx context.Context, late func(context.Context)) error 
 	return nil
 }
 
-// arriveLate makes a call that nobody waits for any more.
+// arriveLate makes a call that nobody waits for any more. Only Close ends it.
 func (r *Remote) arriveLate(ctx context.Context, due time.Time, late func(context.Context)) {
 	defer r.calls.Done()
-	detached := orphan{context.WithoutCancel(ctx), r.closed}
-	err := sleep(detached, due)
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	r.calls.Go(func() {
+		select {
+		case <-r.closed:
+			stop()
+		case <-ctx.Done():
+		}
+	})
+	err := sleep(ctx, due)
 	if r.net.arrive(r.there) == arrived && err == nil {
-		late(detached)
+		late(ctx)
 	}
 }
 
@@ -210,24 +218,4 @@ func (r *Remote) unavailable(cause error) error {
 
 func (r *Remote) explain(err error) error {
 	return fmt.Errorf("call %s from %s: %w", r.there.to.name, r.there.from.name, err)
-}
-
-// orphan is the context of a call whose caller has given up: it ends with the
-// handle.
-type orphan struct {
-	context.Context
-	closed <-chan struct{}
-}
-
-// Done returns a channel that is closed with the handle.
-func (o orphan) Done() <-chan struct{} { return o.closed }
-
-// Err returns context.Canceled once the handle is closed.
-func (o orphan) Err() error {
-	select {
-	case <-o.closed:
-		return context.Canceled
-	default:
-		return nil
-	}
 }

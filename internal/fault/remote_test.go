@@ -17,7 +17,7 @@ func apply(t *testing.T, e engine.Engine) (time.Duration, error) {
 	ctx, stop := context.WithTimeout(t.Context(), 300*ms)
 	defer stop()
 	start := time.Now()
-	_, err := e.Apply(ctx, alice, revoke)
+	_, err := e.Apply(ctx, alice(), revoke())
 	return time.Since(start), err
 }
 
@@ -35,7 +35,7 @@ func TestCallsTakeTheDelayOfBothWays(t *testing.T) {
 		if took, err := apply(t, e); took != 40*ms || err != nil {
 			t.Errorf("Apply took %v, %v, want 40 ms", took, err)
 		}
-		r, err := e.Read(t.Context(), alice, crdt.Token{})
+		r, err := e.Read(t.Context(), alice(), crdt.Token{})
 		if err != nil || r.IsBottom() {
 			t.Errorf("Read = bottom %v, %v, want what was written", r.IsBottom(), err)
 		}
@@ -116,8 +116,8 @@ func TestRequestArrivesAfterItsCallerGaveUp(t *testing.T) {
 		}
 		time.Sleep(200 * ms)
 		synctest.Wait()
-		if f.count(Apply) != 1 || f.records[alice].IsBottom() {
-			t.Errorf("after the delay: %d calls made, written %v, want the late write", f.count(Apply), !f.records[alice].IsBottom())
+		if f.count(Apply) != 1 || f.records[alice()].IsBottom() {
+			t.Errorf("after the delay: %d calls made, written %v, want the late write", f.count(Apply), !f.records[alice()].IsBottom())
 		}
 		if got := n.traffic("a", "b", Calls); got.Messages != 1 || got.InFlight != 0 || got.Lost != 0 {
 			t.Errorf("Snapshot: %+v, want 1 message that arrived", got)
@@ -169,7 +169,7 @@ func TestCloseOfRemote(t *testing.T) {
 			t.Fatalf("Apply = %v, want unavailable", err)
 		}
 		waiting := make(chan error)
-		go func() { _, err := e.Apply(t.Context(), alice, revoke); waiting <- err }()
+		go func() { _, err := e.Apply(t.Context(), alice(), revoke()); waiting <- err }()
 		synctest.Wait()
 		start := time.Now()
 		go e.Close()

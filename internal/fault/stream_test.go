@@ -393,7 +393,7 @@ func TestSameSeedSameFate(t *testing.T) {
 			for range 20 {
 				if busy {
 					ctx, stop := context.WithTimeout(t.Context(), time.Second)
-					_, _ = e.Apply(ctx, alice, revoke) // its fate is not what is tested
+					_, _ = e.Apply(ctx, alice(), revoke()) // its fate is not what is tested
 					stop()
 				}
 				sent := time.Now()
