@@ -71,7 +71,7 @@ var _ engine.Wrapper = (*Faulty)(nil)
 func Errors(e engine.Engine, seed uint64, plan Plan) *Faulty {
 	f := &Faulty{engine: e, rules: make([]rule, len(plan))}
 	for i, r := range plan {
-		f.rules[i] = rule{Rule: r, dice: rand.New(rand.NewPCG(seed, uint64(i)))} //nolint:gosec // an index
+		f.rules[i] = rule{Rule: r, dice: rand.New(rand.NewPCG(seed, uint64(i)))} //nolint:gosec // faults must be reproducible
 	}
 	return f
 }
@@ -125,7 +125,7 @@ func planned[T any](f *Faulty, m Method, do func() (T, error)) (T, error) {
 	if r.Err == nil {
 		return none, fmt.Errorf("planned fault after the call: %w", engine.ErrUnavailable)
 	}
-	return none, fmt.Errorf("planned fault after the call: %w: %v", engine.ErrUnavailable, r.Err)
+	return none, fmt.Errorf("planned fault after the call: %w: %v", engine.ErrUnavailable, r.Err) //nolint:errorlint // not wrapped: see Rule.After
 }
 
 // decide counts a call with every rule that is about it, so that the count of

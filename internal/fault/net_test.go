@@ -63,12 +63,12 @@ func TestKilledHostRefusesDialsUntilRevived(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer shut(l)
 		waiting, err := n.Dial(t.Context(), "a", "b", "7001")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer waiting.Close()
+		defer shut(waiting)
 		n.Kill("b")
 		fails(t, waiting, syscall.ECONNRESET)
 		start := time.Now()
@@ -95,8 +95,8 @@ func TestKilledHostRefusesDialsUntilRevived(t *testing.T) {
 		}
 		write(t, a, "again") // and not on the connection that waited before the kill
 		expect(t, b, "again")
-		a.Close()
-		b.Close()
+		shut(a)
+		shut(b)
 	})
 }
 
@@ -175,7 +175,7 @@ func TestDialOverCutWaits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer l.Close()
+			defer shut(l)
 			setCut(n, from, map[string]string{"a": "b", "b": "a"}[from], Replication, true)
 			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
 			defer stop()
@@ -192,7 +192,7 @@ func TestDialOverCutWaits(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Dial healed: %v", err)
 			}
-			defer a.Close()
+			defer shut(a)
 			if got := time.Since(start); got != 7*time.Second {
 				t.Errorf("Dial healed after 5 s took %v, want 1 + 2 + 4 s", got)
 			}
@@ -222,8 +222,8 @@ func TestDialAndListenRefuse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer a.Close()
-		l.Close()
+		defer shut(a)
+		shut(l)
 		fails(t, a, syscall.ECONNRESET)
 		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("second Close = %v, want net.ErrClosed", err)
@@ -243,13 +243,13 @@ func TestBacklogIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer shut(l)
 		for i := range backlog {
 			c, err := n.Dial(t.Context(), "a", "b", "7001")
 			if err != nil {
 				t.Fatalf("Dial %d: %v", i, err)
 			}
-			defer c.Close()
+			defer shut(c)
 		}
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
@@ -340,7 +340,7 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Errorf("Dial: %v", err)
 				return
 			}
-			defer c.Close()
+			defer shut(c)
 			if _, err := c.Write(want); err != nil {
 				t.Errorf("Write: %v", err)
 			}
@@ -355,14 +355,14 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Errorf("Accept: %v", err)
 				return
 			}
-			defer c.Close()
+			defer shut(c)
 			if _, err := io.CopyN(c, c, int64(len(want))); err != nil {
 				t.Errorf("echo: %v", err)
 			}
 		})
 	}
 	wg.Wait()
-	l.Close()
+	shut(l)
 	for _, line := range n.order {
 		if len(line.pipes) != 0 {
 			t.Errorf("%s to %s: %d pipes are left, want none", line.from.name, line.to.name, len(line.pipes))

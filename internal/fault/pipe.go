@@ -16,9 +16,9 @@ const (
 	// segmentBytes bounds what is late together when a message is lost. It is
 	// what a sender hands to the network card at once (64 KiB, GSO).
 	segmentBytes = 64 << 10
-	// retransmitMin is Linux's least retransmission time. With the round trip on
+	// firstRetransmit is Linux's least retransmission time. With the round trip on
 	// top it is the 200–228 ms by which a lost segment was measured to be late.
-	retransmitMin = 200 * time.Millisecond
+	firstRetransmit = 200 * time.Millisecond
 	// retransmitTries bounds how often one segment is lost; the last is late by
 	// 12.6 s then.
 	retransmitTries = 6
@@ -149,12 +149,12 @@ func (p *pipe) send(s segment, now time.Time) {
 
 func (p *pipe) count(n int) {
 	p.line.messages++
-	p.line.bytes += uint64(n) //nolint:gosec // a length
+	p.line.bytes += uint64(n)
 }
 
 // repeats draws how often a segment is lost and returns how late that makes it.
 func (p *pipe) repeats() time.Duration {
-	late, step := time.Duration(0), retransmitMin+p.roundTrip()
+	late, step := time.Duration(0), firstRetransmit+p.roundTrip()
 	for range retransmitTries {
 		if !p.line.loses() {
 			break

@@ -94,7 +94,7 @@ func TestCallsVanish(t *testing.T) {
 				if c.took == 300*ms && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Apply = %v, want the error of the context in it", err)
 				}
-				if c.kind != nil && engine.OutcomeKnown(err) != (c.kind == engine.ErrUnreachable) {
+				if c.kind != nil && engine.OutcomeKnown(err) != errors.Is(c.kind, engine.ErrUnreachable) {
 					t.Errorf("OutcomeKnown(%v) = %v", err, engine.OutcomeKnown(err))
 				}
 				if got := f.count(Apply); got != c.made {
@@ -172,7 +172,7 @@ func TestCloseOfRemote(t *testing.T) {
 		go func() { _, err := e.Apply(t.Context(), alice(), revoke()); waiting <- err }()
 		synctest.Wait()
 		start := time.Now()
-		go e.Close()
+		go shut(e)
 		if err := <-waiting; !errors.Is(err, engine.ErrUnavailable) || engine.OutcomeKnown(err) {
 			t.Errorf("Apply under way at Close = %v, want unavailable: it was sent", err)
 		}

@@ -25,7 +25,7 @@ func connect(t *testing.T, n *Net) (a, b net.Conn) {
 	if err != nil {
 		t.Fatalf("Listen(b, 7001): %v", err)
 	}
-	defer l.Close()
+	defer shut(l)
 	a, err = n.Dial(t.Context(), "a", "b", "7001")
 	if err != nil {
 		t.Fatalf("Dial(a, b, 7001): %v", err)
@@ -34,9 +34,12 @@ func connect(t *testing.T, n *Net) (a, b net.Conn) {
 	if err != nil {
 		t.Fatalf("Accept(): %v", err)
 	}
-	t.Cleanup(func() { a.Close(); b.Close() })
+	t.Cleanup(func() { shut(a); shut(b) })
 	return a, b
 }
+
+// shut closes what need not be asked how that went.
+func shut(c io.Closer) { _ = c.Close() }
 
 func write(t *testing.T, c net.Conn, s string) {
 	t.Helper()
@@ -66,11 +69,11 @@ func expectAfter(t *testing.T, c net.Conn, s string, want time.Duration) {
 // silent wants nothing to be read for d.
 func silent(t *testing.T, c net.Conn, d time.Duration) {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(d))
+	_ = c.SetReadDeadline(time.Now().Add(d))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%v: Read() = %d, %v, want deadline exceeded after %v", c.LocalAddr(), n, err, d)
 	}
-	c.SetReadDeadline(time.Time{})
+	_ = c.SetReadDeadline(time.Time{})
 }
 
 // fails wants Read and Write to fail with an error of a kind.
@@ -133,7 +136,7 @@ func TestStreamKeepsOrderAndLosesNothing(t *testing.T) {
 				}
 				rest = rest[k:]
 			}
-			a.Close()
+			shut(a)
 		}()
 		got, err := io.ReadAll(b)
 		if err != nil || !bytes.Equal(got, want) {
@@ -236,12 +239,12 @@ func TestWriterWaitsWhenTheBufferIsFull(t *testing.T) {
 		n := NewNet(*seed)
 		a, b := connect(t, n)
 		n.SetLink("a", "b", Replication, Link{Cut: true})
-		a.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = a.SetWriteDeadline(time.Now().Add(time.Second))
 		sent, err := a.Write(make([]byte, 2*sendBuffer))
 		if sent != sendBuffer || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("Write over a cut = %d, %v, want %d, deadline exceeded", sent, err, sendBuffer)
 		}
-		a.SetWriteDeadline(time.Time{})
+		_ = a.SetWriteDeadline(time.Time{})
 		done := make(chan error)
 		go func() {
 			_, err := a.Write([]byte("more"))
@@ -263,11 +266,11 @@ func TestAcknowledgementsNeedTheWayBack(t *testing.T) {
 		full := string(make([]byte, sendBuffer))
 		write(t, a, full)
 		expect(t, b, full)
-		a.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = a.SetWriteDeadline(time.Now().Add(time.Second))
 		if sent, err := a.Write([]byte("x")); sent != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("Write without acknowledgements = %d, %v, want 0, deadline exceeded", sent, err)
 		}
-		a.SetWriteDeadline(time.Time{})
+		_ = a.SetWriteDeadline(time.Time{})
 		setCut(n, "b", "a", Replication, false)
 		write(t, a, "y")
 		expect(t, b, "y")
@@ -279,17 +282,17 @@ func TestDeadlines(t *testing.T) {
 		n := NewNet(*seed)
 		a, b := connect(t, n)
 		write(t, a, "x")
-		b.SetDeadline(time.Now().Add(-time.Second))
+		_ = b.SetDeadline(time.Now().Add(-time.Second))
 		fails(t, b, os.ErrDeadlineExceeded)
 		var timeout net.Error
 		if _, err := b.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
 			t.Errorf("Read past the deadline = %v, want a net.Error with Timeout", err)
 		}
-		b.SetDeadline(time.Time{})
+		_ = b.SetDeadline(time.Time{})
 		expect(t, b, "x")
 
 		start := time.Now()
-		time.AfterFunc(time.Second, func() { b.SetReadDeadline(time.Now().Add(time.Second)) })
+		time.AfterFunc(time.Second, func() { _ = b.SetReadDeadline(time.Now().Add(time.Second)) })
 		if _, err := b.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Read = %v, want a deadline set while it waits to end it", err)
 		}
@@ -318,7 +321,7 @@ func TestCloseIsHeardAfterWhatWasWritten(t *testing.T) {
 		}
 		expectAfter(t, b, "last words", 10*ms)
 		for range 2 {
-			if k, err := b.Read(make([]byte, 1)); k != 0 || err != io.EOF {
+			if k, err := b.Read(make([]byte, 1)); k != 0 || !errors.Is(err, io.EOF) {
 				t.Errorf("Read after the end = %d, %v, want io.EOF", k, err)
 			}
 		}
@@ -344,8 +347,8 @@ func TestCloseWakesWhoWaits(t *testing.T) {
 		go func() { _, err := a.Write(make([]byte, 2*sendBuffer)); errs <- err }()
 		go func() { _, err := l.Accept(); errs <- err }()
 		synctest.Wait()
-		a.Close()
-		l.Close()
+		shut(a)
+		shut(l)
 		for range 3 {
 			if err := <-errs; !errors.Is(err, net.ErrClosed) {
 				t.Errorf("a waiting call ended with %v, want net.ErrClosed", err)
@@ -401,7 +404,7 @@ func TestSameSeedSameFate(t *testing.T) {
 				expect(t, b, "x")
 				at = append(at, time.Since(sent))
 			}
-			e.Close()
+			shut(e)
 		})
 		return at
 	}
