@@ -25,6 +25,9 @@ type Batch struct {
 	// has beyond it comes from a predecessor that lost those entries.
 	Fork  uint64
 	First uint64 // number of Frags[0]
+	// Frags are the entries. One whose Effect has the zero Key is a number that
+	// holds nothing: a reader puts it where a record with a gap is nowhere any
+	// more, dropped at its origin too, so that no state could mend the gap.
 	Frags []crdt.Fragment
 	// Rebase: the reader has been given the state of the whole partition up to
 	// First-1 and goes on from there, whatever it missed.

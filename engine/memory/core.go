@@ -1,0 +1,197 @@
+package memory
+
+import (
+	"fmt"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// A Core is an engine without lock, clock and goroutine. The same calls give
+// the same answers, in the same order. It is not for several goroutines; but
+// calls for different partitions touch nothing in common except the meter,
+// which is how Engine locks it.
+//
+// Keys and partitions must be valid: Engine checks them at the door.
+type Core struct {
+	actor        crdt.Actor
+	maxBytes     int64
+	logShare     int64 // of each partition, in bytes
+	keepReleased crdt.Time
+	used         meter
+	parts        [crdt.Partitions]partition
+}
+
+// A meter adds up the bytes of all partitions.
+type meter interface {
+	add(bytes int64)
+	total() int64
+}
+
+// A plainMeter is for one goroutine.
+type plainMeter int64
+
+func (m *plainMeter) add(bytes int64) { *m += plainMeter(bytes) }
+func (m *plainMeter) total() int64    { return int64(*m) }
+
+// A partition is what Engine has one lock for.
+type partition struct {
+	slots   map[crdt.Key]*slot
+	order   expiry
+	bytes   int64
+	log     journal
+	cursors [crdt.MaxRegion + 1]engine.Position // by origin
+}
+
+// A slot holds one record.
+type slot struct {
+	rec   crdt.Record
+	bytes int64
+	keep  crdt.Time // from then on, rec counts as dropped
+	due   crdt.Time // when to look at keep again; never after it
+	index int       // in the partition's expiry
+}
+
+// NewCore returns an empty Core that writes as actor. Of c it uses MaxBytes,
+// LogBytes and KeepReleased.
+func NewCore(actor crdt.Actor, c Config) *Core {
+	return newCore(actor, c, new(plainMeter))
+}
+
+func newCore(actor crdt.Actor, c Config, m meter) *Core {
+	c = c.withDefaults()
+	core := &Core{
+		actor:        actor,
+		maxBytes:     c.MaxBytes,
+		logShare:     c.LogBytes / crdt.Partitions,
+		keepReleased: crdt.Time(c.KeepReleased.Milliseconds()),
+		used:         m,
+	}
+	for i := range core.parts {
+		core.parts[i] = emptyPartition()
+	}
+	return core
+}
+
+// Actor returns the actor of the Core's writes.
+func (c *Core) Actor() crdt.Actor { return c.actor }
+
+// Read returns the record of k; bottom if there is none or it is past its time.
+func (c *Core) Read(now crdt.Time, k crdt.Key) crdt.Record {
+	if s := c.part(k).slots[k]; s != nil && now < s.keep {
+		return s.rec
+	}
+	return crdt.Record{Key: k}
+}
+
+// Apply does crdt.Apply and writes the fragment to the log. It fails with the
+// refusals of crdt.Apply and with engine.ErrFull, and has done nothing then.
+func (c *Core) Apply(now crdt.Time, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
+	p, base := c.part(k), c.Read(now, k)
+	out, f, err := crdt.Apply(base, op, crdt.Origin{Actor: c.actor, Now: now})
+	if err != nil || f.Dot.IsZero() {
+		return crdt.Dot{}, err
+	}
+	out = out.Prune(now)
+	if err := c.admit(base, out, op); err != nil {
+		return crdt.Dot{}, err
+	}
+	c.put(p, out)
+	p.log.append(f, c.logShare)
+	return f.Dot, nil
+}
+
+// The marks of DESIGN R13, in percent of MaxBytes.
+const (
+	anonymousBirthsUntil = 80
+	birthsUntil          = 90
+)
+
+// admit refuses what memory is kept free of. A repeated birth is none: it has
+// its session, and ErrFull would say that nothing was written.
+func (c *Core) admit(base, out crdt.Record, op crdt.Op) error {
+	touchOnly := op.Birth == nil && op.Auth == nil && op.Adopt == nil && len(op.Changes) == 0
+	if op.Destroy || op.Revoke || touchOnly {
+		return nil
+	}
+	used := c.used.total()
+	if op.Birth != nil && base.Born.Dot.IsZero() {
+		until := int64(birthsUntil)
+		if op.User == "" {
+			until = anonymousBirthsUntil
+		}
+		if used >= c.maxBytes/100*until {
+			return fmt.Errorf("%w: no births beyond %d %% of %d bytes", engine.ErrFull, until, c.maxBytes)
+		}
+	}
+	if grows := recordBytes(out) - recordBytes(base); grows > 0 && used+grows > c.maxBytes {
+		return fmt.Errorf("%w: %d of %d bytes", engine.ErrFull, used, c.maxBytes)
+	}
+	return nil
+}
+
+// Join merges a state from elsewhere; one that is past its time is dropped.
+func (c *Core) Join(now crdt.Time, r crdt.Record) {
+	p := c.part(r.Key)
+	base, ok := p.slots[r.Key]
+	if r.IsBottom() || keepUntil(r) <= now && !ok {
+		return
+	}
+	if ok { // past its time or not: clocks decide nothing in a merge
+		r = crdt.Join(base.rec, r)
+	}
+	c.put(p, r.Prune(now))
+}
+
+// Scan returns the records of a partition, sorted by key.
+func (c *Core) Scan(now crdt.Time, partition uint16) []crdt.Record {
+	return sortRecords(c.snapshot(now, partition))
+}
+
+// snapshot returns the records of a partition in no order, so that Engine can
+// sort them outside its lock.
+func (c *Core) snapshot(now crdt.Time, partition uint16) []crdt.Record {
+	p := &c.parts[partition]
+	out := make([]crdt.Record, 0, len(p.slots))
+	for _, s := range p.slots {
+		if now < s.keep {
+			out = append(out, s.rec)
+		}
+	}
+	return out
+}
+
+func (c *Core) part(k crdt.Key) *partition { return &c.parts[k.Partition()] }
+
+// put stores r.
+func (c *Core) put(p *partition, r crdt.Record) {
+	s := p.slots[r.Key]
+	added := s == nil
+	if added {
+		s = &slot{}
+		p.slots[r.Key] = s
+	}
+	grown := recordBytes(r) - s.bytes
+	s.rec, s.keep = r, keepUntil(r)
+	s.bytes += grown
+	p.bytes += grown
+	c.used.add(grown)
+	p.order.note(s, added)
+}
+
+// drop forgets s.
+func (c *Core) drop(p *partition, s *slot) {
+	delete(p.slots, s.rec.Key)
+	p.bytes -= s.bytes
+	c.used.add(-s.bytes)
+}
+
+// clear forgets a partition for good.
+func (c *Core) clear(partition uint16) {
+	c.used.add(-c.parts[partition].bytes)
+	c.parts[partition] = emptyPartition()
+}
+
+func emptyPartition() partition {
+	return partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1}}
+}

@@ -1,0 +1,124 @@
+package memory
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// Position returns how far the log of from has been taken in.
+func (c *Core) Position(from crdt.Region, partition uint16) engine.Position {
+	return c.parts[partition].cursors[from]
+}
+
+// Ingest merges b and moves the cursor, as engine.Sink has it. It fails with
+// crdt.ErrMalformed for a batch that no log of from can have emitted, and has
+// done nothing then.
+func (c *Core) Ingest(now crdt.Time, from crdt.Region, b engine.Batch) (engine.Ingested, error) {
+	if err := checkBatch(from, b); err != nil {
+		return engine.Ingested{}, err
+	}
+	return c.ingest(now, from, b), nil
+}
+
+// ingest takes in a batch that checkBatch let pass.
+func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.Ingested {
+	p := &c.parts[b.Partition]
+	cursor := p.cursors[from]
+	switch {
+	case b.Rebase:
+		cursor = engine.Position{Actor: b.Actor, N: b.First - 1}
+	case cursor.Actor != b.Actor && b.Fork <= cursor.N:
+		// A successor took over. What we have beyond its fork it never had;
+		// its own entries carry those numbers.
+		cursor = engine.Position{Actor: b.Actor, N: b.Fork}
+	}
+	if cursor.Actor != b.Actor || b.First > cursor.N+1 {
+		c.mergeEndings(now, p, b.Frags)
+		// A late batch of a predecessor ends here too: the cursor stays put.
+		return engine.Ingested{Position: p.cursors[from], Hole: true}
+	}
+	if b.Last().N > cursor.N {
+		gaps := c.merge(now, p, b.Frags[cursor.N+1-b.First:])
+		if len(gaps) > 0 {
+			p.cursors[from] = cursor
+			return engine.Ingested{Position: cursor, Gaps: gaps}
+		}
+		cursor = b.Last()
+	}
+	p.cursors[from] = cursor
+	return engine.Ingested{Position: cursor}
+}
+
+// merge takes in fragments and returns the keys of those that it could not.
+func (c *Core) merge(now crdt.Time, p *partition, frags []crdt.Fragment) (gaps []crdt.Key) {
+	for _, f := range frags {
+		k := f.Effect.Key
+		if overAge(k, now) {
+			continue
+		}
+		// A copy past its time counts until it is swept: the log of a long cut
+		// then merges one entry onto the other, where each would else be a gap.
+		r := crdt.Record{Key: k}
+		if s := p.slots[k]; s != nil {
+			r = s.rec
+		}
+		switch out, outcome := crdt.Merge(r, f); outcome {
+		case crdt.Applied:
+			c.put(p, out.Prune(now))
+		case crdt.Gap, crdt.Fork:
+			if !slices.Contains(gaps, k) {
+				gaps = append(gaps, k)
+			}
+		case crdt.Duplicate:
+		}
+	}
+	return gaps
+}
+
+// mergeEndings takes in what needs nothing before it.
+func (c *Core) mergeEndings(now crdt.Time, p *partition, frags []crdt.Fragment) {
+	for _, f := range frags {
+		if f.Effect.Dead && !overAge(f.Effect.Key, now) {
+			c.put(p, crdt.Record{Key: f.Effect.Key, Dead: true})
+		}
+	}
+}
+
+// overAge reports whether even a tombstone of k is past its time, so that
+// nothing about it is worth keeping. A key of nothing always is.
+func overAge(k crdt.Key, now crdt.Time) bool {
+	if k.Kind() != crdt.KindSession {
+		return k.IsZero()
+	}
+	return keepUntil(crdt.Record{Key: k, Dead: true}) <= now
+}
+
+func checkBatch(from crdt.Region, b engine.Batch) error {
+	switch {
+	case !from.Valid() || b.Actor.Region() != from:
+		return fmt.Errorf("%w: batch of actor %v from region %d", crdt.ErrMalformed, b.Actor, from)
+	case b.Partition >= crdt.Partitions:
+		return fmt.Errorf("%w: batch of partition %d", crdt.ErrMalformed, b.Partition)
+	case b.First == 0 || b.First <= b.Fork:
+		return fmt.Errorf("%w: batch begins at %d, fork at %d", crdt.ErrMalformed, b.First, b.Fork)
+	}
+	for i, f := range b.Frags {
+		k := f.Effect.Key
+		if k.IsZero() {
+			continue
+		}
+		if f.Dot.Actor != b.Actor || !validKey(k) || k.Partition() != b.Partition {
+			return fmt.Errorf("%w: fragment %d of a batch of %v, partition %d, is %v of partition %d",
+				crdt.ErrMalformed, i, b.Actor, b.Partition, f.Dot, k.Partition())
+		}
+	}
+	return nil
+}
+
+func validKey(k crdt.Key) bool {
+	known := k.Kind() == crdt.KindSession || k.Kind() == crdt.KindUser
+	return known && k.Partition() < crdt.Partitions
+}
