@@ -273,13 +273,22 @@ func (d *decoder) body(r *Record, flags uint64) {
 	if flags&flagAuth != 0 {
 		r.Auth = d.auth()
 	}
+	if r.Key.kind == KindUser && r.hasSession() {
+		d.fail("session in a user's record") // two of them could join to a dead user
+	}
 	r.VV = d.vector()
-	n := int(d.uint(4))                              //nolint:gosec // 32 bits
+	d.fields(r)
+}
+
+func (d *decoder) fields(r *Record) {
 	const leastFieldBytes = 1 + 1 + 1 + dotBytes + 4 // a name is not empty
-	if r.Fields = nil; n > 0 && n <= len(d.b)/leastFieldBytes {
-		r.Fields = make([]Field, n)
-	} else if n > 0 {
+	n := d.uint(4)
+	if n > uint64(len(d.b)/leastFieldBytes) {
 		d.fail("%d fields in %d bytes", n, len(d.b))
+		return
+	}
+	if n > 0 {
+		r.Fields = make([]Field, n)
 	}
 	for i := range r.Fields {
 		r.Fields[i] = d.field()

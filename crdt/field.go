@@ -60,12 +60,21 @@ func Add(name string, delta int64) Change {
 
 // Mark puts element into the set called name.
 func Mark(name, element string) Change {
-	return Change{field: setPrefix + name + nameEnd + element}
+	return Change{field: elementName(name, element)}
 }
 
 // Unmark takes element out of the set called name. A later Mark brings it back.
 func Unmark(name, element string) Change {
-	return Change{field: setPrefix + name + nameEnd + element, gone: true}
+	return Change{field: elementName(name, element), gone: true}
+}
+
+// elementName returns the field of an element, or none for a name that would
+// run into the element's: the set "a" would have elements of the set "a\x00b".
+func elementName(name, element string) string {
+	if strings.Contains(name, nameEnd) {
+		return ""
+	}
+	return setPrefix + name + nameEnd + element
 }
 
 // Index notes in a user's record that the session id is hers.
@@ -84,8 +93,12 @@ func (c Change) IsAdd() bool { return c.add }
 
 // check refuses what has no place in a record of kind k.
 func (c Change) check(k Kind) error {
-	if len(c.field) > MaxFieldName {
-		return fmt.Errorf("%w: field name of %d bytes, at most %d", ErrLimit, len(c.field), MaxFieldName)
+	length := len(c.field)
+	if c.add {
+		length += actorBytes // Apply adds the actor's
+	}
+	if length > MaxFieldName {
+		return fmt.Errorf("%w: field name of %d bytes, at most %d", ErrLimit, length, MaxFieldName)
 	}
 	if len(c.value) > MaxValueBytes {
 		return fmt.Errorf("%w: value of %d bytes, at most %d", ErrLimit, len(c.value), MaxValueBytes)
@@ -152,6 +165,9 @@ func (r Record) Sessions() []SessionID {
 	}
 	return out
 }
+
+// actorBytes is how much of a name actorName takes.
+const actorBytes = 3
 
 func actorName(prefix string, a Actor) string {
 	return prefix + string([]byte{byte(a >> 16), byte(a >> 8), byte(a)})

@@ -67,7 +67,7 @@ func (r Record) Judge(now Time, proof Hash, epochs Vector) Verdict {
 func (a Auth) proves(now Time, proof Hash) bool {
 	cur := subtle.ConstantTimeCompare(a.Cur[:], proof[:])
 	prev := subtle.ConstantTimeCompare(a.Prev[:], proof[:])
-	if now >= a.Grace {
+	if now >= a.Grace || a.Prev == (Hash{}) { // none before: zero proves nothing
 		prev = 0
 	}
 	return cur|prev == 1

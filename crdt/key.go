@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 )
 
@@ -100,6 +101,10 @@ func (k Key) String() string {
 	return hex.EncodeToString(sum[:5])
 }
 
+// Format prints the fingerprint whatever the verb: %d and %#v would go past
+// String and print the bytes.
+func (k Key) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
+
 // LogValue makes logs show the fingerprint.
 func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
@@ -155,6 +160,9 @@ func (id SessionID) IsZero() bool { return id == SessionID{} }
 
 // String returns the fingerprint of the session's key.
 func (id SessionID) String() string { return SessionKey(id).String() }
+
+// Format prints the fingerprint whatever the verb.
+func (id SessionID) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, id.String()) }
 
 // LogValue makes logs show the fingerprint.
 func (id SessionID) LogValue() slog.Value { return slog.StringValue(id.String()) }

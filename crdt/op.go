@@ -22,7 +22,8 @@ type Op struct {
 	ID uint64
 	// Stamp is the stamp of what the operation writes: above the record the
 	// caller read and above the floor of the client's token (DESIGN R1). The
-	// origin mints only its own Dot, at or above it.
+	// origin mints only its own Dot, at or above it. An operation that changes
+	// neither Auth nor fields needs none.
 	Stamp Stamp
 	// Birth makes the session; every other operation needs one that is live.
 	Birth *Birth
@@ -91,7 +92,7 @@ func Apply(r Record, op Op, at Origin) (Record, Fragment, error) {
 	if op.Adopt != nil {
 		base = Join(r, *op.Adopt)
 	}
-	dot := Dot{at.Actor, max(at.Now.Stamp(), base.Latest().next(), op.Stamp)}
+	dot := op.mint(base, at)
 	effect, err := op.effect(base, dot, at.Now)
 	if err != nil {
 		return r, Fragment{}, err
@@ -99,18 +100,61 @@ func Apply(r Record, op Op, at Origin) (Record, Fragment, error) {
 	if effect.Key.IsZero() { // nothing left to do
 		return r, Fragment{}, nil
 	}
+	prev := r.VV.At(at.Actor)
+	if prev >= dot.Stamp { // MaxStamp has been used: some clock went to the end of time
+		if !effect.Dead {
+			return r, Fragment{}, fmt.Errorf("%w: no stamp is left", ErrAhead)
+		}
+		prev = 0 // nobody looks at the chain of an ending
+	}
 	out := Join(base, effect)
-	if err := out.withinLimits(op); err != nil {
+	if err := out.withinLimits(base, op); err != nil {
 		return r, Fragment{}, err
 	}
-	return out, Fragment{Dot: dot, Prev: r.VV.At(at.Actor), Effect: effect}, nil
+	return out, Fragment{Dot: dot, Prev: prev, Effect: effect}, nil
+}
+
+// writes reports whether op writes anything under its Stamp.
+func (op Op) writes() bool {
+	return !op.Destroy && (op.Auth != nil || len(op.Changes) > 0)
+}
+
+// mint returns the dot of op: above all that base has, of which a sealed record
+// has no vector to tell, and within what bytes can hold.
+func (op Op) mint(base Record, at Origin) Dot {
+	s := max(at.Now.Stamp(), base.Latest().next())
+	if op.writes() {
+		s = max(s, op.Stamp)
+	}
+	return Dot{at.Actor, min(s, MaxStamp)}
 }
 
 // check refuses an operation that could not be right for any record of key k.
+// An ending is refused for its key alone: whatever else the operation wants
+// will not be done.
 func (op Op) check(k Key, now Time) error {
-	if op.Stamp > now.Add(maxAhead).Stamp() {
+	if err := op.checkKey(k); err != nil || op.Destroy {
+		return err
+	}
+	if op.writes() && op.Stamp > now.Add(maxAhead).Stamp() {
 		return fmt.Errorf("%w: by %v", ErrAhead, op.Stamp.Time().Sub(now))
 	}
+	if op.writes() && op.Stamp == 0 {
+		return fmt.Errorf("%w: writes without a stamp", ErrOp)
+	}
+	if err := op.checkAuth(); err != nil {
+		return err
+	}
+	if op.Birth != nil {
+		if err := op.Birth.check(k, now); err != nil {
+			return err
+		}
+	}
+	return op.checkChanges(k.Kind())
+}
+
+// checkKey refuses what has no place in a record of key k.
+func (op Op) checkKey(k Key) error {
 	sessionsOnly := op.Birth != nil || op.Auth != nil || op.User != "" || op.Touch || op.Destroy
 	if session := k.Kind() == KindSession; session && op.Revoke || !session && sessionsOnly {
 		return fmt.Errorf("%w: kind %d", ErrOp, k.Kind())
@@ -118,24 +162,47 @@ func (op Op) check(k Key, now Time) error {
 	if op.Adopt != nil && op.Adopt.Key != k {
 		return fmt.Errorf("%w: adopts another record", ErrOp)
 	}
+	if op.Adopt != nil && k.Kind() == KindUser && op.Adopt.hasSession() {
+		return fmt.Errorf("%w: adopts a session into a user's record", ErrOp)
+	}
+	return nil
+}
+
+func (op Op) checkAuth() error {
 	if (op.Birth != nil || op.User != "") && op.Auth == nil {
 		return fmt.Errorf("%w: birth or user without a secret", ErrOp)
 	}
-	if op.Birth != nil && (op.Birth.Idle < 0 || op.Birth.Idle > MaxLifetime) {
-		return fmt.Errorf("%w: idle time %v, at most %v", ErrLimit, op.Birth.Idle, MaxLifetime)
+	if op.Auth != nil && op.Auth.Cur == (Hash{}) {
+		return fmt.Errorf("%w: the hash of the secret is zero", ErrOp)
 	}
-	if op.Stamp == 0 && (op.Auth != nil || len(op.Changes) > 0) {
-		return fmt.Errorf("%w: writes without a stamp", ErrOp)
-	}
-	if op.HasAdd() && op.ID == 0 {
-		return fmt.Errorf("%w: addition without an ID", ErrOp)
+	if op.Auth != nil && !op.Auth.Epochs.sorted() {
+		return fmt.Errorf("%w: epochs are not a vector", ErrOp)
 	}
 	if len(op.User) > MaxUserBytes {
 		return fmt.Errorf("%w: user name of %d bytes, at most %d", ErrLimit, len(op.User), MaxUserBytes)
 	}
+	return nil
+}
+
+// check refuses a life that is too long, since a user's revocations are
+// forgotten when no session can be older, and one that the bytes can't say.
+func (b Birth) check(k Key, now Time) error {
+	if end, _ := k.Deadline(); end > now.Add(MaxLifetime) {
+		return fmt.Errorf("%w: lifetime %v, at most %v", ErrLimit, end.Sub(now), MaxLifetime)
+	}
+	if b.Idle < 0 || b.Idle > MaxLifetime || b.Idle%time.Millisecond != 0 {
+		return fmt.Errorf("%w: idle time %v, at most %v in whole milliseconds", ErrLimit, b.Idle, MaxLifetime)
+	}
+	return nil
+}
+
+func (op Op) checkChanges(k Kind) error {
+	if op.HasAdd() && op.ID == 0 {
+		return fmt.Errorf("%w: addition without an ID", ErrOp)
+	}
 	seen := make(map[string]struct{}, len(op.Changes))
 	for _, c := range op.Changes {
-		if err := c.check(k.Kind()); err != nil {
+		if err := c.check(k); err != nil {
 			return err
 		}
 		if _, twice := seen[c.field]; twice {
@@ -241,21 +308,27 @@ func (op Op) fields(base Record, dot, write Dot) []Field {
 	return out
 }
 
-// withinLimits refuses a record that op made too large. A record that was too
-// large before, joined from several Regions, may still lose fields and end.
-func (r Record) withinLimits(op Op) error {
-	if r.Dead || len(op.Changes) == 0 {
+// withinLimits refuses a record that op made too large. One that was too large
+// before, joined from several Regions, may still shrink and end, and nothing
+// holds up a revocation.
+func (r Record) withinLimits(base Record, op Op) error {
+	if r.Dead || op.Revoke || len(op.Changes) == 0 {
 		return nil
 	}
-	size := 0
-	for _, f := range r.Fields {
-		size += len(f.Name) + len(f.Value)
-	}
-	switch {
-	case len(r.Fields) > MaxFields:
+	switch size := r.size(); {
+	case len(r.Fields) > max(MaxFields, len(base.Fields)):
 		return fmt.Errorf("%w: %d fields, at most %d", ErrLimit, len(r.Fields), MaxFields)
-	case size > MaxRecordBytes:
+	case size > max(MaxRecordBytes, base.size()):
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrLimit, size, MaxRecordBytes)
 	}
 	return nil
+}
+
+// size returns the bytes of r that MaxRecordBytes bounds.
+func (r Record) size() int {
+	n := 0
+	for _, f := range r.Fields {
+		n += len(f.Name) + len(f.Value)
+	}
+	return n
 }

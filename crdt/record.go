@@ -78,6 +78,11 @@ func (r Record) IsBottom() bool {
 		r.Abs == 0 && r.Touch == 0 && len(r.VV) == 0 && len(r.Fields) == 0
 }
 
+// hasSession reports whether r holds what only a session's record may.
+func (r Record) hasSession() bool {
+	return r.Dead || !r.Born.Dot.IsZero() || !r.Auth.Dot.IsZero() || r.User != "" || r.Abs != 0 || r.Touch != 0
+}
+
 // Field returns the field called name and whether there is one; one that is
 // Gone is not.
 func (r Record) Field(name string) (Field, bool) {

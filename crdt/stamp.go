@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -20,13 +21,17 @@ func TimeOf(t time.Time) Time {
 }
 
 // Std returns t as a time.Time in UTC.
-func (t Time) Std() time.Time { return origin.Add(time.Duration(t) * time.Millisecond) }
+func (t Time) Std() time.Time { return time.UnixMilli(origin.UnixMilli() + int64(t)).UTC() }
 
 // Add returns t+d, with d rounded down to the millisecond.
 func (t Time) Add(d time.Duration) Time { return t + Time(d.Milliseconds()) }
 
-// Sub returns t-u.
-func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Millisecond }
+// Sub returns t-u, at most 292 years either way: a clock at the end of time
+// must not turn into a small difference.
+func (t Time) Sub(u Time) time.Duration {
+	const most = Time(math.MaxInt64 / int64(time.Millisecond))
+	return time.Duration(min(max(t-u, -most), most)) * time.Millisecond
+}
 
 // Stamp returns the first stamp of the millisecond t.
 func (t Time) Stamp() Stamp { return Stamp(max(0, t)) << logicalBits }

@@ -81,6 +81,16 @@ func (v Vector) Meet(w Vector) Vector {
 	return out
 }
 
+// sorted reports whether v is a vector that bytes can hold.
+func (v Vector) sorted() bool {
+	for i, d := range v {
+		if d.Stamp == 0 || d.Stamp > MaxStamp || !d.Actor.Region().Valid() || i > 0 && v[i-1].Actor >= d.Actor {
+			return false
+		}
+	}
+	return true
+}
+
 // Equal reports whether v and w have heard the same.
 func (v Vector) Equal(w Vector) bool { return slices.Equal(v, w) }
 
