@@ -30,7 +30,7 @@ type (
 	Act = router.Act
 )
 
-// The rungs, the route classes and the read-after-write modes.
+// The rungs, the route classes, the acts and the read-after-write modes.
 const (
 	Normal    = router.Normal
 	Stale     = router.Stale
@@ -40,6 +40,17 @@ const (
 
 	Safe   = router.Safe
 	Strict = router.Strict
+
+	ActRead     = router.Read
+	ActTouch    = router.Touch
+	ActChange   = router.Change
+	ActNote     = router.Note
+	ActRotate   = router.Rotate
+	ActCreate   = router.Create
+	ActLogin    = router.Login
+	ActDestroy  = router.Destroy
+	ActRevoke   = router.Revoke
+	ActTakeBack = router.TakeBack
 
 	ByToken   = router.ByToken
 	ByPrimary = router.ByPrimary
@@ -139,6 +150,10 @@ func (s *Store) Close() error { return s.router.Close() }
 
 // PendingRevocations returns how many revocations some Region has not confirmed.
 func (s *Store) PendingRevocations() int { return s.router.Pending() }
+
+// OpenBreakers returns the names of the Regions that are not asked at present,
+// because they did not answer.
+func (s *Store) OpenBreakers() []string { return s.router.OpenBreakers() }
 
 func (s *Store) now() crdt.Time { return crdt.TimeOf(s.clock()) }
 

@@ -178,6 +178,17 @@ func (r *Router) Here() Region { return r.regions[r.rules.here] }
 // Name returns the name of a configured Region.
 func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }
 
+// OpenBreakers returns the names of the Regions that are not asked at present.
+func (r *Router) OpenBreakers() []string {
+	out := []string{} // never nil: JSON has a list
+	for _, id := range r.rules.near {
+		if r.breakers[id].isOpen() {
+			out = append(out, r.regions[id].Name)
+		}
+	}
+	return out
+}
+
 func (r *Router) now() crdt.Time { return crdt.TimeOf(r.config.Clock()) }
 
 func (c Config) withDefaults() Config {

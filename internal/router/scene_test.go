@@ -1,0 +1,147 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+const (
+	west  = crdt.Region(1)
+	east  = crdt.Region(2)
+	north = crdt.Region(3)
+)
+
+// An earth is three Regions on memory engines, with a router in each and a
+// network between them. It lives in a synctest bubble.
+type earth struct {
+	t       *testing.T
+	net     *fault.Net
+	engines map[crdt.Region]*memory.Engine
+	sides   map[crdt.Region]*memory.Engine
+	routers map[crdt.Region]*router.Router
+	seen    map[router.Act]int
+}
+
+func name(r crdt.Region) string { return map[crdt.Region]string{west: "west", east: "east", north: "north"}[r] }
+
+// newEarth builds it: 10 ms between any two Regions, replication as late as lag.
+func newEarth(t *testing.T, lag time.Duration, config router.Config) *earth {
+	t.Helper()
+	// A bubble begins in the year 2000, before the first stamp there is.
+	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+	e := &earth{
+		t: t, net: fault.NewNet(1), engines: map[crdt.Region]*memory.Engine{},
+		sides: map[crdt.Region]*memory.Engine{}, routers: map[crdt.Region]*router.Router{},
+		seen: map[router.Act]int{},
+	}
+	ids := []crdt.Region{west, east, north}
+	for _, id := range ids {
+		e.engines[id] = e.engine(id, config.Primary != 0 && config.Primary != id)
+		e.sides[id] = e.engine(id, false)
+	}
+	for _, id := range ids {
+		regions := []router.Region{{ID: id, Name: name(id), Engine: e.engines[id], Side: e.sides[id]}}
+		for _, to := range ids {
+			if to == id {
+				continue
+			}
+			e.net.SetLink(name(id), name(to), fault.Calls, fault.Link{Delay: 10 * time.Millisecond})
+			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(id), name(to), e.engines[to])})
+			e.replicate(id, to, lag)
+		}
+		r, err := router.New(t.Context(), regions, config)
+		if err != nil {
+			t.Fatalf("New: %v", err)
+		}
+		e.routers[id] = r
+		t.Cleanup(func() { _ = r.Close() })
+	}
+	return e
+}
+
+func (e *earth) engine(id crdt.Region, secondary bool) *memory.Engine {
+	m, err := memory.New(id, memory.Config{Secondary: secondary})
+	if err != nil {
+		e.t.Fatalf("memory.New: %v", err)
+	}
+	e.t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// replicate copies one Region's log to another, lag after it was written, unless
+// the replication plane is cut.
+func (e *earth) replicate(from, to crdt.Region, lag time.Duration) {
+	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(e.t.Context())
+	e.t.Cleanup(func() { cancel(); <-done })
+	go func() {
+		defer close(done)
+		var at engine.Positions
+		_ = e.engines[from].Follow(ctx, at, func(b engine.Batch) error {
+			go func() {
+				time.Sleep(lag)
+				for e.net.Link(name(from), name(to), fault.Replication).Cut && ctx.Err() == nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+				for _, f := range b.Frags { // late, whole and in any order: a join
+					_ = e.engines[to].Join(ctx, f.Effect)
+				}
+			}()
+			return nil
+		})
+	}()
+}
+
+// cut cuts all calls, and optionally replication, between two Regions.
+func (e *earth) cut(a, b crdt.Region, on bool, planes ...fault.Plane) {
+	for _, p := range planes {
+		for _, pair := range [][2]string{{name(a), name(b)}, {name(b), name(a)}} {
+			l := e.net.Link(pair[0], pair[1], p)
+			l.Cut = on
+			e.net.SetLink(pair[0], pair[1], p, l)
+		}
+	}
+}
+
+// login makes a session of alice in a Region.
+func (e *earth) login(at crdt.Region) (crdt.Key, router.Answer) {
+	e.t.Helper()
+	now := crdt.TimeOf(time.Now())
+	key := crdt.SessionKey(crdt.NewSessionID(now.Add(time.Hour), at, crdt.IDEntropy{byte(now), byte(now >> 8), byte(now >> 16), byte(at)}))
+	a, err := e.routers[at].Write(e.t.Context(), router.Write{Key: key, Op: crdt.Op{
+		Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "alice",
+	}})
+	if err != nil {
+		e.t.Fatalf("login in %s: %v", name(at), err)
+	}
+	return key, a
+}
+
+func (e *earth) put(at crdt.Region, k crdt.Key, seen crdt.Token, field, value string) (router.Answer, error) {
+	base, err := e.routers[at].Read(e.t.Context(), router.Query{Key: k, Seen: seen})
+	if err != nil {
+		return base, err
+	}
+	return e.routers[at].Write(e.t.Context(), router.Write{
+		Key: k, Seen: seen, Base: base.Record, Op: crdt.Op{Changes: []crdt.Change{crdt.Put(field, []byte(value))}},
+	})
+}
+
+// value reads a field of a session as a Region shows it.
+func (e *earth) value(at crdt.Region, k crdt.Key, seen crdt.Token, field string) (string, router.Answer) {
+	e.t.Helper()
+	a, err := e.routers[at].Read(e.t.Context(), router.Query{Key: k, Seen: seen})
+	if err != nil && !errors.Is(err, router.ErrDoubtful) {
+		e.t.Fatalf("read in %s: %v", name(at), err)
+	}
+	v, _ := a.Record.Value(field)
+	return string(v), a
+}
