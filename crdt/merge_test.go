@@ -136,3 +136,28 @@ func TestMergeIsOrderFree(t *testing.T) {
 		sameRecord(rt, "merged", got, want)
 	})
 }
+
+// An origin that dropped its copy by the clock begins a new chain when it adopts
+// the session again. Peers see a fork, and an exchange of full records loses
+// nothing.
+func TestForkAfterADroppedCopy(t *testing.T) {
+	origin, frags := chain(t, actor(1, 1), 2)
+	peer := crdt.Record{Key: origin.Key}
+	for _, f := range frags {
+		peer, _ = crdt.Merge(peer, f)
+	}
+	side, _ := must(t, origin, put(origin.VV.Max()+1, "aside", "1"), crdt.Origin{Actor: actor(3, 1), Now: start})
+	sealed := side
+	sealed.VV = nil
+	again, f := must(t, crdt.Record{Key: origin.Key}, crdt.Op{Adopt: &sealed}, here())
+	got, o := crdt.Merge(peer, f)
+	if o != crdt.Fork {
+		t.Fatalf("Merge of a chain begun anew = %v, want fork", o)
+	}
+	sameRecord(t, "after a fork", got, peer)
+	both := crdt.Join(peer, again)
+	sameRecord(t, "exchanged", crdt.Join(again, peer), both)
+	if value(both, "aside") != "1" || value(both, "f1") != value(peer, "f1") {
+		t.Errorf("after the exchange aside = %q, f1 = %q, want both writes", value(both, "aside"), value(both, "f1"))
+	}
+}

@@ -43,7 +43,7 @@ var joinCases = []testCase{
 		e, p := w.open(here), w.peer(far)
 		k := w.keyUntil(w.now().Add(-lifetime))
 		p.skew = -2 * lifetime
-		p.apply(k, crdt.Op{Birth: &crdt.Birth{}, Stamp: 1, Auth: &crdt.Auth{Gen: 1}})
+		p.apply(k, crdt.Op{Birth: &crdt.Birth{}, Stamp: 1, Auth: &crdt.Auth{Gen: 1, Cur: w.hash()}})
 		w.join(e, p.records[k])
 		w.wantBottom(e, k)
 		w.join(e, crdt.Record{Key: k, Dead: true})

@@ -134,7 +134,7 @@ var sinkCases = []testCase{
 		e, s := w.openSinkOnly()
 		p, k := w.peer(far), w.keyUntil(w.now().Add(-lifetime))
 		p.skew = -2 * lifetime
-		p.apply(k, crdt.Op{Birth: &crdt.Birth{}, Stamp: 1, Auth: &crdt.Auth{Gen: 1}})
+		p.apply(k, crdt.Op{Birth: &crdt.Birth{}, Stamp: 1, Auth: &crdt.Auth{Gen: 1, Cur: w.hash()}})
 		p.apply(k, crdt.Op{Stamp: 2, Changes: []crdt.Change{crdt.Put("a", nil)}})
 		p.apply(k, crdt.Op{Destroy: true})
 		w.ingest(s, p.batch(k.Partition(), 1, 1), engine.Ingested{Position: p.position(1)})
