@@ -434,3 +434,31 @@ func TestSameSeedSameFate(t *testing.T) {
 		t.Errorf("seeds %d and %d: the same arrivals %v", *seed, *seed+1, got)
 	}
 }
+
+// TestAnotherWriteWaitsThoughThereIsRoom makes room that the blocked Write has
+// not noticed yet, which is when another could tear it.
+func TestAnotherWriteWaitsThoughThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNet(*seed)
+		c, b := connect(t, n)
+		const size = sendBuffer + 10
+		done := make(chan error)
+		go func() { _, err := c.Write(make([]byte, size)); done <- err }()
+		synctest.Wait()
+		a, ok := c.(*conn)
+		if !ok {
+			t.Fatalf("Dial returned a %T, want a *conn", c)
+		}
+		n.mu.Lock()
+		a.out.used -= 5
+		n.mu.Unlock()
+		owner := false
+		if k, _, _, err := a.tryWrite([]byte("x"), &owner); k != 0 || owner || err != nil {
+			t.Errorf("tryWrite beside a blocked Write = %d, owner %v, %v, want 0, false", k, owner, err)
+		}
+		expect(t, b, string(make([]byte, size)))
+		if err := <-done; err != nil {
+			t.Errorf("Write = %v", err)
+		}
+	})
+}
