@@ -100,6 +100,10 @@ func TestShareIsDrawnBySeed(t *testing.T) {
 	if got := fates(*seed, Plan{rule, {Method: Apply, Share: 0.5}}); !slices.Equal(got, first) {
 		t.Errorf("seed %d: the same rule beside another fails other calls", *seed)
 	}
+	other := Rule{Method: Read, Share: 0.25, Err: engine.ErrCorrupt}
+	if got := fates(*seed, Plan{other, rule}); !slices.Contains(got, true) {
+		t.Errorf("seed %d: two rules for one method throw the same dice", *seed)
+	}
 	if got := fates(*seed+1, Plan{rule}); slices.Equal(got, first) {
 		t.Errorf("seeds %d and %d: the same calls fail", *seed, *seed+1)
 	}

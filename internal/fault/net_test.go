@@ -101,19 +101,46 @@ func TestKilledHostRefusesDialsUntilRevived(t *testing.T) {
 }
 
 func TestKillBehindCutIsHeardAfterTheHeal(t *testing.T) {
+	for _, order := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := NewNet(*seed)
+			a, _ := connect(t, n)
+			setBoth(n, Link{Delay: 10 * ms, Cut: true})
+			write(t, a, "x")
+			n.Kill("b")
+			silent(t, a, time.Hour)
+			setCut(n, order[0], order[1], Replication, false)
+			silent(t, a, time.Hour)
+			setCut(n, order[1], order[0], Replication, false)
+			start := time.Now()
+			fails(t, a, syscall.ECONNRESET)
+			if got := time.Since(start); got != 20*ms {
+				t.Errorf("%v healed first: heard after %v, want a round trip of 20 ms", order, got)
+			}
+		})
+	}
+}
+
+func TestCutSwallowsTheResetAndWhatWasHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := NewNet(*seed)
-		a, _ := connect(t, n)
-		setBoth(n, Link{Delay: 10 * ms, Cut: true})
-		write(t, a, "x")
-		n.Kill("b")
+		setBoth(n, Link{Delay: 20 * ms})
+		a, b := connect(t, n)
+		c, d := connect(t, n)
+		setCut(n, "b", "a", Replication, true)
+		write(t, b, "held")
+		n.Kill("b") // who held it is gone
+		n.Revive("b")
+		setCut(n, "b", "a", Replication, false)
 		silent(t, a, time.Hour)
-		setBoth(n, Link{Delay: 10 * ms})
-		start := time.Now()
-		fails(t, a, syscall.ECONNRESET)
-		if got := time.Since(start); got != 20*ms {
-			t.Errorf("heard after %v, want a round trip of 20 ms", got)
-		}
+		silent(t, c, time.Hour)
+		fails(t, d, syscall.ECONNRESET)
+
+		e, _ := connect(t, n)
+		n.Kill("b")
+		time.Sleep(10 * ms)
+		setCut(n, "b", "a", Replication, true) // the reset is half way
+		silent(t, e, time.Hour)
 	})
 }
 

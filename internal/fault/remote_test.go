@@ -191,6 +191,21 @@ func TestCloseOfRemote(t *testing.T) {
 	})
 }
 
+func TestCloseOfRemoteEndsTheWaitForAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, f := NewNet(*seed), newFake()
+		setCut(n, "b", "a", Calls, true)
+		e := n.Engine("a", "b", f)
+		waiting := make(chan error)
+		go func() { _, err := e.Apply(t.Context(), alice(), revoke()); waiting <- err }()
+		synctest.Wait()
+		go shut(e)
+		if err := <-waiting; engine.OutcomeKnown(err) || f.count(Apply) != 1 {
+			t.Errorf("Apply that waits at Close = %v, %d calls made, want an unknown outcome and 1", err, f.count(Apply))
+		}
+	})
+}
+
 func TestCallsOfOneHandleDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, f := NewNet(*seed), newFake()

@@ -43,9 +43,11 @@ func shut(c io.Closer) { _ = c.Close() }
 
 func write(t *testing.T, c net.Conn, s string) {
 	t.Helper()
-	if n, err := c.Write([]byte(s)); n != len(s) || err != nil {
+	b := []byte(s)
+	if n, err := c.Write(b); n != len(s) || err != nil {
 		t.Fatalf("%v: Write(%q) = %d, %v, want %d, nil", c.LocalAddr(), s, n, err, len(s))
 	}
+	clear(b) // it is the writer's again
 }
 
 func expect(t *testing.T, c net.Conn, want string) {
@@ -188,7 +190,7 @@ func TestCutHoldsBytesUntilTCPTriesAgain(t *testing.T) {
 		{100 * ms, 150 * ms},
 		{5 * time.Second, 2750 * ms},
 		{15 * time.Second, 750 * ms},
-		{60 * time.Second, 3750 * ms}, // steps of 8 s from 7.75 s on
+		{40 * time.Second, 7750 * ms}, // steps of 8 s from 7.75 s on
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			n := NewNet(*seed)
@@ -333,6 +335,20 @@ func TestCloseIsHeardAfterWhatWasWritten(t *testing.T) {
 	})
 }
 
+func TestCloseWithUnreadBytesResets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNet(*seed)
+		setBoth(n, Link{Delay: 10 * ms})
+		a, b := connect(t, n)
+		write(t, a, "never read")
+		shut(b)
+		time.Sleep(20 * ms)
+		if k, err := a.Write([]byte("x")); k != 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("first Write a round trip after the other end closed on unread bytes = %d, %v, want ECONNRESET", k, err)
+		}
+	})
+}
+
 func TestCloseWakesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := NewNet(*seed)
@@ -361,7 +377,7 @@ func TestConcurrentWritesAreNotTorn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := NewNet(*seed)
 		a, b := connect(t, n)
-		const writers, size = 4, sendBuffer + 1000
+		const writers, size = 4, 8*sendBuffer + 1000
 		var wg sync.WaitGroup
 		for i := range writers {
 			wg.Go(func() {
@@ -417,4 +433,32 @@ func TestSameSeedSameFate(t *testing.T) {
 	if got := arrivals(t, *seed+1, false); slices.Equal(got, first) {
 		t.Errorf("seeds %d and %d: the same arrivals %v", *seed, *seed+1, got)
 	}
+}
+
+// TestAnotherWriteWaitsThoughThereIsRoom makes room that the blocked Write has
+// not noticed yet, which is when another could tear it.
+func TestAnotherWriteWaitsThoughThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNet(*seed)
+		c, b := connect(t, n)
+		const size = sendBuffer + 10
+		done := make(chan error)
+		go func() { _, err := c.Write(make([]byte, size)); done <- err }()
+		synctest.Wait()
+		a, ok := c.(*conn)
+		if !ok {
+			t.Fatalf("Dial returned a %T, want a *conn", c)
+		}
+		n.mu.Lock()
+		a.out.used -= 5
+		n.mu.Unlock()
+		owner := false
+		if k, _, _, err := a.tryWrite([]byte("x"), &owner); k != 0 || owner || err != nil {
+			t.Errorf("tryWrite beside a blocked Write = %d, owner %v, %v, want 0, false", k, owner, err)
+		}
+		expect(t, b, string(make([]byte, size)))
+		if err := <-done; err != nil {
+			t.Errorf("Write = %v", err)
+		}
+	})
 }
