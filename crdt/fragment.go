@@ -17,11 +17,13 @@ const (
 	Applied Outcome = iota
 	// Duplicate: the record had it already.
 	Duplicate
-	// Gap: an earlier write of the same actor to this record is missing, so the
-	// fragment was not merged; the full record must be had from its origin.
+	// Gap: an earlier write of the same actor to this record is missing, so no
+	// more than the fragment's Ending was joined; the full record must be had
+	// from its origin.
 	Gap
-	// Fork: the actor's chain here is not the fragment's. Incarnations make that
-	// impossible but for a chance of one in a million failovers; full records
+	// Fork: the actor's chain here is not the fragment's: a copy was dropped at
+	// its origin and adopted again, or, once in a million failovers, two
+	// incarnations are the same. No more than the Ending was joined; full records
 	// must be exchanged both ways.
 	Fork
 )
@@ -39,8 +41,24 @@ func (o Outcome) String() string {
 	return "fork"
 }
 
+// Ending returns what of f must not wait for anything before it, as a record
+// without a vector, and whether there is any: the death of a session, the
+// revocation of a user's sessions.
+func (f Fragment) Ending() (Record, bool) {
+	if f.Effect.Dead {
+		return f.Effect, true
+	}
+	end := Record{Key: f.Effect.Key}
+	if end.Key.Kind() == KindUser {
+		for e := range f.Effect.Under(epochPrefix) {
+			end.Fields = append(end.Fields, e)
+		}
+	}
+	return end, len(end.Fields) > 0
+}
+
 // Merge joins f into r, if it is the next write of its actor that r has not
-// seen. Endings are joined at once, whatever is missing before them.
+// seen. An ending is joined at once, whatever is missing before it.
 func Merge(r Record, f Fragment) (Record, Outcome) {
 	have := r.VV.At(f.Dot.Actor)
 	switch {
@@ -50,10 +68,14 @@ func Merge(r Record, f Fragment) (Record, Outcome) {
 		return Join(r, f.Effect), Applied
 	case have >= f.Dot.Stamp:
 		return r, Duplicate
-	case have < f.Prev:
-		return r, Gap
-	case have > f.Prev:
-		return r, Fork
+	case have == f.Prev:
+		return Join(r, f.Effect), Applied
 	}
-	return Join(r, f.Effect), Applied
+	if end, ok := f.Ending(); ok {
+		r = Join(r, end)
+	}
+	if have < f.Prev {
+		return r, Gap
+	}
+	return r, Fork
 }

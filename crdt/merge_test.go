@@ -161,3 +161,28 @@ func TestForkAfterADroppedCopy(t *testing.T) {
 		t.Errorf("after the exchange aside = %q, f1 = %q, want both writes", value(both, "aside"), value(both, "f1"))
 	}
 }
+
+// A revocation is known at once, though an earlier write to its user's record
+// is missing: the gap is still a gap, and what the vector says stays true.
+func TestRevocationPassesAGap(t *testing.T) {
+	key := crdt.UserKey("alice")
+	at := crdt.Origin{Actor: crdt.NewActor(1, 1), Now: 1000}
+	id := crdt.NewSessionID(at.Now.Add(time.Hour), 1, crdt.IDEntropy{})
+	first, lost, err := crdt.Apply(crdt.Record{Key: key}, crdt.Op{Stamp: 1, Changes: []crdt.Change{crdt.Index(id, nil)}}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, revoked, err := crdt.Apply(first, crdt.Op{Revoke: true}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, outcome := crdt.Merge(crdt.Record{Key: key}, revoked)
+	if outcome != crdt.Gap || !peer.Epochs().Has(revoked.Dot) || len(peer.VV) != 0 {
+		t.Errorf("Merge past a gap = %v, epochs %v, vector %v; want a gap, the epoch, no vector", outcome, peer.Epochs(), peer.VV)
+	}
+	for _, f := range []crdt.Fragment{lost, revoked} {
+		if peer, outcome = crdt.Merge(peer, f); outcome != crdt.Applied {
+			t.Errorf("Merge = %v, want applied", outcome)
+		}
+	}
+}

@@ -69,6 +69,9 @@ func (c *Core) merge(now crdt.Time, p *partition, frags []crdt.Fragment) (gaps [
 		case crdt.Applied:
 			c.put(p, out.Prune(now))
 		case crdt.Gap, crdt.Fork:
+			if _, ends := f.Ending(); ends {
+				c.put(p, out.Prune(now))
+			}
 			if !slices.Contains(gaps, k) {
 				gaps = append(gaps, k)
 			}
@@ -81,9 +84,14 @@ func (c *Core) merge(now crdt.Time, p *partition, frags []crdt.Fragment) (gaps [
 // mergeEndings takes in what needs nothing before it.
 func (c *Core) mergeEndings(now crdt.Time, p *partition, frags []crdt.Fragment) {
 	for _, f := range frags {
-		if f.Effect.Dead && !overAge(f.Effect.Key, now) {
-			c.put(p, crdt.Record{Key: f.Effect.Key, Dead: true})
+		end, ends := f.Ending()
+		if !ends || overAge(end.Key, now) {
+			continue
 		}
+		if s := p.slots[end.Key]; s != nil {
+			end = crdt.Join(s.rec, end)
+		}
+		c.put(p, end)
 	}
 }
 
