@@ -1,0 +1,214 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// DecodeFrame reads what AppendFrame wrote after the length. The frame keeps
+// parts of b. It fails with ErrFrame for anything that AppendFrame would not
+// write.
+func DecodeFrame(b []byte) (Frame, error) {
+	d := decoder{b: b}
+	if v := d.uint(1); d.err == nil && v != protocolVersion {
+		d.fail("protocol version %d, know %d", v, protocolVersion)
+	}
+	f := d.frame(kind(d.uint(1))) //nolint:gosec // 8 bits
+	if d.err == nil && len(d.b) > 0 {
+		d.fail("%d bytes after the frame", len(d.b))
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return f, nil
+}
+
+// A decoder reads from the front of b. After the first fault it reads zeros, so
+// that callers check once, at the end.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%w: "+format, append([]any{ErrFrame}, args...)...)
+		d.b = nil
+	}
+}
+
+func (d *decoder) frame(k kind) Frame {
+	switch k {
+	case kindHello:
+		return d.hello()
+	case kindBatch:
+		return d.entries()
+	case kindAck:
+		return Ack{Partition: d.partition(), At: d.position(), Joined: d.uint(8)}
+	case kindHole:
+		return Hole{Partition: d.partition(), At: d.position()}
+	case kindPull:
+		return d.pull()
+	case kindStates:
+		return d.states()
+	case kindHeartbeat:
+		return Heartbeat{Time: d.time(), Echo: d.time(), Partial: d.flag(), At: d.positions()}
+	case kindGoodbye:
+		if len(d.b) > maxReasonBytes {
+			d.fail("reason of %d bytes, at most %d", len(d.b), maxReasonBytes)
+		}
+		return Goodbye{Reason: string(d.bytes(len(d.b)))}
+	}
+	d.fail("kind %d", k)
+	return nil
+}
+
+func (d *decoder) hello() Frame {
+	f := Hello{Region: crdt.Region(d.uint(1)), Window: uint32(d.uint(4)), Want: d.uint(8)} //nolint:gosec // 8 and 32 bits
+	if d.err == nil && !f.Region.Valid() {
+		d.fail("hello of Region %d", f.Region)
+	}
+	f.At = d.positions()
+	return f
+}
+
+func (d *decoder) entries() Frame {
+	f := Entries{After: d.uint(8)}
+	b := &f.Batch
+	b.Partition, b.Actor = d.partition(), crdt.Actor(d.uint(3)) //nolint:gosec // 24 bits
+	b.Fork, b.First, b.Rebase = d.uint(8), d.uint(8), d.flag()
+	n := d.count()
+	switch {
+	case d.err != nil:
+		return f
+	case !b.Actor.Region().Valid():
+		d.fail("batch of no Region")
+	case b.First == 0 || b.Fork >= b.First || b.First > maxEntry-uint64(n):
+		d.fail("batch begins at %d, forked at %d", b.First, b.Fork)
+	case n == 0 && !b.Rebase:
+		d.fail("batch without entries")
+	}
+	for range n {
+		frag, err := crdt.DecodeFragment(d.sized())
+		if d.err == nil && err != nil {
+			d.fail("%w", err)
+		}
+		if d.err != nil {
+			return f
+		}
+		if frag.Dot.Actor != b.Actor || frag.Effect.Key.Partition() != b.Partition {
+			d.fail("entry of another log: %v", frag.Dot)
+		}
+		b.Frags = append(b.Frags, frag)
+	}
+	return f
+}
+
+func (d *decoder) pull() Frame {
+	n := int(d.uint(2)) //nolint:gosec // 16 bits
+	if n == 0 || n > maxPullKeys {
+		d.fail("pull of %d keys, at most %d", n, maxPullKeys)
+		return nil
+	}
+	keys := make([]crdt.Key, 0, n)
+	for range n {
+		k := crdt.Kind(d.uint(1)) //nolint:gosec // 8 bits
+		key, err := crdt.ParseKey(k, d.bytes(len(crdt.SessionID{})))
+		if d.err == nil && err != nil {
+			d.fail("%w", err)
+		}
+		keys = append(keys, key)
+	}
+	return Pull{Keys: keys}
+}
+
+func (d *decoder) states() Frame {
+	f := States{Serial: d.uint(8)}
+	n := d.count()
+	if d.err == nil && (n == 0 || f.Serial == 0) {
+		d.fail("states %d without records", f.Serial)
+	}
+	for range n {
+		r, err := crdt.DecodeRecord(d.sized())
+		if d.err == nil && err != nil {
+			d.fail("%w", err)
+		}
+		if d.err != nil {
+			return f
+		}
+		f.Records = append(f.Records, r)
+	}
+	return f
+}
+
+// bytes returns the next n bytes, or nil if there are fewer.
+func (d *decoder) bytes(n int) []byte {
+	if n > len(d.b) {
+		d.fail("ends %d bytes early", n-len(d.b))
+		return nil
+	}
+	out := d.b[:n:n]
+	d.b = d.b[n:]
+	return out
+}
+
+// uint reads a big-endian number of n bytes.
+func (d *decoder) uint(n int) uint64 {
+	var v uint64
+	for _, c := range d.bytes(n) {
+		v = v<<8 | uint64(c)
+	}
+	return v
+}
+
+// count reads the number of sized things that follow, of which each takes five
+// bytes or more.
+func (d *decoder) count() int {
+	n := d.uint(4)
+	if n > uint64(len(d.b))/5 {
+		d.fail("%d parts in %d bytes", n, len(d.b))
+		return 0
+	}
+	return int(n) //nolint:gosec // below the frame's length
+}
+
+func (d *decoder) sized() []byte {
+	return d.bytes(int(d.uint(4))) //nolint:gosec // 32 bits
+}
+
+func (d *decoder) flag() bool {
+	v := d.uint(1)
+	if v > 1 {
+		d.fail("flag %d", v)
+	}
+	return v == 1
+}
+
+func (d *decoder) partition() uint16 {
+	p := d.uint(2)
+	if p >= crdt.Partitions {
+		d.fail("partition %d", p)
+		return 0
+	}
+	return uint16(p) //nolint:gosec // below Partitions
+}
+
+func (d *decoder) time() crdt.Time { return crdt.Time(d.uint(6)) } //nolint:gosec // 48 bits
+
+func (d *decoder) position() engine.Position {
+	p := engine.Position{Actor: crdt.Actor(d.uint(3)), N: d.uint(8)} //nolint:gosec // 24 bits
+	if p != (engine.Position{}) && !p.Actor.Region().Valid() || p.N > maxEntry {
+		d.fail("position %d of %v", p.N, p.Actor)
+	}
+	return p
+}
+
+func (d *decoder) positions() engine.Positions {
+	var at engine.Positions
+	for i := range at {
+		at[i] = d.position()
+	}
+	return at
+}

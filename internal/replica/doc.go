@@ -1,0 +1,16 @@
+// Package replica pushes one Region's write log to its peers and takes in theirs.
+//
+// The Region that wrote an entry dials its peers and sends it: a push costs one
+// one-way delay where a pull costs up to three. Sender is the origin's end of
+// such a link and Receiver the peer's. Both are pure state machines: frames,
+// results and the time come in as arguments, frames and wishes come out, so
+// that a simulator can drive what production runs. Replica is the shell around
+// them, with the sockets, the goroutines and the engine.
+//
+// Nothing has to arrive once or in order, since entries merge. What must hold is
+// that nothing is skipped: the receiver's engine moves its cursor in the step
+// that merges, a peer acknowledges only what its own engine holds, and whatever
+// a log no longer has is made up for by the state of its whole partition.
+//
+// The bytes of a link are described in docs/formats/link.md.
+package replica

@@ -1,0 +1,51 @@
+package replica
+
+import "time"
+
+const (
+	// defaultWindow keeps a link of 200 ms busy at 20 MB/s; what is beyond it
+	// waits in the log, which is on no heap of ours.
+	defaultWindow = 4 << 20
+	// defaultRedeliver is far above what a batch takes to be merged (1 ms) and
+	// to cross an ocean and back (0.3 s).
+	defaultRedeliver = 5 * time.Second
+	// maxRedeliverDoubling bounds the back-off of redelivery: 5 s × 8.
+	maxRedeliverDoubling = 3
+	// defaultPullTries is how often a batch may come back with gaps. One is
+	// usual; two when the record was written again meanwhile.
+	defaultPullTries = 3
+
+	// frameTarget is how much is gathered while a link is busy; a longer frame
+	// keeps others waiting and saves nothing.
+	frameTarget = 64 << 10
+	// frameEntries bounds a frame's entries, because the peer's script merges
+	// them in one step: 128 × 7 µs is its millisecond.
+	frameEntries = 128
+)
+
+// Limits bound one link. The zero value means the defaults.
+type Limits struct {
+	// Window is how many bytes may be sent and not acknowledged; 4 MiB. A single
+	// entry or record that is larger goes alone. Answers to pulls come on top,
+	// one read's worth, because what fills the window may be waiting for them.
+	Window int
+	// Redeliver is how long to wait for an acknowledgement; 5 s. It doubles with
+	// each time in vain, up to eightfold.
+	Redeliver time.Duration
+	// PullTries is how often the same batch may lack earlier writes before the
+	// link is given up; 3.
+	PullTries int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Window <= 0 {
+		l.Window = defaultWindow
+	}
+	if l.Redeliver <= 0 {
+		l.Redeliver = defaultRedeliver
+	}
+	if l.PullTries <= 0 {
+		l.PullTries = defaultPullTries
+	}
+	return l
+}

@@ -1,0 +1,338 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// ErrLost says that a part of a state did not arrive. The link starts over.
+var ErrLost = errors.New("part of a state was lost")
+
+// ErrGaps says that a batch lacks earlier writes however often they are asked
+// for. The link starts over, and asks for the partition's state then.
+var ErrGaps = errors.New("gaps stay open")
+
+// A Receiver is the peer's end of one link: it takes in the log of one origin.
+// It is pure and for one goroutine, and is used for one connection. After an
+// error of any method the link is over.
+type Receiver struct {
+	here, origin crdt.Region
+	limits       Limits
+	parts        [crdt.Partitions]inPart
+	at           engine.Positions
+	want         uint64 // partitions whose state is asked for
+	work         []work // what the engine is to do, in order
+	busy         bool   // work[0] is being done
+	held         int    // bytes of frames that wait
+	arrived      uint64 // serial of the last States frame that arrived
+	joined       uint64 // and of the last that the engine holds
+	acks         [crdt.Partitions]bool
+	ackAny       bool // joined has moved: the next ack says so
+	out          [][]byte
+	heard        heard
+	counts       Heard
+}
+
+// Heard is what a Receiver has done.
+type Heard struct {
+	Entries uint64 // entries of batches that the engine took in
+	Pulls   uint64 // records asked for because of gaps
+	Holes   uint64
+}
+
+type inPart struct {
+	waiting []work // batches behind one that lacks something
+	missing map[crdt.Key]bool
+	tries   int
+	asked   crdt.Time // when missing was asked for
+	hole    crdt.Time // when a hole was last reported; zero: there is none
+}
+
+// Work is one thing for the engine to do: to Ingest Batch, or to Join Records.
+type Work struct {
+	Batch   *engine.Batch
+	Records []crdt.Record
+}
+
+type work struct {
+	Work
+	serial uint64
+	size   int
+}
+
+// NewReceiver returns a Receiver in Region here for the log of origin, of which
+// the engine here holds at. In want is a bit for each partition whose whole state
+// is needed. Its hello is the first of what Take returns.
+func NewReceiver(here, origin crdt.Region, at engine.Positions, want uint64, limits Limits) *Receiver {
+	r := &Receiver{here: here, origin: origin, limits: limits.withDefaults(), at: at, want: want}
+	r.send(Hello{Region: here, Window: uint32(r.limits.Window), Want: want, At: at}) //nolint:gosec // megabytes
+	return r
+}
+
+func (r *Receiver) send(f Frame) { r.out = append(r.out, AppendFrame(nil, f)) }
+
+// Receive takes in a frame of size bytes from the origin.
+func (r *Receiver) Receive(now crdt.Time, f Frame, size int) error {
+	switch f := f.(type) {
+	case Entries:
+		return r.entries(f, size)
+	case States:
+		return r.states(f, size)
+	case Heartbeat:
+		r.beat(now, f)
+		return nil
+	case Goodbye:
+		return fmt.Errorf("%w: %q", ErrGoodbye, f.Reason)
+	}
+	return fmt.Errorf("%w: %T from an origin", ErrFrame, f)
+}
+
+func (r *Receiver) entries(f Entries, size int) error {
+	b := f.Batch
+	p := &r.parts[b.Partition]
+	if b.Actor.Region() != r.origin {
+		return fmt.Errorf("%w: entries of %v from Region %d", ErrFrame, b.Actor, r.origin)
+	}
+	if b.Rebase {
+		if f.After != r.arrived {
+			return fmt.Errorf("rebase partition %d: %w: %d of %d frames came", b.Partition, ErrLost, r.arrived, f.After)
+		}
+		if covers(r.at[b.Partition], b.Last()) {
+			r.acks[b.Partition] = true // came twice; going back would make a hole
+			r.want &^= 1 << b.Partition
+			return nil
+		}
+		r.release(p) // the state makes up for all that was waited for
+	}
+	w := work{Work{Batch: &b}, 0, size}
+	if p.missing == nil {
+		return r.queue(&r.work, w)
+	}
+	if len(p.waiting) > 0 && covers(p.waiting[len(p.waiting)-1].Batch.Last(), b.Last()) {
+		return nil // delivered again while it waits
+	}
+	return r.queue(&p.waiting, w)
+}
+
+// queue bounds what waits. An origin keeps to its window, but may send again
+// what it takes for lost.
+func (r *Receiver) queue(q *[]work, w work) error {
+	const slack = 3
+	if limit := slack * max(r.limits.Window, maxFrameBytes); r.held+w.size > limit {
+		return fmt.Errorf("%w: %d bytes beyond the window", ErrFrame, limit)
+	}
+	r.held += w.size
+	*q = append(*q, w)
+	return nil
+}
+
+func (r *Receiver) states(f States, size int) error {
+	if f.Serial <= r.arrived {
+		r.ackAny = true
+		return nil // came twice
+	}
+	if f.Serial != r.arrived+1 {
+		return fmt.Errorf("%w: frame %d after %d", ErrLost, f.Serial, r.arrived)
+	}
+	r.arrived = f.Serial
+	return r.queue(&r.work, work{Work{Records: f.Records}, f.Serial, size})
+}
+
+// Work returns what the engine is to do next, if that is anything and nothing
+// else is being done. Done is to be told of it.
+//
+// One thing at a time, in the order of arrival: a rebase must never be taken in
+// before the state that it stands on.
+func (r *Receiver) Work() (Work, bool) {
+	if r.busy || len(r.work) == 0 {
+		return Work{}, false
+	}
+	r.busy = true
+	return r.work[0].Work, true
+}
+
+// Done takes in what became of the last Work; of records, only err counts. An
+// engine's failure ends the link, and redelivery begins with the next one.
+func (r *Receiver) Done(now crdt.Time, res engine.Ingested, err error) error {
+	w := r.work[0]
+	r.work, r.busy = r.work[1:], false
+	if w.Batch == nil {
+		r.held -= w.size
+		if err != nil {
+			return fmt.Errorf("join states of Region %d: %w", r.origin, err)
+		}
+		r.joinedStates(w)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("ingest partition %d of Region %d: %w", w.Batch.Partition, r.origin, err)
+	}
+	return r.ingested(now, w, res)
+}
+
+// ingested goes on from what the engine made of a batch.
+//
+// Path replicate 4/4: from engine.Sink.Ingest; the ack goes to Sender.Receive.
+func (r *Receiver) ingested(now crdt.Time, w work, res engine.Ingested) error {
+	part := w.Batch.Partition
+	p := &r.parts[part]
+	r.at[part] = res.Position
+	switch {
+	case len(res.Gaps) > 0:
+		return r.gap(now, w, res.Gaps)
+	case res.Hole:
+		r.held -= w.size
+		r.reportHole(now, part)
+		return nil
+	}
+	r.held -= w.size
+	r.counts.Entries += uint64(len(w.Batch.Frags))
+	p.tries, p.hole = 0, 0
+	if w.Batch.Rebase {
+		r.want &^= 1 << part
+		r.resume(p)
+	}
+	r.acks[part] = true // R14: the engine holds it, so it may be acknowledged
+	r.heard.advance(&r.at)
+	return nil
+}
+
+// gap asks for the records that lack an earlier write. What comes for the
+// partition meanwhile waits behind the batch.
+func (r *Receiver) gap(now crdt.Time, w work, keys []crdt.Key) error {
+	p := &r.parts[w.Batch.Partition]
+	if p.tries++; p.tries > r.limits.PullTries || len(keys) > maxPullKeys {
+		r.want |= 1 << w.Batch.Partition
+		return fmt.Errorf("partition %d of Region %d: %w: %d records, %d tries",
+			w.Batch.Partition, r.origin, ErrGaps, len(keys), p.tries)
+	}
+	p.missing = make(map[crdt.Key]bool, len(keys))
+	for _, k := range keys {
+		p.missing[k] = true
+	}
+	p.waiting = append([]work{w}, p.waiting...)
+	r.behind(p, w.Batch.Partition)
+	r.pull(now, p, keys)
+	return nil
+}
+
+// behind moves batches of a partition that were already queued to where they
+// wait for the one that lacks something.
+func (r *Receiver) behind(p *inPart, part uint16) {
+	kept := r.work[:0:0]
+	for _, w := range r.work {
+		if w.Batch != nil && w.Batch.Partition == part && !w.Batch.Rebase {
+			p.waiting = append(p.waiting, w)
+			continue
+		}
+		kept = append(kept, w)
+	}
+	r.work = kept
+}
+
+func (r *Receiver) pull(now crdt.Time, p *inPart, keys []crdt.Key) {
+	p.asked = now
+	r.counts.Pulls += uint64(len(keys))
+	r.send(Pull{Keys: keys})
+}
+
+// reportHole tells the origin once, then again if nothing comes of it: batches
+// already on their way must not each send it back.
+func (r *Receiver) reportHole(now crdt.Time, part uint16) {
+	p := &r.parts[part]
+	if p.hole != 0 && now.Sub(p.hole) < r.limits.Redeliver {
+		return
+	}
+	p.hole = max(now, 1)
+	r.counts.Holes++
+	r.send(Hole{Partition: part, At: r.at[part]})
+}
+
+// joinedStates goes on with batches whose gaps are closed now.
+func (r *Receiver) joinedStates(w work) {
+	r.joined, r.ackAny = w.serial, true
+	for _, rec := range w.Records {
+		p := &r.parts[rec.Key.Partition()]
+		if !p.missing[rec.Key] {
+			continue
+		}
+		delete(p.missing, rec.Key)
+		if len(p.missing) == 0 {
+			r.resume(p)
+		}
+	}
+}
+
+// resume gives the engine what a partition was holding back.
+func (r *Receiver) resume(p *inPart) {
+	r.work = append(r.work, p.waiting...)
+	p.waiting, p.missing = nil, nil
+}
+
+// release drops what waits in a partition.
+func (r *Receiver) release(p *inPart) {
+	for _, w := range p.waiting {
+		r.held -= w.size
+	}
+	p.waiting, p.missing, p.tries, p.hole = nil, nil, 0, 0
+}
+
+// Tick asks again for records that did not come. It is to be called now and
+// then, a few times within Limits.Redeliver.
+func (r *Receiver) Tick(now crdt.Time) error {
+	for i := range r.parts {
+		p := &r.parts[i]
+		if p.missing == nil || now.Sub(p.asked) < r.limits.Redeliver {
+			continue
+		}
+		if p.tries++; p.tries > r.limits.PullTries {
+			r.want |= 1 << i
+			return fmt.Errorf("partition %d of Region %d: %w: no answer to %d pulls", i, r.origin, ErrGaps, p.tries-1)
+		}
+		keys := make([]crdt.Key, 0, len(p.missing))
+		for _, k := range p.waiting[0].Batch.Frags {
+			if p.missing[k.Effect.Key] { // in the batch's order: maps have none
+				keys = append(keys, k.Effect.Key)
+			}
+		}
+		r.pull(now, p, keys)
+	}
+	return nil
+}
+
+// Take returns whole frames to write next, nil if there are none. Positions
+// acknowledged since the last time go in one frame a partition.
+func (r *Receiver) Take() []byte {
+	for p, due := range r.acks {
+		if due {
+			r.sendAck(p)
+		}
+	}
+	if r.ackAny {
+		r.sendAck(0)
+	}
+	var out []byte
+	for _, f := range r.out {
+		out = append(out, f...)
+	}
+	r.out = nil
+	return out
+}
+
+func (r *Receiver) sendAck(part int) {
+	r.send(Ack{Partition: uint16(part), At: r.at[part], Joined: r.joined}) //nolint:gosec // below Partitions
+	r.acks[part], r.ackAny = false, false
+}
+
+// At returns how far the engine has taken in the origin's log.
+func (r *Receiver) At() engine.Positions { return r.at }
+
+// Want returns the partitions whose state is still needed; the next link's
+// receiver is to be given it.
+func (r *Receiver) Want() uint64 { return r.want }
+
+// Counts returns what r has done.
+func (r *Receiver) Counts() Heard { return r.counts }

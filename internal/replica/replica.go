@@ -1,0 +1,272 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+const (
+	defaultHeartbeat = 500 * time.Millisecond
+	// defaultSilence is six heartbeats: a link that lost that many is dead, and
+	// TCP alone would take minutes to say so.
+	defaultSilence = 3 * time.Second
+	// A link that was cut comes back within defaultBackoffMax of its healing.
+	defaultBackoffMin = 50 * time.Millisecond
+	defaultBackoffMax = 2 * time.Second
+	// releaseEvery is how often the log hears what it may trim.
+	releaseEvery = 200 * time.Millisecond
+)
+
+// Config tunes a Replica. Its zero value is good.
+type Config struct {
+	Limits Limits
+	// Heartbeat is how often a link says how far the log is; 500 ms. What is
+	// known of an origin's writes is at best that old.
+	Heartbeat time.Duration
+	// Silence is how long a link may be silent, or a write may take, before it
+	// is given up; 3 s.
+	Silence time.Duration
+	// BackoffMin and BackoffMax bound the wait before a link is dialled again;
+	// 50 ms and 2 s, doubling, half of it jitter.
+	BackoffMin, BackoffMax time.Duration
+	// Jitter returns a number in [0, 1); math/rand/v2.
+	Jitter func() float64
+	// Log hears of links that come and go; silent.
+	Log *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Limits = c.Limits.withDefaults()
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.Heartbeat, defaultHeartbeat},
+		{&c.Silence, defaultSilence},
+		{&c.BackoffMin, defaultBackoffMin},
+		{&c.BackoffMax, defaultBackoffMax},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	if c.Jitter == nil {
+		c.Jitter = rand.Float64
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// A Dial opens a connection to a peer. Who is at its other end is for the
+// connection to prove; Replica believes a hello.
+type Dial func(ctx context.Context, peer crdt.Region) (net.Conn, error)
+
+// ErrEngine says that an engine has no log, or takes in none.
+var ErrEngine = errors.New("engine does not replicate")
+
+// A Replica pushes the log of the engine of one Region to its peers and takes in
+// theirs. It may be used by many goroutines.
+type Replica struct {
+	here  crdt.Region
+	eng   engine.Engine
+	log   engine.Log
+	sink  engine.Sink
+	dial  Dial
+	cfg   Config
+	start time.Time // of the process's clock, which does not step
+
+	wg sync.WaitGroup // all goroutines
+
+	mu      sync.Mutex // guards what follows; nothing that blocks is called under it
+	closed  bool
+	cancels map[int]context.CancelFunc
+	next    int // key in cancels
+	ledger  *Ledger
+	out     map[crdt.Region]*Peer
+	in      map[crdt.Region]*inbound
+}
+
+// inbound is what outlives one link from an origin.
+type inbound struct {
+	cancel context.CancelFunc // of the link there is; nil: none
+	done   chan struct{}      // closed when that link is gone
+	want   uint64
+	status Source
+}
+
+// New returns a Replica for the engine e of Region here, pushing to peers until
+// Close or the end of ctx. It fails with ErrEngine if e has no engine.Log and
+// engine.Sink, and with e's error if it does not answer.
+func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Region, dial Dial, cfg Config) (*Replica, error) {
+	r := &Replica{
+		here: here, eng: e, dial: dial, cfg: cfg.withDefaults(), start: time.Now(),
+		cancels: map[int]context.CancelFunc{}, ledger: NewLedger(peers),
+		out: map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{},
+	}
+	var hasLog, hasSink bool
+	r.log, hasLog = engine.As[engine.Log](e)
+	r.sink, hasSink = engine.As[engine.Sink](e)
+	if !hasLog || !hasSink {
+		return nil, fmt.Errorf("replicate Region %d: %w: log %t, sink %t", here, ErrEngine, hasLog, hasSink)
+	}
+	blank, err := r.blank(ctx, peers)
+	if err != nil {
+		return nil, fmt.Errorf("replicate Region %d: %w", here, err)
+	}
+	for _, p := range peers {
+		if p == here || !p.Valid() || r.out[p] != nil {
+			return nil, fmt.Errorf("replicate Region %d: peer %d is this Region, is twice or is none", here, p)
+		}
+		r.out[p], r.in[p] = &Peer{Region: p}, &inbound{status: Source{Region: p}}
+		if blank {
+			r.in[p].want = 1<<crdt.Partitions - 1
+		}
+	}
+	ctx, leave := r.enter(ctx)
+	go r.run(ctx, leave, peers)
+	return r, nil
+}
+
+// run pushes to all peers until ctx ends.
+func (r *Replica) run(ctx context.Context, leave func(), peers []crdt.Region) {
+	defer leave()
+	var wg sync.WaitGroup
+	for _, p := range peers {
+		wg.Go(func() { r.push(ctx, p) })
+	}
+	r.release(ctx)
+	wg.Wait()
+}
+
+// blank reports whether the engine holds nothing of anyone's log: it is new, or
+// lost everything. Then logs would not bring back what was written here, and the
+// peers' states are asked for.
+func (r *Replica) blank(ctx context.Context, peers []crdt.Region) (bool, error) {
+	head, err := r.log.Head(ctx)
+	if err != nil || head != (engine.Positions{}) {
+		return false, err
+	}
+	for _, p := range peers {
+		at, err := r.sink.Positions(ctx, p)
+		if err != nil || at != (engine.Positions{}) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// Close ends all links and returns when the last goroutine is gone.
+func (r *Replica) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	for _, cancel := range r.cancels {
+		cancel()
+	}
+	r.mu.Unlock()
+	r.wg.Wait()
+	return nil
+}
+
+// enter returns a context that Close ends, and what is to be called when it is
+// no longer needed.
+func (r *Replica) enter(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		cancel()
+		return ctx, func() {}
+	}
+	key := r.next
+	r.next++
+	r.cancels[key] = cancel
+	r.wg.Add(1) // so that Close waits for who is inside
+	return ctx, func() {
+		cancel()
+		r.mu.Lock()
+		delete(r.cancels, key)
+		r.mu.Unlock()
+		r.wg.Done()
+	}
+}
+
+// now is the time by the monotonic clock: a step of the wall clock must neither
+// end links nor make what was heard look fresh.
+func (r *Replica) now() crdt.Time { return crdt.TimeOf(r.start.Add(time.Since(r.start))) }
+
+// release tells the log what it may trim, until ctx ends.
+func (r *Replica) release(ctx context.Context) {
+	tick := time.NewTicker(releaseEvery)
+	defer tick.Stop()
+	var last engine.Positions
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		r.mu.Lock()
+		upto := r.ledger.Release()
+		r.mu.Unlock()
+		if upto == last {
+			continue
+		}
+		if err := r.log.Release(ctx, upto); err != nil {
+			r.cfg.Log.Warn("release log", "region", r.here, "err", err)
+			continue
+		}
+		last = upto
+	}
+}
+
+// push keeps a link to peer until ctx ends.
+func (r *Replica) push(ctx context.Context, peer crdt.Region) {
+	wait := r.cfg.BackoffMin
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := r.link(ctx, peer)
+		r.update(func() {
+			st := r.out[peer]
+			st.Connected, st.Unacked, st.LagTime = false, 0, 0
+			if err != nil && ctx.Err() == nil {
+				st.LastError = err.Error()
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		r.cfg.Log.Warn("link to peer is down", "peer", peer, "err", err)
+		if time.Since(began) > r.cfg.Silence {
+			wait = r.cfg.BackoffMin
+		}
+		// At least half, so that a peer that refuses at once is not hammered.
+		sleep(ctx, wait/2+time.Duration(r.cfg.Jitter()*float64(wait/2)))
+		wait = min(2*wait, r.cfg.BackoffMax)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (r *Replica) update(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+}
