@@ -30,7 +30,9 @@ type earth struct {
 	seen    map[router.Act]int
 }
 
-func name(r crdt.Region) string { return map[crdt.Region]string{west: "west", east: "east", north: "north"}[r] }
+func name(r crdt.Region) string {
+	return map[crdt.Region]string{west: "west", east: "east", north: "north"}[r]
+}
 
 // newEarth builds it: 10 ms between any two Regions, replication as late as lag.
 func newEarth(t *testing.T, lag time.Duration, config router.Config) *earth {

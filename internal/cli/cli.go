@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of every command.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it was tried and failed, or something was not as it should be
+	exitUsage  = 2 // it was asked wrongly; nothing was done
+)
+
+// A usageError is a fault of the command line.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Run does what args ask for, results to out and talk to talk, and returns the
+// exit code: 0, 1 if it failed, 2 if it was asked wrongly. It ends soon after ctx.
+func Run(ctx context.Context, args []string, out, talk io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(talk)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errDiffers):
+		return exitFailed // the tour has said what
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintf(talk, "roam: %v\n", err)
+		return exitUsage
+	}
+	_, _ = fmt.Fprintf(talk, "roam: %v\n", err)
+	return exitFailed
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "roam",
+		Short: "Keep users logged in wherever they turn up",
+		Long: `Roam is a multi-Region session store: users stay logged in wherever they turn
+up, and stay logged out once they log out.
+
+Start with "roam demo": three Regions on this machine, with a shop and a console.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
+	})
+	root.AddCommand(demoCommand(), shopCommand(), versionCommand())
+	return root
+}
+
+// noArgs refuses words that are no command.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if s := c.SuggestionsFor(args[0]); len(s) > 0 {
+		hint = fmt.Sprintf(" Did you mean %q?", s[0])
+	}
+	return usagef("%s: no command or argument %q.%s\nRun %q for what there is", c.CommandPath(), args[0], hint, c.CommandPath()+" --help")
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			version := "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				version = info.Main.Version
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), "roam", version)
+			return err
+		},
+	}
+}

@@ -1,0 +1,108 @@
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/roam-sessions/roam"
+	"github.com/roam-sessions/roam/internal/console"
+)
+
+// Config is how a Lab begins. Zero fields take their defaults.
+type Config struct {
+	// Topology is console.ActiveActive (default) or console.ActivePassive, where
+	// us-west-1 takes all writes.
+	Topology string
+	// ReadAfterWrite is what reads do about writes that have not arrived.
+	// Default roam.ByToken.
+	ReadAfterWrite roam.Mode
+	// Seed is what delays and losses are drawn from. Default 1.
+	Seed uint64
+	// ShopURL is where the edge is served; pages link to it.
+	ShopURL string
+	// Log hears of links and of what goes wrong. Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// A Lab is several Regions in one process. It is a console.Source, and its
+// Handler is the edge of its shops. It may be used by many goroutines.
+type Lab struct {
+	config Config
+	key    []byte // of cookies, the same in every Region
+	feed   *feed
+
+	mu      sync.RWMutex // guards what follows
+	current *deployment
+}
+
+// New starts three Regions. Ctx bounds them, as Close does. It fails if the
+// configuration makes no sense.
+func New(ctx context.Context, c Config) (*Lab, error) {
+	if c.Topology == "" {
+		c.Topology = console.ActiveActive
+	}
+	if c.Seed == 0 {
+		c.Seed = 1
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if !slices.Contains([]string{console.ActiveActive, console.ActivePassive}, c.Topology) {
+		return nil, fmt.Errorf("topology %q: want %s or %s", c.Topology, console.ActiveActive, console.ActivePassive)
+	}
+	l := &Lab{config: c, key: make([]byte, 32), feed: newFeed()}
+	if _, err := io.ReadFull(rand.Reader, l.key); err != nil {
+		return nil, fmt.Errorf("make a cookie key: %w", err)
+	}
+	var err error
+	l.current, err = l.deploy(ctx, c.Topology)
+	return l, err
+}
+
+// Close ends all Regions and returns when nothing of them runs any more.
+func (l *Lab) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.feed.close()
+	return l.current.Close()
+}
+
+// Handler returns the edge: it sends each request to the Region that the request
+// asks for with RegionHeader or its cookie, or to the nearest that is alive.
+func (l *Lab) Handler() http.Handler {
+	e := &edge{
+		alive: func(name string) bool { return l.deployment().net.Alive(name) },
+		serve: func(name string) http.Handler { return l.deployment().region(name) },
+	}
+	for _, p := range places() {
+		e.names = append(e.names, p.name)
+	}
+	return e
+}
+
+func (l *Lab) deployment() *deployment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.current
+}
+
+// redeploy starts over with another topology. Memory engines forget: all
+// sessions are gone.
+func (l *Lab) redeploy(ctx context.Context, topology string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, err := l.deploy(context.WithoutCancel(ctx), topology)
+	if err != nil {
+		return err
+	}
+	old := l.current
+	l.current = next
+	l.feed.add(console.Event{Kind: "topology", Text: "started over as " + topology + "; all sessions are gone"})
+	return old.Close()
+}

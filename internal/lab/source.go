@@ -1,0 +1,204 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/roam-sessions/roam"
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/replica"
+)
+
+// State returns how everything is.
+func (l *Lab) State() console.State {
+	d := l.deployment()
+	s := console.State{
+		Topology: d.topology, ReadAfterWrite: l.config.ReadAfterWrite.String(),
+		UptimeMs: time.Since(d.begun).Milliseconds(), Shop: l.config.ShopURL, LastEvent: l.feed.newest(),
+	}
+	if id := d.primary(); id != 0 {
+		s.Primary = d.regionByID(id).name
+	}
+	for _, r := range d.regions {
+		s.Regions = append(s.Regions, l.regionState(d, r))
+		status := r.replica.Status()
+		for _, p := range status.Peers {
+			s.Links = append(s.Links, d.linkState(r, d.regionByID(p.Region), p))
+		}
+	}
+	s.Totals = console.Sum(s.Regions)
+	return s
+}
+
+func (l *Lab) regionState(d *deployment, r *region) console.Region {
+	kept := r.main.Stats()
+	s := console.Region{
+		Name: r.name, ID: uint8(r.id), Alive: d.net.Alive(r.name),
+		Primary: d.primary() == 0 || d.primary() == r.id,
+		Records: int64(kept.Records), Bytes: kept.Bytes, LogEntries: int64(kept.LogEntries),
+		PendingRevocations: r.store.PendingRevocations(), OpenBreakers: r.store.OpenBreakers(),
+	}
+	if l.config.ShopURL != "" {
+		s.Shop = l.config.ShopURL + switchPath + "?to=" + r.name
+	}
+	r.stats.fill(&s, time.Now())
+	return s
+}
+
+func (d *deployment) linkState(from, to *region, p replica.Peer) console.Link {
+	s := console.Link{
+		From: from.name, To: to.name, Connected: p.Connected,
+		Calls: d.planeState(from, to, fault.Calls), Replication: d.planeState(from, to, fault.Replication),
+		LagEntries: p.LagEntries, UnackedBytes: int64(p.Unacked), SentEntries: p.Counts.Entries,
+		Resyncs: p.Counts.Resyncs, Pulls: p.Counts.Pulls, LastError: p.LastError,
+	}
+	// The receiver alone knows how fresh its copy is.
+	if age, ok := to.replica.Heard(from.id); ok {
+		s.HeardMs = millis(age)
+		if s.LagMs = millis(age); p.LagEntries == 0 && p.Connected {
+			s.LagMs = millis(0)
+		}
+	}
+	return s
+}
+
+func (d *deployment) planeState(from, to *region, plane fault.Plane) console.Plane {
+	link := d.net.Link(from.name, to.name, plane)
+	return console.Plane{
+		DelayMs: *millis(link.Delay), JitterMs: *millis(link.Jitter), Loss: link.Loss, Cut: link.Cut,
+		Changed: link != fault.Link{Delay: distance(from.name, to.name), Jitter: jitter},
+	}
+}
+
+// Events returns what happened after the event with that number.
+func (l *Lab) Events(ctx context.Context, after uint64) ([]console.Event, error) {
+	return l.feed.after(ctx, after)
+}
+
+// Do does what somebody asked of the console.
+func (l *Lab) Do(ctx context.Context, a console.Action) error {
+	if err := a.Check(l.State()); err != nil {
+		return err
+	}
+	d := l.deployment()
+	switch a.Kind {
+	case console.KindTopology:
+		return l.redeploy(ctx, a.Topology)
+	case console.KindHeal:
+		for _, from := range d.regions {
+			for _, to := range d.byDistance(from) {
+				d.heal(from.name, to.name)
+			}
+			d.revive(from.name)
+		}
+		l.feed.add(console.Event{Kind: "link", Text: "everything is healed"})
+	case console.KindRegion:
+		l.setAlive(d, a.Region, *a.Alive)
+	case console.KindLink:
+		l.setLink(d, a)
+	}
+	return nil
+}
+
+func (l *Lab) setAlive(d *deployment, name string, alive bool) {
+	text := name + " is dead: it answers nobody"
+	if alive {
+		d.revive(name)
+		text = name + " is back, with what it had"
+	} else {
+		d.net.Freeze(name)
+	}
+	l.feed.add(console.Event{Kind: "region", Region: name, Text: text})
+}
+
+// revive brings a Region back as a machine that had lost power: what others sent
+// it meanwhile is gone, and connections begin anew.
+func (d *deployment) revive(name string) {
+	if !d.net.Alive(name) {
+		d.net.Kill(name)
+		d.net.Revive(name)
+	}
+}
+
+func (l *Lab) setLink(d *deployment, a console.Action) {
+	for _, plane := range planes(a.Plane) {
+		link := d.net.Link(a.From, a.To, plane)
+		if a.Cut != nil {
+			link.Cut = *a.Cut
+		}
+		if a.DelayMs != nil {
+			link.Delay = time.Duration(*a.DelayMs) * time.Millisecond
+		}
+		if a.Loss != nil {
+			link.Loss = *a.Loss
+		}
+		d.net.SetLink(a.From, a.To, plane, link)
+		l.feed.add(console.Event{Kind: "link", Region: a.From, Text: fmt.Sprintf(
+			"%s → %s, %v: %v", a.From, a.To, plane, describe(link))})
+	}
+}
+
+func planes(name string) []fault.Plane {
+	switch name {
+	case console.PlaneCalls:
+		return []fault.Plane{fault.Calls}
+	case console.PlaneReplication:
+		return []fault.Plane{fault.Replication}
+	}
+	return []fault.Plane{fault.Calls, fault.Replication}
+}
+
+func describe(l fault.Link) string {
+	switch {
+	case l.Cut:
+		return "cut"
+	case l.Loss > 0:
+		return fmt.Sprintf("%v, %.0f %% lost", l.Delay, 100*l.Loss)
+	}
+	return l.Delay.String()
+}
+
+// observe counts an act and tells of those that people want to hear of.
+func (l *Lab) observe(r *region, o roam.Observation) {
+	if o.Key.Kind() == crdt.KindSession && o.Act == roam.ActRead {
+		if before := r.stats.read(o.Answer.Left, o.Answer.Rung); before != o.Answer.Rung {
+			l.tellRung(r, o)
+		}
+		if n := len(o.Answer.Lost); n > 0 {
+			l.feed.add(console.Event{Kind: "lost", Region: r.name, Text: fmt.Sprintf("session %v: %d writes were lost in a failover", o.Key, n)})
+		}
+		return
+	}
+	if o.Act == roam.ActRead {
+		return
+	}
+	if before := r.stats.write(time.Now(), o.Took, o.Answer.Rung); before != o.Answer.Rung {
+		l.tellRung(r, o)
+	}
+	text := fmt.Sprintf("%v of %v, %v", o.Act, o.Key, o.Took.Round(time.Millisecond/10))
+	if o.Err != nil {
+		text += ": " + o.Err.Error()
+	}
+	l.feed.add(console.Event{Kind: kindOf(o.Act), Region: r.name, Text: text, Rung: o.Answer.Rung.String()})
+}
+
+func (l *Lab) tellRung(r *region, o roam.Observation) {
+	l.feed.add(console.Event{Kind: "rung", Region: r.name, Rung: o.Answer.Rung.String(), Text: r.name + " answers " + o.Answer.Rung.String()})
+}
+
+func kindOf(a roam.Act) string {
+	switch a {
+	case roam.ActLogin:
+		return "login"
+	case roam.ActDestroy:
+		return "logout"
+	case roam.ActRevoke:
+		return "revoke"
+	case roam.ActTakeBack:
+		return "take-back"
+	}
+	return "write"
+}
