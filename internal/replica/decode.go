@@ -91,19 +91,27 @@ func (d *decoder) entries() Frame {
 		d.fail("batch without entries")
 	}
 	for range n {
-		frag, err := crdt.DecodeFragment(d.sized())
-		if d.err == nil && err != nil {
-			d.fail("%w", err)
-		}
+		b.Frags = append(b.Frags, d.entry(b.Actor, b.Partition))
 		if d.err != nil {
 			return f
 		}
-		if frag.Dot.Actor != b.Actor || frag.Effect.Key.Partition() != b.Partition {
-			d.fail("entry of another log: %v", frag.Dot)
-		}
-		b.Frags = append(b.Frags, frag)
 	}
 	return f
+}
+
+func (d *decoder) entry(actor crdt.Actor, part uint16) crdt.Fragment {
+	b := d.sized()
+	if d.err != nil || len(b) == 0 {
+		return crdt.Fragment{}
+	}
+	frag, err := crdt.DecodeFragment(b)
+	switch {
+	case err != nil:
+		d.fail("%w", err)
+	case frag.Dot.Actor != actor || frag.Effect.Key.Partition() != part:
+		d.fail("entry of another log: %v", frag.Dot)
+	}
+	return frag
 }
 
 func (d *decoder) pull() Frame {
@@ -163,11 +171,11 @@ func (d *decoder) uint(n int) uint64 {
 	return v
 }
 
-// count reads the number of sized things that follow, of which each takes five
+// count reads the number of sized things that follow, of which each takes four
 // bytes or more.
 func (d *decoder) count() int {
 	n := d.uint(4)
-	if n > uint64(len(d.b))/5 {
+	if n > uint64(len(d.b))/4 {
 		d.fail("%d parts in %d bytes", n, len(d.b))
 		return 0
 	}

@@ -119,7 +119,7 @@ func (w *world) run(steps int) {
 	for range steps {
 		w.now += crdt.Time(w.rnd.IntN(20))
 		if w.rnd.IntN(100) < 40 && !w.calm {
-			w.write(crdt.Region(1+w.rnd.IntN(len(w.stores))), keys[w.rnd.IntN(len(keys))])
+			w.write(crdt.Region(1+w.rnd.IntN(len(w.stores))), testKeys()[w.rnd.IntN(len(testKeys()))])
 		}
 		if w.chance(faultTrim) {
 			w.trim()
@@ -152,7 +152,7 @@ func (w *world) trim() {
 // forget loses a record that the Region never wrote, so that the next entry
 // about it finds a gap.
 func (w *world) forget() {
-	r, k := crdt.Region(1+w.rnd.IntN(len(w.stores))), keys[w.rnd.IntN(len(keys))]
+	r, k := crdt.Region(1+w.rnd.IntN(len(w.stores))), testKeys()[w.rnd.IntN(len(testKeys()))]
 	if !w.wrote[k][r] {
 		delete(w.stores[r].records, k)
 	}
@@ -356,7 +356,7 @@ func (w *world) heal(t *testing.T) {
 		l.end(nil)
 	}
 	w.run(6000)
-	for _, k := range keys {
+	for _, k := range testKeys() {
 		for r := range crdt.Region(len(w.stores)) {
 			if w.wrote[k][r+1] {
 				w.write(r+1, k)
@@ -379,7 +379,7 @@ func (w *world) heal(t *testing.T) {
 			t.Errorf("link %d to %d: Acked() = %v, want %v", l.origin, l.peer, acked[:4], head[:4])
 		}
 	}
-	for _, k := range keys {
+	for _, k := range testKeys() {
 		for r, s := range w.stores {
 			if got, want := s.get(k).Digest(), w.stores[1].get(k).Digest(); got != want {
 				t.Errorf("Region %d: Digest(%v) = %x, want %x as in Region 1:\n%+v\n%+v", r, k, got, want, s.get(k), w.stores[1].get(k))

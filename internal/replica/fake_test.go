@@ -101,7 +101,7 @@ func (s *store) ingest(from crdt.Region, b engine.Batch) engine.Ingested {
 		return out
 	}
 	for i, frag := range b.Frags {
-		if at.Actor == b.Actor && b.First+uint64(i) <= at.N {
+		if at.Actor == b.Actor && b.First+uint64(i) <= at.N || frag.Effect.Key.IsZero() {
 			continue
 		}
 		r, outcome := crdt.Merge(s.get(frag.Effect.Key), frag)
@@ -131,7 +131,7 @@ func (s *store) join(r crdt.Record) {
 
 func (s *store) inPartition(p uint16) []crdt.Record {
 	var out []crdt.Record
-	for _, k := range keys { // in an order that does not change
+	for _, k := range testKeys() { // in an order that does not change
 		if r, ok := s.records[k]; ok && k.Partition() == p {
 			out = append(out, r)
 		}
@@ -139,15 +139,14 @@ func (s *store) inPartition(p uint16) []crdt.Record {
 	return out
 }
 
-// keys are the records that tests write: several to a partition, few partitions.
-var keys = func() (out []crdt.Key) {
-	for i := 0; len(out) < 12; i++ {
-		if k := crdt.UserKey(fmt.Sprint("user", i)); k.Partition() < 4 {
-			out = append(out, k)
-		}
+// testKeys are the records that tests write: several to each of the first four
+// partitions, where the hash puts users of these numbers.
+func testKeys() (out []crdt.Key) {
+	for _, n := range []int{10, 31, 32, 56, 84, 106, 113, 115, 141, 142, 150, 196} {
+		out = append(out, crdt.UserKey(fmt.Sprint("user", n)))
 	}
 	return out
-}()
+}
 
 // fake makes an engine of a store.
 type fake struct {

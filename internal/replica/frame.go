@@ -168,9 +168,18 @@ func (f Entries) appendBody(b []byte) []byte {
 	binary.BigEndian.PutUint64(b[len(b)-entriesHeadBytes:], f.After)
 	binary.BigEndian.PutUint32(b[len(b)-4:], uint32(len(f.Batch.Frags))) //nolint:gosec // a frame bounds it
 	for _, frag := range f.Batch.Frags {
-		b = appendSized(b, func(b []byte) []byte { return crdt.AppendFragment(b, frag) })
+		b = appendEntry(b, frag)
 	}
 	return b
+}
+
+// appendEntry appends an entry with its length in front; one that holds nothing,
+// as engine.Batch has it, takes no more.
+func appendEntry(b []byte, frag crdt.Fragment) []byte {
+	if frag.Effect.Key.IsZero() {
+		return append(b, 0, 0, 0, 0)
+	}
+	return appendSized(b, func(b []byte) []byte { return crdt.AppendFragment(b, frag) })
 }
 
 // entriesHeadBytes: after 8, partition 2, actor 3, fork 8, first 8, flags 1, count 4.

@@ -21,9 +21,9 @@ func vectors() map[string]Frame {
 	at[0] = engine.Position{Actor: crdt.NewActor(2, 0xabcde), N: 17}
 	at[63] = engine.Position{Actor: crdt.NewActor(15, 1), N: maxEntry}
 	s := newStore(crdt.NewActor(1, 0x12345))
-	s.put(1000, keys[0], "one")
-	s.put(1002, keys[0], "two")
-	part := int(keys[0].Partition())
+	s.put(1000, testKeys()[0], "one")
+	s.put(1002, testKeys()[0], "two")
+	part := int(testKeys()[0].Partition())
 	b, _ := s.after(part, engine.Position{}, 10)
 	return map[string]Frame{
 		"hello":     Hello{Region: 2, Window: 4 << 20, Want: 1<<63 | 1, At: at},
@@ -31,8 +31,8 @@ func vectors() map[string]Frame {
 		"rebase":    Entries{After: 9, Batch: engine.Batch{Partition: 5, Actor: s.actor, Fork: 7, First: 8, Rebase: true}},
 		"ack":       Ack{Partition: 63, At: at[63], Joined: 4},
 		"hole":      Hole{Partition: 0, At: at[0]},
-		"pull":      Pull{Keys: []crdt.Key{keys[0], crdt.SessionKey(crdt.NewSessionID(5000, 3, crdt.IDEntropy{9}))}},
-		"states":    States{Serial: 1, Records: []crdt.Record{s.get(keys[0]), {Key: keys[1]}}},
+		"pull":      Pull{Keys: []crdt.Key{testKeys()[0], crdt.SessionKey(crdt.NewSessionID(5000, 3, crdt.IDEntropy{9}))}},
+		"states":    States{Serial: 1, Records: []crdt.Record{s.get(testKeys()[0]), {Key: testKeys()[1]}}},
 		"heartbeat": Heartbeat{Time: 123456789, Echo: 123456000, Partial: true, At: at},
 		"goodbye":   Goodbye{Reason: "closed"},
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -260,10 +261,25 @@ func (r *Receiver) joinedStates(w work) {
 			continue
 		}
 		delete(p.missing, rec.Key)
+		if rec.IsBottom() {
+			p.waiting[0].Batch.Frags = without(p.waiting[0].Batch.Frags, rec.Key)
+		}
 		if len(p.missing) == 0 {
 			r.resume(p)
 		}
 	}
+}
+
+// without returns frags with nothing in the place of those of k, of which the
+// origin has nothing any more: no state could mend the gap before them.
+func without(frags []crdt.Fragment, k crdt.Key) []crdt.Fragment {
+	out := slices.Clone(frags)
+	for i := range out {
+		if out[i].Effect.Key == k {
+			out[i] = crdt.Fragment{}
+		}
+	}
+	return out
 }
 
 // resume gives the engine what a partition was holding back.

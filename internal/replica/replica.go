@@ -28,6 +28,7 @@ const (
 
 // Config tunes a Replica. Its zero value is good.
 type Config struct {
+	// Limits bound each link; its zero value means the defaults.
 	Limits Limits
 	// Heartbeat is how often a link says how far the log is; 500 ms. What is
 	// known of an origin's writes is at best that old.

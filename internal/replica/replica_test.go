@@ -141,13 +141,13 @@ func TestReplicates(t *testing.T) {
 			sites = append(sites, n.open(t, r, newFake(r, wall), 3, Config{}))
 		}
 		time.Sleep(3 * time.Second) // links come up
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			for _, s := range sites {
 				s.eng.put(k, "v")
 			}
 		}
 		synctest.Wait() // no time passes: entries go at once
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			same(t, k, sites...)
 		}
 		time.Sleep(3 * time.Second)
@@ -176,7 +176,7 @@ func TestCutAndHeal(t *testing.T) {
 		synctest.Wait()
 		before := b.eng.released()
 		n.setCut(true)
-		for i, k := range keys {
+		for i, k := range testKeys() {
 			a.eng.put(k, fmt.Sprint("cut", i))
 			b.eng.put(k, fmt.Sprint("cut", i))
 		}
@@ -189,7 +189,7 @@ func TestCutAndHeal(t *testing.T) {
 		}
 		n.setCut(false)
 		time.Sleep(defaultBackoffMax + time.Millisecond)
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			same(t, k, a, b)
 		}
 		if got := a.Status().Peers[0].LastError; got == "" {
@@ -233,10 +233,10 @@ func TestRefill(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *lan) {
 		a, b := n.open(t, 1, newFake(1, wall), 2, Config{}), n.open(t, 2, newFake(2, wall), 2, Config{})
 		time.Sleep(3 * time.Second)
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			b.eng.put(k, "of b")
 		}
-		a.eng.put(keys[0], "of a")
+		a.eng.put(testKeys()[0], "of a")
 		time.Sleep(3 * time.Second)
 		if err := b.Close(); err != nil {
 			t.Fatalf("Close() = %v, want nil", err)
@@ -245,16 +245,16 @@ func TestRefill(t *testing.T) {
 		fresh.s.actor = crdt.NewActor(2, 8)
 		b2 := n.open(t, 2, fresh, 2, Config{})
 		time.Sleep(10 * time.Second)
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			same(t, k, a, b2)
 		}
 		if age, ok := b2.Heard(1); !ok || age > time.Second {
 			t.Errorf("Heard(1) after the refill = %v, %t, want at most 1s", age, ok)
 		}
-		a.eng.put(keys[1], "later")
-		b2.eng.put(keys[2], "later")
+		a.eng.put(testKeys()[1], "later")
+		b2.eng.put(testKeys()[2], "later")
 		synctest.Wait()
-		for _, k := range keys {
+		for _, k := range testKeys() {
 			same(t, k, a, b2)
 		}
 	})
@@ -269,9 +269,9 @@ func TestEngineFails(t *testing.T) {
 		b.eng.mu.Lock()
 		b.eng.fail = engine.ErrUnavailable
 		b.eng.mu.Unlock()
-		a.eng.put(keys[0], "v")
+		a.eng.put(testKeys()[0], "v")
 		time.Sleep(10 * time.Second)
-		p := keys[0].Partition()
+		p := testKeys()[0].Partition()
 		if got := a.Status().Peers[0]; got.Acked[p] != (engine.Position{}) || !strings.Contains(got.LastError, "unavailable") {
 			t.Errorf("Status = %+v, want nothing acknowledged and the peer's reason", got)
 		}
@@ -282,7 +282,7 @@ func TestEngineFails(t *testing.T) {
 		b.eng.fail = nil
 		b.eng.mu.Unlock()
 		time.Sleep(3 * time.Second)
-		same(t, keys[0], a, b)
+		same(t, testKeys()[0], a, b)
 		if got := a.Holders(p, engine.Position{Actor: a.eng.s.actor, N: 1}); len(got) != 1 {
 			t.Errorf("Holders = %v, want Region 2", got)
 		}
@@ -292,7 +292,7 @@ func TestEngineFails(t *testing.T) {
 func TestStable(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *lan) {
 		a := n.open(t, 1, newFake(1, wall), 2, Config{})
-		dot := a.eng.put(keys[0], "v")
+		dot := a.eng.put(testKeys()[0], "v")
 		time.Sleep(10 * time.Second)
 		if got := a.Stable(); got.Has(dot) {
 			t.Errorf("Stable() = %v, want without %v while the peer was never there", got, dot)
@@ -302,7 +302,7 @@ func TestStable(t *testing.T) {
 		if got := a.Stable(); !got.Has(dot) {
 			t.Errorf("Stable() = %v, want %v in it", got, dot)
 		}
-		late := a.eng.put(keys[0], "w")
+		late := a.eng.put(testKeys()[0], "w")
 		synctest.Wait()
 		if got := a.Stable(); got.Has(late) {
 			t.Errorf("Stable() = %v, want without %v, written this instant", got, late)
@@ -331,9 +331,9 @@ func BenchmarkPipe(b *testing.B) {
 	n := newLAN()
 	from, to := newFake(1, now), newFake(2, now)
 	for i := range b.N {
-		from.s.put(now(), keys[i%len(keys)], "a value of some forty bytes, as sessions have")
+		from.s.put(now(), testKeys()[i%len(testKeys())], "a value of some forty bytes, as sessions have")
 	}
-	to.s.put(now(), keys[0], "not blank, or it would be given the state and no log")
+	to.s.put(now(), testKeys()[0], "not blank, or it would be given the state and no log")
 	want := from.s.head()
 	b.ResetTimer()
 	n.open(b, 1, from, 2, Config{})

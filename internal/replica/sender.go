@@ -142,7 +142,7 @@ func follows(at engine.Position, b engine.Batch) uint64 {
 // pump lets in as much as there is room for.
 func (s *Sender) pump(now crdt.Time) error {
 	for len(s.rest.Frags) > 0 {
-		one := appendSized(nil, func(b []byte) []byte { return crdt.AppendFragment(b, s.rest.Frags[0]) })
+		one := appendEntry(nil, s.rest.Frags[0])
 		it, size := s.openBatch(one)
 		ok, err := s.letIn(now, it, one, size)
 		if !ok || err != nil {
