@@ -16,9 +16,10 @@ import (
 // requests that were under way. A login leaves none: no way to fix a session.
 const grace = 10 * time.Second
 
-// errEnded: the session ended while the request was under way. Its changes are
-// dropped; there is nothing left to change.
-var errEnded = errors.New("session ended meanwhile")
+// ErrEnded is what OnError is given when the session ended while a request to a
+// Strict route was under way. Its changes are dropped, as there is nothing left
+// to change; Safe routes go out without them.
+var ErrEnded = errors.New("session ended meanwhile")
 
 // errUnknownState: the request's session was not found but may exist, so that
 // nothing but a login may take its place.
@@ -56,7 +57,14 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 	case v.state == Unknown && v.login == nil:
 		return nil, errUnknownState
 	}
-	return v.write(ctx, m)
+	cred, err := v.write(ctx, m)
+	if v.login != nil && v.state == Live && errors.Is(err, ErrEnded) {
+		// The session ended under a login. Whoever has just proved who she is gets
+		// a fresh one, as she would have had her request come a moment later.
+		v.state, v.rec = LoggedOut, crdt.Record{}
+		return v.write(ctx, m)
+	}
+	return cred, err
 }
 
 // leave destroys another user's session before this one's user logs in.
@@ -103,7 +111,7 @@ func (v *view) write(ctx context.Context, m *Manager) (*credential, error) {
 	a, err := m.store.router.Write(ctx, w)
 	switch {
 	case errors.Is(err, crdt.ErrDead), errors.Is(err, crdt.ErrExpired):
-		return nil, fmt.Errorf("%w: %w", errEnded, err)
+		return nil, fmt.Errorf("%w: %w", ErrEnded, err)
 	case err != nil:
 		return nil, fmt.Errorf("commit session: %w", err)
 	}

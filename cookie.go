@@ -1,6 +1,7 @@
 package roam
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -128,7 +129,11 @@ func (k keyring) openCredential(value string) (credential, error) {
 }
 
 func (k keyring) sealSeen(s seen) string {
-	b := append([]byte{cookieVersion, k.keys[0].id}, s.id[:]...)
+	return sign(appendSeen([]byte{cookieVersion, k.keys[0].id}, s), k.keys[0].seen)
+}
+
+func appendSeen(b []byte, s seen) []byte {
+	b = append(b, s.id[:]...)
 	b = appendStamp(b, s.token.Floor())
 	b = append(b, byte(s.token.Len()))
 	for _, d := range s.token.Dots() {
@@ -142,7 +147,7 @@ func (k keyring) sealSeen(s seen) string {
 	for _, d := range epochs {
 		b = crdt.AppendDot(b, d)
 	}
-	return sign(b, k.keys[0].seen)
+	return b
 }
 
 // openSeen returns what a browser has seen, from a cookie's value. It fails with
@@ -164,8 +169,8 @@ func (k keyring) openSeen(value string) (seen, error) {
 			s.epochs = s.epochs.With(r.dot())
 		}
 	}
-	if err != nil || r.bad || len(r.b) > 0 {
-		return seen{}, errCookie
+	if err != nil || r.bad || !bytes.Equal(b, appendSeen(b[:2:2], s)) {
+		return seen{}, errCookie // also what is out of order, twice or too much
 	}
 	return s, nil
 }

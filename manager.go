@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -22,7 +23,7 @@ type Options struct {
 	// Class says what a route may be given. Default: Safe for all.
 	Class func(*http.Request) Class
 	// OnError answers a request whose session can't be loaded or written.
-	// Default: 503 with Retry-After. No cookie is set or cleared with it.
+	// Default: 503 with Retry-After, or 409 for ErrEnded. No cookie is set or cleared with it.
 	OnError func(http.ResponseWriter, *http.Request, error)
 	// Cookie is how cookies look.
 	Cookie Cookie
@@ -81,18 +82,38 @@ func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
 	if o.Cookie.SameSite == 0 {
 		o.Cookie.SameSite = http.SameSiteLaxMode
 	}
+	if err := o.Cookie.check(); err != nil {
+		return nil, err
+	}
 	switch {
 	case o.Lifetime < time.Second || o.Lifetime > crdt.MaxLifetime:
 		return nil, fmt.Errorf("Lifetime %v: want 1s to %v", o.Lifetime, crdt.MaxLifetime)
 	case o.Idle > o.Lifetime:
 		return nil, fmt.Errorf("Idle %v is longer than Lifetime %v", o.Idle, o.Lifetime)
-	case o.Cookie.SameSite == http.SameSiteNoneMode && o.Cookie.Plain:
-		return nil, errors.New("SameSite=None needs a Secure cookie: leave Plain unset")
 	}
 	return &Manager{store: store, keys: keys, options: o}, nil
 }
 
-func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
+// check refuses cookies that no browser, or not even net/http, would set.
+func (c Cookie) check() error {
+	probe := http.Cookie{Name: c.Name, Value: "x"}
+	if err := probe.Valid(); err != nil {
+		return fmt.Errorf("cookie name %q: %w", c.Name, err)
+	}
+	if strings.HasPrefix(c.Name, "__") {
+		return fmt.Errorf("cookie name %q: prefixes are added, and left out where Plain is set", c.Name)
+	}
+	if c.SameSite == http.SameSiteNoneMode && c.Plain {
+		return errors.New("SameSite=None needs a Secure cookie: leave Plain unset")
+	}
+	return nil
+}
+
+func unavailable(w http.ResponseWriter, _ *http.Request, err error) {
+	if errors.Is(err, ErrEnded) {
+		http.Error(w, "Your session has ended. Please log in again.", http.StatusConflict)
+		return
+	}
 	w.Header().Set("Retry-After", "1")
 	http.Error(w, "Your session can't be reached right now. You are still logged in; please try again.", http.StatusServiceUnavailable)
 }
@@ -106,13 +127,14 @@ func unavailable(w http.ResponseWriter, _ *http.Request, _ error) {
 func (m *Manager) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Cookie")
+		before := w.Header().Clone()
 		s, err := m.load(r)
 		if err != nil {
 			m.options.OnError(w, r, err)
 			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), contextKey{}, s))
-		rw := &response{ResponseWriter: w, request: r, session: s}
+		rw := &response{ResponseWriter: w, request: r, session: s, before: before}
 		next.ServeHTTP(rw, r)
 		rw.commit()
 	})

@@ -2,7 +2,9 @@ package roam
 
 import (
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 )
@@ -14,6 +16,7 @@ type response struct {
 	request *http.Request
 	session *Session
 
+	before    http.Header // what stood there before the handler came
 	committed bool
 	failed    bool // OnError answered; what the handler writes is dropped
 }
@@ -61,12 +64,29 @@ func (w *response) commit() {
 	w.committed = true
 	s, m := w.session, w.session.manager
 	cred, err := s.commit(w.request.Context())
-	if err != nil && !(errors.Is(err, errEnded) && s.class == Safe) {
+	if err != nil && !(errors.Is(err, ErrEnded) && s.class == Safe) {
 		w.failed = true
+		w.forget()
 		m.options.OnError(w.ResponseWriter, w.request, err)
 		return
 	}
+	w.vary()
 	w.setCookies(cred)
+}
+
+// forget takes out the headers of an answer that is not given: its length, its
+// type, where it led to, how long it could be cached.
+func (w *response) forget() {
+	h := w.Header()
+	clear(h)
+	maps.Copy(h, w.before)
+}
+
+// vary makes sure that caches tell visitors apart, whatever the handler set.
+func (w *response) vary() {
+	if h := w.Header(); !slices.Contains(h.Values("Vary"), "Cookie") {
+		h.Add("Vary", "Cookie")
+	}
 }
 
 // setCookies sets the credential only where this request made it or ended its
@@ -94,14 +114,13 @@ func (w *response) setCookies(cred *credential) {
 	}
 }
 
-// setCookie sets one cookie. The answer that carries it is nobody else's.
+// setCookie sets one cookie. The answer that carries it is nobody else's, even
+// where the handler would have let caches keep it.
 func (w *response) setCookie(name, value string, maxAge int) {
 	o := w.session.manager.options.Cookie
 	http.SetCookie(w.ResponseWriter, &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: !o.Plain, SameSite: o.SameSite,
 	})
-	if h := w.Header(); h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
-	}
+	w.Header().Set("Cache-Control", "no-store")
 }

@@ -127,6 +127,13 @@ func (s *Session) Served() string {
 	return s.manager.store.router.Name(s.answer.Region)
 }
 
+// Left reports whether another Region was asked when the session was loaded.
+func (s *Session) Left() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answer.Left
+}
+
 // Lost returns how many writes that the client had seen no Region has any more.
 func (s *Session) Lost() int {
 	s.mu.Lock()

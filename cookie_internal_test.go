@@ -1,0 +1,272 @@
+package roam
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/cookies.json from this code")
+
+func testRing(t testing.TB, names ...string) keyring {
+	t.Helper()
+	var keys [][]byte
+	for _, n := range names {
+		sum := sha256.Sum256([]byte("test key " + n))
+		keys = append(keys, sum[:])
+	}
+	ring, err := newKeyring(keys...)
+	if err != nil {
+		t.Fatalf("newKeyring: %v", err)
+	}
+	return ring
+}
+
+func dot(region crdt.Region, incarnation uint32, at crdt.Time) crdt.Dot {
+	return crdt.Dot{Actor: crdt.NewActor(region, incarnation), Stamp: at.Stamp() + 7}
+}
+
+// day is a moment in 2026.
+const day = crdt.Time(1000 * 24 * 3600 * 1000)
+
+func testCredential() credential {
+	c := credential{
+		id:  crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
+		dot: dot(3, 0xabcde, day),
+	}
+	copy(c.secret[:], "sixteen  octets!")
+	return c
+}
+
+func testSeens() map[string]seen {
+	id := testCredential().id
+	full := seen{id: id, user: crdt.UserKey("alice")}
+	for r := crdt.Region(1); r <= crdt.MaxTokenDots; r++ {
+		full.token = full.token.With(dot(r, uint32(r), day.Add(time.Duration(r)*time.Second)))
+		full.epochs = full.epochs.With(dot(r, uint32(r), day.Add(-time.Duration(r)*time.Second)))
+	}
+	return map[string]seen{
+		"floor alone":     {token: crdt.Token{}.WithFloor(day.Stamp())},
+		"one write":       {id: id, token: crdt.Token{}.With(dot(3, 0xabcde, day))},
+		"all it can hold": full,
+	}
+}
+
+// A vector is one cookie as docs/formats/cookies.md has it.
+type vector struct {
+	Name, Kind, Key, Cookie string
+	ID, Secret, Dot         string   `json:",omitempty"`
+	Floor                   string   `json:",omitempty"`
+	Token                   []string `json:",omitempty"`
+	User                    string   `json:",omitempty"`
+	Epochs                  []string `json:",omitempty"`
+}
+
+func describeCredential(c credential) vector {
+	return vector{ID: hex.EncodeToString(c.id[:]), Secret: hex.EncodeToString(c.secret[:]), Dot: c.dot.String()}
+}
+
+func describeSeen(s seen) vector {
+	v := vector{ID: hex.EncodeToString(s.id[:]), Floor: s.token.Floor().String()}
+	for _, d := range s.token.Dots() {
+		v.Token = append(v.Token, d.String())
+	}
+	for _, d := range s.epochs {
+		v.Epochs = append(v.Epochs, d.String())
+	}
+	if len(s.epochs) > 0 {
+		v.User = hex.EncodeToString(s.user.Name())
+	}
+	return v
+}
+
+// What older code wrote is read for ever, and written the same until the
+// version changes.
+func TestCookieVectors(t *testing.T) {
+	const file = "testdata/cookies.json"
+	key := sha256.Sum256([]byte("test key first"))
+	ring := testRing(t, "first")
+	if *update {
+		writeVectors(t, file, hex.EncodeToString(key[:]), ring)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []vector
+	if err := json.Unmarshal(b, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range vectors {
+		raw, err := hex.DecodeString(v.Key)
+		if err != nil {
+			t.Fatalf("%s: key: %v", v.Name, err)
+		}
+		ring, err := newKeyring(raw)
+		if err != nil {
+			t.Fatalf("%s: newKeyring: %v", v.Name, err)
+		}
+		var got vector
+		var again string
+		switch v.Kind {
+		case "credential":
+			c, err := ring.openCredential(v.Cookie)
+			if err != nil {
+				t.Errorf("%s: openCredential() = %v", v.Name, err)
+				continue
+			}
+			got, again = describeCredential(c), ring.sealCredential(c)
+		case "seen":
+			s, err := ring.openSeen(v.Cookie)
+			if err != nil {
+				t.Errorf("%s: openSeen() = %v", v.Name, err)
+				continue
+			}
+			got, again = describeSeen(s), ring.sealSeen(s)
+		default:
+			t.Fatalf("%s: kind %q", v.Name, v.Kind)
+		}
+		got.Name, got.Kind, got.Key, got.Cookie = v.Name, v.Kind, v.Key, again
+		gotJSON, wantJSON := encode(t, got), encode(t, v)
+		if !bytes.Equal(gotJSON, wantJSON) {
+			t.Errorf("%s: read as\n%s\nwant\n%s", v.Name, gotJSON, wantJSON)
+		}
+	}
+	if len(vectors) < 4 {
+		t.Errorf("%d vectors in %s, want 4 or more", len(vectors), file)
+	}
+}
+
+func writeVectors(t *testing.T, file, key string, ring keyring) {
+	t.Helper()
+	c := testCredential()
+	v := describeCredential(c)
+	v.Name, v.Kind, v.Key, v.Cookie = "credential", "credential", key, ring.sealCredential(c)
+	out := []vector{v}
+	seens := testSeens()
+	for _, name := range []string{"floor alone", "one write", "all it can hold"} {
+		v := describeSeen(seens[name])
+		v.Name, v.Kind, v.Key, v.Cookie = name, "seen", key, ring.sealSeen(seens[name])
+		out = append(out, v)
+	}
+	b, err := json.MarshalIndent(out, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(b, '\n'), 0o644); err != nil { //nolint:gosec // a test file
+		t.Fatal(err)
+	}
+}
+
+func encode(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSeenComesBack(t *testing.T) {
+	ring := testRing(t, "first")
+	for name, want := range testSeens() {
+		value := ring.sealSeen(want)
+		got, err := ring.openSeen(value)
+		if err != nil || !got.equal(want) {
+			t.Errorf("%s: openSeen(sealSeen(s)) = %+v, %v, want %+v", name, got, err, want)
+		}
+		if len(value) > maxCookieBytes {
+			t.Errorf("%s: %d bytes, want at most %d", name, len(value), maxCookieBytes)
+		}
+	}
+}
+
+// A cookie of one kind is none of the other, even with equal bytes.
+func TestPurposesHaveTheirOwnKeys(t *testing.T) {
+	ring := testRing(t, "first")
+	body := append([]byte{cookieVersion, ring.keys[0].id}, make([]byte, credentialBytes-2)...)
+	if _, err := ring.openSeen(sign(body, ring.keys[0].credential)); err == nil {
+		t.Error("openSeen accepts what was signed as a credential")
+	}
+	if _, err := ring.openCredential(ring.sealSeen(testSeens()["one write"])); err == nil {
+		t.Error("openCredential accepts a token")
+	}
+}
+
+// FuzzCredential: a value that was not signed is refused. Of signed bytes only
+// those are accepted that sealCredential makes.
+func FuzzCredential(f *testing.F) {
+	ring := testRing(f, "first")
+	value := ring.sealCredential(testCredential())
+	f.Add(value, []byte(nil))
+	f.Add("", body(f, value))
+	f.Add("AQ", []byte{1})
+	f.Fuzz(func(t *testing.T, value string, signed []byte) {
+		if c, err := ring.openCredential(value); err == nil && ring.sealCredential(c) != value {
+			t.Errorf("openCredential(%q) accepts what sealCredential does not make", value)
+		}
+		value = sign(append([]byte{cookieVersion, ring.keys[0].id}, signed...), ring.keys[0].credential)
+		if c, err := ring.openCredential(value); err == nil && ring.sealCredential(c) != value {
+			t.Errorf("openCredential accepts signed %x, which sealCredential does not make", signed)
+		}
+	})
+}
+
+// FuzzSeen: as FuzzCredential, for the token.
+func FuzzSeen(f *testing.F) {
+	ring := testRing(f, "first")
+	for _, s := range testSeens() {
+		value := ring.sealSeen(s)
+		f.Add(value, body(f, value))
+	}
+	f.Add("AQ", []byte{1})
+	f.Fuzz(func(t *testing.T, value string, signed []byte) {
+		if s, err := ring.openSeen(value); err == nil && ring.sealSeen(s) != value {
+			t.Errorf("openSeen(%q) accepts what sealSeen does not make", value)
+		}
+		value = sign(append([]byte{cookieVersion, ring.keys[0].id}, signed...), ring.keys[0].seen)
+		if s, err := ring.openSeen(value); err == nil && ring.sealSeen(s) != value {
+			t.Errorf("openSeen accepts signed %x, which sealSeen does not make", signed)
+		}
+	})
+}
+
+// body returns what is signed in a cookie, after version and key.
+func body(f *testing.F, value string) []byte {
+	f.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b[2 : len(b)-macBytes]
+}
+
+func BenchmarkOpenCredential(b *testing.B) {
+	ring := testRing(b, "first")
+	value := ring.sealCredential(testCredential())
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ring.openCredential(value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenSeen(b *testing.B) {
+	ring := testRing(b, "first")
+	value := ring.sealSeen(testSeens()["one write"])
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ring.openSeen(value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
