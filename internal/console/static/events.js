@@ -1,0 +1,42 @@
+import { el, text } from "./dom.js";
+
+const kept = 300;
+const marks = {
+  login: "→", logout: "←", revoke: "⊘", write: "✎", link: "⇄", region: "◉",
+  "take-back": "↩", lost: "‼", rung: "≡", topology: "↻",
+};
+const grave = new Set(["lost"]);
+
+export function eventList(list, empty, say) {
+  let last = 0;
+
+  const line = (kind, ...children) => {
+    const item = el("li", { className: grave.has(kind) ? "event grave" : "event" }, ...children);
+    list.prepend(item);
+    while (list.children.length > kept) list.lastElementChild.remove();
+    empty.hidden = true;
+  };
+
+  return {
+    // state tells of a new run: its events count from 1 again.
+    state(s) {
+      if (s.lastEvent >= last) return;
+      last = 0;
+      list.replaceChildren();
+      empty.hidden = false;
+    },
+    add(e) {
+      if (e.seq <= last) return; // shown before the stream broke
+      if (last && e.seq > last + 1) line("gap", el("span", { className: "gap" }, `${e.seq - last - 1} events were missed`));
+      last = e.seq;
+      const at = new Date(e.at);
+      line(e.kind,
+        el("time", { dateTime: e.at }, at.toLocaleTimeString([], { hour12: false })),
+        el("span", { className: "kind" }, el("span", { ariaHidden: "true" }, (marks[e.kind] ?? "•") + " "), e.kind),
+        el("span", { className: "what" }, e.region ? el("b", {}, e.region + " ") : "", e.text,
+          e.rung && e.rung !== "normal" ? el("span", { className: "rung" }, e.rung) : ""));
+      // Only what changes the deployment is read aloud, and not the backlog.
+      if (["region", "link", "lost", "topology"].includes(e.kind) && Date.now() - at < 5000) say(`${e.region ?? ""} ${e.text}`);
+    },
+  };
+}
