@@ -55,16 +55,13 @@ func serve(ctx context.Context, servers ...server) error {
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-ended:
+	case err = <-ended: // before its time
 	}
 	cancel()
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer done()
 	for _, hs := range running {
 		err = errors.Join(err, hs.Shutdown(grace))
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
 	}
 	return err
 }

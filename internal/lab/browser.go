@@ -41,7 +41,7 @@ type view struct {
 	Left   bool   `json:"left"`
 	Visits int64  `json:"visits"`
 	Cart   []struct {
-		ID       string `json:"id"`
+		Item     string `json:"item"`
 		Quantity int    `json:"quantity"`
 	} `json:"cart"`
 	Waiting int `json:"revocations_waiting"`
@@ -57,7 +57,7 @@ func (v view) who() string {
 func (v view) cart() string {
 	var out []string
 	for _, l := range v.Cart {
-		out = append(out, fmt.Sprintf("%d %s", l.Quantity, l.ID))
+		out = append(out, fmt.Sprintf("%d %s", l.Quantity, l.Item))
 	}
 	if out == nil {
 		return "empty cart"

@@ -130,7 +130,7 @@ func (t *tour) cutOff(ctx context.Context) {
 	t.step("bob logs out in "+west1, told{[]string{west1, west2}, []string{europe}}.String(), func() (string, error) {
 		return bob.logout(ctx, west1, "/logout")
 	})
-	t.step("carol logs out in "+europe, told{[]string{europe}, []string{west1, west2}}.String(), func() (string, error) {
+	t.step("carol logs out in "+europe, told{[]string{europe}, []string{west2, west1}}.String(), func() (string, error) {
 		return carol.logout(ctx, europe, "/logout")
 	})
 	t.step("heal", "done", func() (string, error) { return "done", t.isolate(ctx, europe, false) })
@@ -216,7 +216,7 @@ func (t *tour) regionLoss(ctx context.Context) {
 	t.chapter = "A Region dies"
 	erin := t.browser()
 	alive := func(on bool) error {
-		return t.do(ctx, console.Action{Kind: console.KindRegion, Region: west1, Alive: &on})
+		return t.do(ctx, console.Action{Kind: console.ActRegion, Region: west1, Alive: &on})
 	}
 	t.step("erin logs in through "+west1+", which dies a second later", "erin, 1 compass", func() (string, error) {
 		if err := erin.login(ctx, west1, "erin"); err != nil {
@@ -234,7 +234,7 @@ func (t *tour) regionLoss(ctx context.Context) {
 		v, err := erin.look(ctx, west1) // the edge sends her on
 		return v.who() + ", " + v.cart(), err
 	})
-	t.step("she adds to her cart", "1 compass, 1 lamp, served by "+west2, func() (string, error) {
+	t.step("she adds to her cart", "1 lamp, 1 compass, served by "+west2, func() (string, error) {
 		if err := erin.must(ctx, west1, "/cart/add", "item", "lamp"); err != nil {
 			return "", err
 		}
@@ -251,7 +251,7 @@ func (t *tour) regionLoss(ctx context.Context) {
 	})
 	t.step(west1+" comes back", "done", func() (string, error) { return "done", alive(true) })
 	for _, p := range places() {
-		t.soon(ctx, "erin in "+p.name, "erin, 1 compass, 1 lamp, normal", func() (string, error) {
+		t.soon(ctx, "erin in "+p.name, "erin, 1 lamp, 1 compass, normal", func() (string, error) {
 			v, err := erin.look(ctx, p.name)
 			return v.who() + ", " + v.cart() + ", " + v.Rung, err
 		})

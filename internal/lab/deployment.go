@@ -22,6 +22,9 @@ const (
 	// replicationPort is where a Region listens for the logs of others, in the
 	// lab's own network.
 	replicationPort = "7100"
+	// meetTime is how long Regions may take to find each other: many times a
+	// dial and a heartbeat across the widest link.
+	meetTime = 10 * time.Second
 	// jitter is how much later than its delay a message may come: a tenth of a
 	// millisecond or two is what a backbone shows on a good day.
 	jitter = 200 * time.Microsecond
@@ -64,10 +67,30 @@ func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) 
 			err = d.openRegion(ctx, l, r)
 		}
 	}
+	if err == nil {
+		err = d.meet(ctx)
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// meet waits until every Region has heard of the others: until then answers
+// would be stale, and strict routes refuse.
+func (d *deployment) meet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, meetTime)
+	defer cancel()
+	for _, r := range d.regions {
+		for _, p := range d.byDistance(r) {
+			for ok := false; !ok; _, ok = r.replica.Heard(p.id) {
+				if err := pause(ctx, 5*time.Millisecond); err != nil {
+					return fmt.Errorf("%s has not heard of %s: %w", r.name, p.name, err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // primary returns the number of the Region that takes all writes; zero if all do.
@@ -123,13 +146,13 @@ func (d *deployment) openRegion(ctx context.Context, l *Lab, r *region) error {
 	if err != nil {
 		return fmt.Errorf("replicate %s: %w", r.name, err)
 	}
-	r.serving.Go(func() { _ = r.replica.Serve(r.listener) }) // ends when Close closes the listener
+	r.serving.Go(func() { _ = r.replica.Serve(ctx, r.listener) }) // ends with the replica
 	config.Links = r.replica
 	if r.store, err = roam.Open(ctx, config); err != nil {
 		return fmt.Errorf("open the store of %s: %w", r.name, err)
 	}
 	r.shop, err = shop.New(r.store, l.key, shop.Config{
-		Region: r.name, Doors: doors(), Sessions: roam.Options{Cookie: roam.Cookie{Plain: true}},
+		Region: r.name, Doors: doors(), Sessions: roam.Options{Cookie: roam.Cookie{Name: l.config.Cookie, Plain: true}},
 	})
 	return err
 }

@@ -33,7 +33,7 @@ func (f *feed) add(e console.Event) {
 		return
 	}
 	f.last++
-	e.Seq, e.At = f.last, time.Now()
+	e.Seq, e.At = f.last, time.Now().UTC().Format(time.RFC3339Nano)
 	f.list = append(f.list, e)
 	if len(f.list) > keptEvents {
 		f.list = slices.Delete(f.list, 0, len(f.list)-keptEvents)

@@ -24,6 +24,8 @@ type Config struct {
 	ReadAfterWrite roam.Mode
 	// Seed is what delays and losses are drawn from. Default 1.
 	Seed uint64
+	// Cookie is the name of the shop's cookies. Default "roam".
+	Cookie string
 	// ShopURL is where the edge is served; pages link to it.
 	ShopURL string
 	// Log hears of links and of what goes wrong. Default: nothing is logged.

@@ -85,22 +85,32 @@ func (l *Lab) Do(ctx context.Context, a console.Action) error {
 	}
 	d := l.deployment()
 	switch a.Kind {
-	case console.KindTopology:
+	case console.ActTopology:
 		return l.redeploy(ctx, a.Topology)
-	case console.KindHeal:
-		for _, from := range d.regions {
-			for _, to := range d.byDistance(from) {
-				d.heal(from.name, to.name)
-			}
-			d.revive(from.name)
-		}
-		l.feed.add(console.Event{Kind: "link", Text: "everything is healed"})
-	case console.KindRegion:
+	case console.ActHeal:
+		l.heal(d, a)
+	case console.ActRegion:
 		l.setAlive(d, a.Region, *a.Alive)
-	case console.KindLink:
+	case console.ActLink:
 		l.setLink(d, a)
 	}
 	return nil
+}
+
+// heal makes one link as it was, or everything.
+func (l *Lab) heal(d *deployment, a console.Action) {
+	if a.From != "" {
+		d.heal(a.From, a.To)
+		l.feed.add(console.Event{Kind: "link", Region: a.From, Text: a.From + " → " + a.To + " is healed"})
+		return
+	}
+	for _, from := range d.regions {
+		for _, to := range d.byDistance(from) {
+			d.heal(from.name, to.name)
+		}
+		d.revive(from.name)
+	}
+	l.feed.add(console.Event{Kind: "link", Text: "everything is healed"})
 }
 
 func (l *Lab) setAlive(d *deployment, name string, alive bool) {

@@ -106,7 +106,7 @@ func (t *tour) do(ctx context.Context, a console.Action) error { return t.lab.Do
 
 // cut cuts, or heals, one direction of a link.
 func (t *tour) cut(ctx context.Context, from, to, plane string, on bool) error {
-	return t.do(ctx, console.Action{Kind: console.KindLink, From: from, To: to, Plane: plane, Cut: &on})
+	return t.do(ctx, console.Action{Kind: console.ActLink, From: from, To: to, Plane: plane, Cut: &on})
 }
 
 // isolate cuts, or heals, every link of a Region in both directions.

@@ -97,7 +97,7 @@ func (s *Shop) logout(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.loggedOut(w, sess, "Logged out", told)
+	s.loggedOut(w, r, sess, "Logged out", told)
 }
 
 func (s *Shop) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
@@ -112,5 +112,5 @@ func (s *Shop) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, err)
 		return
 	}
-	s.loggedOut(w, sess, "Logged out everywhere", told)
+	s.loggedOut(w, r, sess, "Logged out everywhere", told)
 }

@@ -135,9 +135,13 @@ func (s *Shop) showAccount(w http.ResponseWriter, r *http.Request) {
 	send(w, http.StatusOK, &p)
 }
 
-// loggedOut says how far a logout has come.
-func (s *Shop) loggedOut(w http.ResponseWriter, sess *roam.Session, title string, told roam.Revocation) {
+// loggedOut says how far a logout has come, to scripts as JSON.
+func (s *Shop) loggedOut(w http.ResponseWriter, r *http.Request, sess *roam.Session, title string, told roam.Revocation) {
 	st := s.status(sess)
+	if r.Header.Get("Accept") == "application/json" {
+		writeJSON(w, http.StatusOK, map[string][]string{"have": told.Have, "waiting": told.Waiting})
+		return
+	}
 	var p page
 	s.open(&p, title, st)
 	switch {
