@@ -220,11 +220,11 @@ func (d *deployment) Close() error {
 		if r.store != nil {
 			errs = append(errs, r.store.Close())
 		}
-		if r.listener != nil {
-			errs = append(errs, r.listener.Close())
-		}
 		if r.replica != nil {
 			errs = append(errs, r.replica.Close())
+		}
+		if r.listener != nil {
+			_ = r.listener.Close() // the replica has, if it ever served it
 		}
 		r.serving.Wait()
 	}
