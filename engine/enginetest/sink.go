@@ -137,8 +137,10 @@ var sinkCases = []testCase{
 		p.apply(k, crdt.Op{Birth: &crdt.Birth{}, Stamp: 1, Auth: &crdt.Auth{Gen: 1, Cur: w.hash()}})
 		p.apply(k, crdt.Op{Stamp: 2, Changes: []crdt.Change{crdt.Put("a", nil)}})
 		p.apply(k, crdt.Op{Destroy: true})
-		w.ingest(s, p.batch(k.Partition(), 1, 1), engine.Ingested{Position: p.position(1)})
-		w.ingest(s, p.batch(k.Partition(), 2, 3), engine.Ingested{Position: p.position(3)})
+		noGap := p.batch(k.Partition(), 2, 2) // its birth is missing, and nowhere to be had
+		noGap.Rebase = true
+		w.ingest(s, noGap, engine.Ingested{Position: p.position(2)})
+		w.ingest(s, p.batch(k.Partition(), 1, 3), engine.Ingested{Position: p.position(3)})
 		w.wantBottom(e, k)
 	}},
 }

@@ -114,3 +114,83 @@ func TestBatchesThatNoLogEmitsAreRefused(t *testing.T) {
 		t.Errorf("Read after refused batches = %+v, want bottom", r)
 	}
 }
+
+func TestLogFromBeyondItsHeadBeginsAnew(t *testing.T) {
+	d, now := newDriver(), crdt.TimeOf(newClock().Now())
+	c, k := memory.NewCore(crdt.NewActor(1, 1), memory.Config{}), d.key(now)
+	if _, err := c.Apply(now, k, d.birth(now, "", 0)); err != nil {
+		t.Fatalf("Apply(birth) = %v, want no error", err)
+	}
+	b, more := c.Log(k.Partition(), engine.Position{Actor: c.Actor(), N: 9}, 10, 1<<20)
+	if b.First != 1 || len(b.Frags) != 1 || more {
+		t.Errorf("Log from 9 of 1 = %d fragments from %d, more %v, want 1 from 1, none", len(b.Frags), b.First, more)
+	}
+}
+
+// A release beyond the head says nothing of entries that are written later.
+func TestReleaseEndsAtTheHead(t *testing.T) {
+	d, now := newDriver(), crdt.TimeOf(newClock().Now())
+	c, k := memory.NewCore(crdt.NewActor(1, 1), memory.Config{KeepReleased: time.Minute}), d.key(now)
+	p := k.Partition()
+	c.Release(p, engine.Position{Actor: c.Actor(), N: 9})
+	if _, err := c.Apply(now, k, d.birth(now, "", 0)); err != nil {
+		t.Fatalf("Apply(birth) = %v, want no error", err)
+	}
+	c.Sweep(now, p, 10)
+	c.Sweep(now.Add(time.Hour), p, 10)
+	if b, _ := c.Log(p, engine.Position{}, 10, 1<<20); len(b.Frags) != 1 {
+		t.Errorf("Log after a release of 9 while empty has %d fragments, want 1", len(b.Frags))
+	}
+}
+
+// What is heard of a session in parts may move its end forward.
+func TestSweepHearsOfAnEarlierEnd(t *testing.T) {
+	d, now := newDriver(), crdt.TimeOf(newClock().Now())
+	c, k := memory.NewCore(crdt.NewActor(1, 1), memory.Config{}), d.key(now)
+	birth, _, err := crdt.Apply(crdt.Record{Key: k}, d.birth(now, "", time.Minute), crdt.Origin{Actor: crdt.NewActor(2, 1), Now: now})
+	if err != nil {
+		t.Fatalf("crdt.Apply(birth) = %v, want no error", err)
+	}
+	c.Join(now, crdt.Record{Key: k, Touch: now}) // no idle time: kept to the deadline
+	c.Join(now, birth)
+	later := now.Add(time.Hour)
+	if more := c.Sweep(later, k.Partition(), 0); !more {
+		t.Errorf("Sweep without a budget = %v, want more to do", more)
+	}
+	if more := c.Sweep(later, k.Partition(), 1); more || !c.Read(now, k).IsBottom() {
+		t.Errorf("Sweep after the idle time = more %v, record %+v, want it gone", more, c.Read(now, k))
+	}
+}
+
+func TestUsersArePrunedWhenWritten(t *testing.T) {
+	d, now := newDriver(), crdt.TimeOf(newClock().Now())
+	c, k := memory.NewCore(crdt.NewActor(1, 1), memory.Config{}), crdt.UserKey("ann")
+	index := crdt.Op{Stamp: d.stamp(now), Changes: []crdt.Change{crdt.Index(d.key(now).SessionID(), nil)}}
+	for _, op := range []crdt.Op{index, {Revoke: true}} {
+		if _, err := c.Apply(now, k, op); err != nil {
+			t.Fatalf("Apply(%+v) = %v, want no error", op, err)
+		}
+	}
+	full, later := c.Read(now, k), now.Add(48*time.Hour)
+	c.Join(later, full)
+	if got := len(c.Read(later, k).Fields); got != 1 {
+		t.Errorf("user's record joined after the session's end has %d fields, want 1, the epoch", got)
+	}
+	if _, err := c.Apply(later, k, crdt.Op{Revoke: true, Adopt: &full}); err != nil {
+		t.Fatalf("Apply(revoke, adopting the old record) = %v, want no error", err)
+	}
+	if got := len(c.Read(later, k).Fields); got != 1 {
+		t.Errorf("user's record written after the session's end has %d fields, want 1, the epoch", got)
+	}
+}
+
+func TestJoinKeepsNothingThatIsPastItsTime(t *testing.T) {
+	c, d := newClock(), newDriver()
+	now := crdt.TimeOf(c.Now())
+	e := open(t, 1, memory.Config{Clock: c.Now, SweepInterval: time.Hour})
+	r, _ := remote(t, d, now)
+	c.Advance(48 * time.Hour)
+	if err := e.Join(t.Context(), r); err != nil || e.Stats().Records != 0 {
+		t.Errorf("Join(session past its deadline) = %v, leaves %d records, want no error, none", err, e.Stats().Records)
+	}
+}

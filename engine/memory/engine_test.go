@@ -18,7 +18,7 @@ func bubbleClock() time.Time { return time.Now().AddDate(26, 0, 0) }
 func TestSweepDropsWhatIsPastItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDriver()
-		e := open(t, 1, memory.Config{Clock: bubbleClock})
+		e := open(t, 1, memory.Config{Clock: bubbleClock, MaxBytes: 1 << 20})
 		now := crdt.TimeOf(bubbleClock())
 		touched := d.key(now)
 		apply(t, e, touched, d.birth(now, "", 10*time.Minute))
@@ -38,6 +38,9 @@ func TestSweepDropsWhatIsPastItsTime(t *testing.T) {
 		if s := e.Stats(); s.Records != 0 || s.Bytes != 0 {
 			t.Errorf("Stats after an hour = %d records, %d bytes, want none", s.Records, s.Bytes)
 		}
+		now = crdt.TimeOf(bubbleClock())
+		fill(t, e, d, now, "")
+		wantPercent(t, e, "births after the sweep", 80)
 	})
 }
 
@@ -100,6 +103,10 @@ func TestOldestEntriesGoAtLogBytes(t *testing.T) {
 		last = apply(t, e, k, d.put(now, "a", 500))
 	}
 	s, b := e.Stats(), first(t, e)
+	dots := make([]crdt.Dot, len(b.Frags))
+	for i, f := range b.Frags {
+		dots[i] = f.Dot
+	}
 	if s.LogBytes > 8<<10 || b.First == 1 || b.Last() != s.Head[k.Partition()] || b.Frags[len(b.Frags)-1].Dot != last {
 		t.Errorf("log of %d bytes begins at %d, ends at %v, want at most 8 KiB, a hole, and its end at %v",
 			s.LogBytes, b.First, b.Last(), s.Head[k.Partition()])
@@ -108,6 +115,11 @@ func TestOldestEntriesGoAtLogBytes(t *testing.T) {
 	last = apply(t, e, k, d.put(now, "b", 20<<10))
 	if b := first(t, e); len(b.Frags) != 1 || b.Frags[0].Dot != last {
 		t.Errorf("log after a large entry = %+v, want only %v", b, last)
+	}
+	for i, f := range b.Frags {
+		if f.Dot != dots[i] {
+			t.Errorf("fragment %d of a batch is %v after the log was trimmed, want %v as before", i, f.Dot, dots[i])
+		}
 	}
 }
 
@@ -144,6 +156,18 @@ func TestBatchesAreBounded(t *testing.T) {
 	})
 	if len(turns) < 5 || turns[0] == turns[1] {
 		t.Errorf("batches came from partitions %v, want them in turn", turns)
+	}
+}
+
+func TestOneLargeEntryIsABatch(t *testing.T) {
+	c, d := newClock(), newDriver()
+	now := crdt.TimeOf(c.Now())
+	e := open(t, 1, memory.Config{Clock: c.Now})
+	op := d.birth(now, "", 0)
+	op.Changes = []crdt.Change{crdt.Put("a", make([]byte, 60<<10)), crdt.Put("b", make([]byte, 60<<10))}
+	dot := apply(t, e, d.key(now), op)
+	if b := first(t, e); len(b.Frags) != 1 || b.Frags[0].Dot != dot {
+		t.Errorf("batch of an entry of 120 KiB = %d fragments, want it alone", len(b.Frags))
 	}
 }
 

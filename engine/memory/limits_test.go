@@ -109,6 +109,9 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 		{"touch", k, crdt.Op{Touch: true}},
 		{"revoke", crdt.UserKey("ann"), crdt.Op{Revoke: true}},
 		{"destroy of what is not here", d.key(now), crdt.Op{Destroy: true}},
+		{"destroy that comes with changes", d.key(now), endingWith(d.put(now, "a", 9), crdt.Op{Destroy: true})},
+		{"revoke that comes with changes", crdt.UserKey("bob"), endingWith(
+			crdt.Op{Stamp: d.stamp(now), Changes: []crdt.Change{crdt.Index(k.SessionID(), make([]byte, 9999))}}, crdt.Op{Revoke: true})},
 	} {
 		if _, err := e.Apply(t.Context(), taken.k, taken.op); err != nil {
 			t.Errorf("Apply(%s) in full memory = %v, want no error", taken.what, err)
@@ -127,10 +130,17 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 			t.Errorf("Ingest in full memory = %v, want no error", err)
 		}
 	}
-	if s := e.Stats(); s.Bytes <= s.MaxBytes || s.Records != records+42 {
-		t.Errorf("Stats = %d bytes, %d records, want more than %d bytes, %d records", s.Bytes, s.Records, s.MaxBytes, records+42)
+	if s := e.Stats(); s.Bytes <= s.MaxBytes || s.Records != records+44 {
+		t.Errorf("Stats = %d bytes, %d records, want more than %d bytes, %d records", s.Bytes, s.Records, s.MaxBytes, records+44)
 	}
+	apply(t, e, k, d.put(now, "xx", 1)) // still shrinks
 	apply(t, e, anonymous, crdt.Op{Destroy: true})
+}
+
+// endingWith returns op with the endings of e.
+func endingWith(op, e crdt.Op) crdt.Op {
+	op.Destroy, op.Revoke = e.Destroy, e.Revoke
+	return op
 }
 
 // remote returns a session of another Region and the fragment that makes it.
