@@ -3,6 +3,7 @@ package shop_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -45,41 +46,74 @@ func (f *failing) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, 
 // A door is a shop that is open.
 type door struct {
 	url    string
+	shop   *shop.Shop
 	engine *failing
 }
+
+// RoundTrip serves a request without a network, so that tests can own the time.
+func (d door) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	served := r.Clone(r.Context())
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
+	d.shop.ServeHTTP(w, served)
+	res := w.Result()
+	res.Request = r
+	return res, nil
+}
+
+// clock is time.Now moved on, since a synctest bubble begins in the year 2000,
+// where Roam's time has not.
+func clock() time.Time { return time.Now().AddDate(30, 0, 0) }
 
 // open opens a shop of one Region in memory.
 func open(t *testing.T, c shop.Config) door {
 	t.Helper()
-	mem, err := memory.New(1, memory.Config{})
+	here := region(t, 1, "eu-west-1")
+	return openAt(t, c, here)
+}
+
+// region returns a Region that keeps its sessions in memory and can fail.
+func region(t *testing.T, id crdt.Region, name string) roam.Region {
+	t.Helper()
+	mem, err := memory.New(id, memory.Config{Clock: clock})
 	if err != nil {
 		t.Fatalf("memory.New: %v", err)
 	}
-	d := door{engine: &failing{Engine: mem}}
+	t.Cleanup(func() {
+		if err := mem.Close(); err != nil {
+			t.Errorf("Engine.Close() = %v", err)
+		}
+	})
+	return roam.Region{ID: id, Name: name, Engine: &failing{Engine: mem}}
+}
+
+// openAt opens a shop in here, with peers that nothing replicates to.
+func openAt(t *testing.T, c shop.Config, here roam.Region, peers ...roam.Region) door {
+	t.Helper()
 	store, err := roam.Open(t.Context(), roam.Config{
-		Here: roam.Region{ID: 1, Name: "eu-west-1", Engine: d.engine}, WriteBudget: 20 * time.Millisecond,
+		Here: here, Peers: peers, WriteBudget: 20 * time.Millisecond, Clock: clock,
 	})
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	c.Region = "eu-west-1"
+	c.Region = here.Name
 	c.Sessions.Cookie.Plain = true
 	s, err := shop.New(store, key(), c)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	server := httptest.NewServer(s)
-	d.url = server.URL
 	t.Cleanup(func() {
-		server.Close()
 		if err := store.Close(); err != nil {
 			t.Errorf("Store.Close() = %v", err)
 		}
-		if err := mem.Close(); err != nil {
-			t.Errorf("Engine.Close() = %v", err)
-		}
 	})
-	return d
+	fails, ok := engine.As[*failing](here.Engine)
+	if !ok {
+		t.Fatalf("Region %s can't fail", here.Name)
+	}
+	return door{fmt.Sprintf("http://shop.test:%d", here.ID), s, fails}
 }
 
 func key() []byte { return []byte("a key for tests, not for a cookie") }
@@ -97,7 +131,7 @@ func (d door) visitor(t *testing.T) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &visitor{t, d, &http.Client{Jar: jar}}
+	return &visitor{t, d, &http.Client{Jar: jar, Transport: d}}
 }
 
 // stays returns v, not following redirects.
@@ -105,6 +139,13 @@ func (v *visitor) stays() *visitor {
 	c := *v.client
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &visitor{v.t, v.door, &c}
+}
+
+// goesTo returns v at another door. Cookies do not know ports, so they come along.
+func (v *visitor) goesTo(d door) *visitor {
+	c := *v.client
+	c.Transport = d
+	return &visitor{v.t, d, &c}
 }
 
 // thief returns a visitor with a copy of v's cookies.
@@ -162,6 +203,7 @@ type account struct {
 	Region, Rung, State, User, Session, Served, Theme string
 	Left                                              bool
 	Visits                                            int64
+	Waiting                                           int `json:"revocations_waiting"`
 	Cart                                              []struct {
 		Item     string
 		Quantity int
