@@ -48,13 +48,10 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 			return nil, err
 		}
 	}
-	nothing := len(v.changes) == 0 && v.login == nil
-	switch {
-	case nothing && v.state != Live:
+	if !v.wantsWrite(m.store.now()) {
 		return nil, nil
-	case nothing && !v.renew && !v.rec.TouchDue(m.store.now()):
-		return nil, nil
-	case v.state == Unknown && v.login == nil:
+	}
+	if v.state == Unknown && v.login == nil {
 		return nil, errUnknownState
 	}
 	cred, err := v.write(ctx, m)
@@ -65,6 +62,15 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 		return v.write(ctx, m)
 	}
 	return cred, err
+}
+
+// wantsWrite reports whether there is anything to write down: a change, a login,
+// and of a live session a new secret or a use.
+func (v *view) wantsWrite(now crdt.Time) bool {
+	if len(v.changes) > 0 || v.login != nil {
+		return true
+	}
+	return v.state == Live && (v.renew || v.rec.TouchDue(now))
 }
 
 // leave destroys another user's session before this one's user logs in.

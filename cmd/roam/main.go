@@ -1,4 +1,3 @@
-// Command roam runs Roam: its demo, its shop, and what is to come.
 package main
 
 import (

@@ -14,31 +14,35 @@ const (
 	exchangeRounds = 8
 )
 
-var convergeCases = []testCase{
-	{"two Regions that hear of each other agree", func(w *world) {
-		a, b := w.open(here), w.open(there)
-		lanes := []lane{w.lane(a, b, here), w.lane(b, a, there)}
-		keys := []crdt.Key{crdt.UserKey("ann"), crdt.UserKey("bob")}
-		for len(keys) < convergeKeys {
-			keys = append(keys, w.key())
+func convergeCases() []testCase {
+	return []testCase{
+		{"two Regions that hear of each other agree", twoRegionsHearEachOtherAgree},
+	}
+}
+
+func twoRegionsHearEachOtherAgree(w *world) {
+	a, b := w.open(here), w.open(there)
+	lanes := []lane{w.lane(a, b, here), w.lane(b, a, there)}
+	keys := []crdt.Key{crdt.UserKey("ann"), crdt.UserKey("bob")}
+	for len(keys) < convergeKeys {
+		keys = append(keys, w.key())
+	}
+	for range convergeWrites {
+		e := []engine.Engine{a, b}[w.rng.IntN(2)]
+		k := keys[w.rng.IntN(len(keys))]
+		op := w.randomOp(k)
+		if _, err := e.Apply(w.ctx(), k, op); err != nil && !engine.IsRefusal(err) {
+			w.Fatalf("Apply(%v, %+v) = %v, want it taken or refused", k, op, err)
 		}
-		for range convergeWrites {
-			e := []engine.Engine{a, b}[w.rng.IntN(2)]
-			k := keys[w.rng.IntN(len(keys))]
-			op := w.randomOp(k)
-			if _, err := e.Apply(w.ctx, k, op); err != nil && !engine.IsRefusal(err) {
-				w.Fatalf("Apply(%v, %+v) = %v, want it taken or refused", k, op, err)
-			}
-			if w.rng.IntN(exchangeEvery) == 0 {
-				lanes[w.rng.IntN(2)].disorder()
-			}
+		if w.rng.IntN(exchangeEvery) == 0 {
+			lanes[w.rng.IntN(2)].disorder()
 		}
-		lanes[0].finish()
-		lanes[1].finish()
-		for _, k := range keys {
-			w.wantSame(w.read(b, k), w.read(a, k), "record of the other Region")
-		}
-	}},
+	}
+	lanes[0].finish()
+	lanes[1].finish()
+	for _, k := range keys {
+		w.wantSame(w.read(b, k), w.read(a, k), "record of the other Region")
+	}
 }
 
 // randomOp returns something that one might do to k. Births in both Regions,
@@ -111,7 +115,7 @@ func (l lane) disorder() {
 func (l lane) finish() {
 	l.w.Helper()
 	for range exchangeRounds {
-		at, err := l.sink.Positions(l.w.ctx, l.origin)
+		at, err := l.sink.Positions(l.w.ctx(), l.origin)
 		if err != nil {
 			l.w.Fatalf("Positions(%d) = %v, want no error", l.origin, err)
 		}
@@ -130,7 +134,7 @@ func (l lane) finish() {
 func (l lane) deliver(b engine.Batch) {
 	l.w.Helper()
 	for range 2 {
-		got, err := l.sink.Ingest(l.w.ctx, l.origin, b)
+		got, err := l.sink.Ingest(l.w.ctx(), l.origin, b)
 		if err != nil {
 			l.w.Fatalf("Ingest(%+v) = %v, want no error", b, err)
 		}

@@ -48,16 +48,16 @@ func Run(t *testing.T, open Open, o Options) {
 		run   bool
 		cases []testCase
 	}{
-		{"read", true, readCases},
-		{"apply", true, applyCases},
-		{"join", true, joinCases},
-		{"concurrent", true, concurrentCases},
-		{"time", o.Advance != nil, timeCases},
-		{"log", logs, logCases},
-		{"follow", logs, followCases},
-		{"sink", sinks, sinkCases},
-		{"scan", scans, scanCases},
-		{"converge", logs && sinks, convergeCases},
+		{"read", true, readCases()},
+		{"apply", true, applyCases()},
+		{"join", true, joinCases()},
+		{"concurrent", true, concurrentCases()},
+		{"time", o.Advance != nil, timeCases()},
+		{"log", logs, logCases()},
+		{"follow", logs, followCases()},
+		{"sink", sinks, sinkCases()},
+		{"scan", scans, scanCases()},
+		{"converge", logs && sinks, convergeCases()},
 	} {
 		if !g.run {
 			t.Logf("%s: not a power of %T", g.name, probe)
@@ -90,7 +90,6 @@ type testCase struct {
 // A world is what a case works with.
 type world struct {
 	*testing.T
-	ctx    context.Context //nolint:containedctx // of one test
 	rng    *rand.Rand
 	o      Options
 	opener Open
@@ -99,9 +98,14 @@ type world struct {
 
 func newWorld(t *testing.T, open Open, o Options) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return &world{T: t, ctx: ctx, rng: rand.New(rand.NewPCG(o.Seed, 0)), o: o, opener: open} //nolint:gosec // a test
+	return &world{T: t, rng: rand.New(rand.NewPCG(o.Seed, 0)), o: o, opener: open} //nolint:gosec // a test
+}
+
+// ctx bounds one call.
+func (w *world) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	w.Cleanup(cancel)
+	return ctx
 }
 
 func (w *world) open(r crdt.Region) engine.Engine {
@@ -158,7 +162,7 @@ func (w *world) put(name, value string) crdt.Op { return w.change(crdt.Put(name,
 // apply applies what must be taken and written.
 func (w *world) apply(e engine.Engine, k crdt.Key, op crdt.Op) crdt.Dot {
 	w.Helper()
-	dot, err := e.Apply(w.ctx, k, op)
+	dot, err := e.Apply(w.ctx(), k, op)
 	if err != nil || dot.IsZero() {
 		w.Fatalf("Apply(%v, %+v) = %v, %v, want a dot", k, op, dot, err)
 	}
@@ -169,7 +173,7 @@ func (w *world) apply(e engine.Engine, k crdt.Key, op crdt.Op) crdt.Dot {
 func (w *world) refuse(e engine.Engine, k crdt.Key, op crdt.Op, kind error) {
 	w.Helper()
 	before := w.read(e, k)
-	dot, err := e.Apply(w.ctx, k, op)
+	dot, err := e.Apply(w.ctx(), k, op)
 	w.wantErr(err, kind, "Apply(%v, %+v)", k, op)
 	if !dot.IsZero() || !engine.OutcomeKnown(err) {
 		w.Errorf("refused Apply = %v, OutcomeKnown %v, want no dot and true", dot, engine.OutcomeKnown(err))
@@ -181,7 +185,7 @@ func (w *world) refuse(e engine.Engine, k crdt.Key, op crdt.Op, kind error) {
 func (w *world) nothing(e engine.Engine, k crdt.Key, op crdt.Op) {
 	w.Helper()
 	before := w.read(e, k)
-	if dot, err := e.Apply(w.ctx, k, op); err != nil || !dot.IsZero() {
+	if dot, err := e.Apply(w.ctx(), k, op); err != nil || !dot.IsZero() {
 		w.Errorf("Apply(%v, %+v) = %v, %v, want no dot, no error", k, op, dot, err)
 	}
 	w.wantSame(w.read(e, k), before, "record after nothing was to do")
@@ -189,7 +193,7 @@ func (w *world) nothing(e engine.Engine, k crdt.Key, op crdt.Op) {
 
 func (w *world) read(e engine.Engine, k crdt.Key) crdt.Record {
 	w.Helper()
-	r, err := e.Read(w.ctx, k, crdt.Token{})
+	r, err := e.Read(w.ctx(), k, crdt.Token{})
 	if err != nil || r.Key != k {
 		w.Fatalf("Read(%v) = record of %v, %v, want the record", k, r.Key, err)
 	}
@@ -198,7 +202,7 @@ func (w *world) read(e engine.Engine, k crdt.Key) crdt.Record {
 
 func (w *world) join(e engine.Engine, r crdt.Record) {
 	w.Helper()
-	if err := e.Join(w.ctx, r); err != nil {
+	if err := e.Join(w.ctx(), r); err != nil {
 		w.Fatalf("Join(%v) = %v, want no error", r.Key, err)
 	}
 }

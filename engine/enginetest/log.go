@@ -9,117 +9,131 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-var logCases = []testCase{
-	{"the log is dense, in order and chained", func(w *world) {
-		e, l := w.openLog(here)
-		want := map[crdt.Key][]crdt.Dot{}
-		for k, dots := range w.story(e, 12, 10) {
-			want[k] = dots
+func logCases() []testCase {
+	return []testCase{
+		{"the log is dense, in order and chained", logDenseInOrderChained},
+		{"the log makes the records again", logMakesRecordsAgain},
+		{"what wrote nothing is not logged", whatWroteNothingNotLogged},
+		{"what is adopted is logged", whatAdoptedLogged},
+		{"head is where the log ends", headWhereLogEnds},
+		{"release lets the log go on", releaseLetsLogGoOn},
+	}
+}
+
+func logDenseInOrderChained(w *world) {
+	e, l := w.openLog(here)
+	want := map[crdt.Key][]crdt.Dot{}
+	for k, dots := range w.story(e, 12, 10) {
+		want[k] = dots
+	}
+	got := map[crdt.Key][]crdt.Dot{}
+	next := map[uint16]uint64{}
+	for _, b := range w.drain(l, engine.Positions{}) {
+		if b.Actor.Region() != here || b.Fork >= b.First || b.First != max(b.Fork+1, next[b.Partition]) {
+			w.Errorf("batch of %v, fork %d, begins at %d, want region %d and number %d",
+				b.Actor, b.Fork, b.First, here, next[b.Partition])
 		}
-		got := map[crdt.Key][]crdt.Dot{}
-		next := map[uint16]uint64{}
-		for _, b := range w.drain(l, engine.Positions{}) {
-			if b.Actor.Region() != here || b.Fork >= b.First || b.First != max(b.Fork+1, next[b.Partition]) {
-				w.Errorf("batch of %v, fork %d, begins at %d, want region %d and number %d",
-					b.Actor, b.Fork, b.First, here, next[b.Partition])
+		next[b.Partition] = b.Last().N + 1
+		for _, f := range b.Frags {
+			k := f.Effect.Key
+			prev := crdt.Stamp(0)
+			if n := len(got[k]); n > 0 {
+				prev = got[k][n-1].Stamp
 			}
-			next[b.Partition] = b.Last().N + 1
-			for _, f := range b.Frags {
-				k := f.Effect.Key
-				prev := crdt.Stamp(0)
-				if n := len(got[k]); n > 0 {
-					prev = got[k][n-1].Stamp
-				}
-				if f.Prev != prev || k.Partition() != b.Partition || f.Dot.Actor != b.Actor {
-					w.Errorf("fragment %v of partition %d after %v in a batch of %v, partition %d, want it after %v",
-						f.Dot, k.Partition(), f.Prev, b.Actor, b.Partition, prev)
-				}
-				got[k] = append(got[k], f.Dot)
+			if f.Prev != prev || k.Partition() != b.Partition || f.Dot.Actor != b.Actor {
+				w.Errorf("fragment %v of partition %d after %v in a batch of %v, partition %d, want it after %v",
+					f.Dot, k.Partition(), f.Prev, b.Actor, b.Partition, prev)
 			}
+			got[k] = append(got[k], f.Dot)
 		}
-		for k, dots := range want {
-			if !slices.Equal(got[k], dots) {
-				w.Errorf("dots of %v in the log = %v, want %v as Apply returned them", k, got[k], dots)
+	}
+	for k, dots := range want {
+		if !slices.Equal(got[k], dots) {
+			w.Errorf("dots of %v in the log = %v, want %v as Apply returned them", k, got[k], dots)
+		}
+	}
+}
+
+func logMakesRecordsAgain(w *world) {
+	e, l := w.openLog(here)
+	w.story(e, 8, 10)
+	again := map[crdt.Key]crdt.Record{}
+	for _, b := range w.drain(l, engine.Positions{}) {
+		for _, f := range b.Frags {
+			k := f.Effect.Key
+			r, ok := again[k]
+			if !ok {
+				r = crdt.Record{Key: k}
 			}
-		}
-	}},
-	{"the log makes the records again", func(w *world) {
-		e, l := w.openLog(here)
-		w.story(e, 8, 10)
-		again := map[crdt.Key]crdt.Record{}
-		for _, b := range w.drain(l, engine.Positions{}) {
-			for _, f := range b.Frags {
-				k := f.Effect.Key
-				r, ok := again[k]
-				if !ok {
-					r = crdt.Record{Key: k}
-				}
-				var outcome crdt.Outcome
-				if again[k], outcome = crdt.Merge(r, f); outcome != crdt.Applied {
-					w.Fatalf("Merge(%+v, %+v) = %v, want applied", r, f, outcome)
-				}
-			}
-		}
-		for k, r := range again {
-			w.wantSame(r, w.read(e, k), "record made of the log")
-		}
-	}},
-	{"what wrote nothing is not logged", func(w *world) {
-		e, l := w.openLog(here)
-		k, p := w.key(), w.peer(far)
-		w.apply(e, k, w.birth("ann", lifetime))
-		before := w.head(l)
-		w.nothing(e, k, crdt.Op{Touch: true})
-		w.refuse(e, k, w.birth("ann", 0), crdt.ErrExists)
-		p.apply(k, w.birth("ann", 0))
-		w.join(e, p.records[k])
-		if after := w.head(l); after != before {
-			w.Errorf("Head after a touch too soon, a refusal and a Join = %v, want %v as before", after, before)
-		}
-	}},
-	{"what is adopted is logged", func(w *world) {
-		e, l := w.openLog(here)
-		k, p := w.key(), w.peer(far)
-		p.apply(k, w.birth("ann", 0))
-		p.apply(k, w.put("a", "1"))
-		side := p.records[k]
-		dot := w.apply(e, k, crdt.Op{Stamp: w.stamp(), Adopt: &side})
-		bs := w.drain(l, engine.Positions{})
-		if len(bs) != 1 || len(bs[0].Frags) != 1 {
-			w.Fatalf("log after one adoption = %+v, want one fragment", bs)
-		}
-		r, outcome := crdt.Merge(crdt.Record{Key: k}, bs[0].Frags[0])
-		if v, _ := r.Value("a"); outcome != crdt.Applied || string(v) != "1" || !r.VV.Has(dot) || !r.VV.Covers(side.VV) {
-			w.Errorf("fragment of the adoption makes %+v, %v, want what was adopted and %v", r, outcome, dot)
-		}
-	}},
-	{"head is where the log ends", func(w *world) {
-		e, l := w.openLog(here)
-		w.story(e, 6, 5)
-		head, at := w.head(l), engine.Positions{}
-		for _, b := range w.drain(l, engine.Positions{}) {
-			at[b.Partition] = b.Last()
-		}
-		for p := range at {
-			if at[p].N > 0 && at[p] != head[p] || at[p].N == 0 && head[p].N > 0 {
-				w.Errorf("Head of partition %d = %v, want %v as followed", p, head[p], at[p])
+			var outcome crdt.Outcome
+			if again[k], outcome = crdt.Merge(r, f); outcome != crdt.Applied {
+				w.Fatalf("Merge(%+v, %+v) = %v, want applied", r, f, outcome)
 			}
 		}
-	}},
-	{"release lets the log go on", func(w *world) {
-		e, l := w.openLog(here)
-		k := w.key()
-		w.apply(e, k, w.birth("", 0))
-		upto := w.head(l)
-		if err := l.Release(w.ctx, upto); err != nil {
-			w.Fatalf("Release = %v, want no error", err)
+	}
+	for k, r := range again {
+		w.wantSame(r, w.read(e, k), "record made of the log")
+	}
+}
+
+func whatWroteNothingNotLogged(w *world) {
+	e, l := w.openLog(here)
+	k, p := w.key(), w.peer(far)
+	w.apply(e, k, w.birth("ann", lifetime))
+	before := w.head(l)
+	w.nothing(e, k, crdt.Op{Touch: true})
+	w.refuse(e, k, w.birth("ann", 0), crdt.ErrExists)
+	p.apply(k, w.birth("ann", 0))
+	w.join(e, p.records[k])
+	if after := w.head(l); after != before {
+		w.Errorf("Head after a touch too soon, a refusal and a Join = %v, want %v as before", after, before)
+	}
+}
+
+func whatAdoptedLogged(w *world) {
+	e, l := w.openLog(here)
+	k, p := w.key(), w.peer(far)
+	p.apply(k, w.birth("ann", 0))
+	p.apply(k, w.put("a", "1"))
+	side := p.records[k]
+	dot := w.apply(e, k, crdt.Op{Stamp: w.stamp(), Adopt: &side})
+	bs := w.drain(l, engine.Positions{})
+	if len(bs) != 1 || len(bs[0].Frags) != 1 {
+		w.Fatalf("log after one adoption = %+v, want one fragment", bs)
+	}
+	r, outcome := crdt.Merge(crdt.Record{Key: k}, bs[0].Frags[0])
+	if v, _ := r.Value("a"); outcome != crdt.Applied || string(v) != "1" || !r.VV.Has(dot) || !r.VV.Covers(side.VV) {
+		w.Errorf("fragment of the adoption makes %+v, %v, want what was adopted and %v", r, outcome, dot)
+	}
+}
+
+func headWhereLogEnds(w *world) {
+	e, l := w.openLog(here)
+	w.story(e, 6, 5)
+	head, at := w.head(l), engine.Positions{}
+	for _, b := range w.drain(l, engine.Positions{}) {
+		at[b.Partition] = b.Last()
+	}
+	for p := range at {
+		if at[p].N > 0 && at[p] != head[p] || at[p].N == 0 && head[p].N > 0 {
+			w.Errorf("Head of partition %d = %v, want %v as followed", p, head[p], at[p])
 		}
-		dot := w.apply(e, k, w.put("a", "1"))
-		bs := w.drain(l, upto)
-		if len(bs) != 1 || len(bs[0].Frags) != 1 || bs[0].Frags[0].Dot != dot || bs[0].First != upto[k.Partition()].N+1 {
-			w.Errorf("log after what was released = %+v, want %v at %d", bs, dot, upto[k.Partition()].N+1)
-		}
-	}},
+	}
+}
+
+func releaseLetsLogGoOn(w *world) {
+	e, l := w.openLog(here)
+	k := w.key()
+	w.apply(e, k, w.birth("", 0))
+	upto := w.head(l)
+	if err := l.Release(w.ctx(), upto); err != nil {
+		w.Fatalf("Release = %v, want no error", err)
+	}
+	dot := w.apply(e, k, w.put("a", "1"))
+	bs := w.drain(l, upto)
+	if len(bs) != 1 || len(bs[0].Frags) != 1 || bs[0].Frags[0].Dot != dot || bs[0].First != upto[k.Partition()].N+1 {
+		w.Errorf("log after what was released = %+v, want %v at %d", bs, dot, upto[k.Partition()].N+1)
+	}
 }
 
 func (w *world) openLog(r crdt.Region) (engine.Engine, engine.Log) {
@@ -164,7 +178,7 @@ func (w *world) randomChange() crdt.Op {
 
 func (w *world) head(l engine.Log) engine.Positions {
 	w.Helper()
-	head, err := l.Head(w.ctx)
+	head, err := l.Head(w.ctx())
 	if err != nil {
 		w.Fatalf("Head = %v, want no error", err)
 	}
@@ -189,7 +203,7 @@ func (w *world) drain(l engine.Log, from engine.Positions) []engine.Batch {
 		return nil
 	}
 	var out []engine.Batch
-	err := l.Follow(w.ctx, from, func(b engine.Batch) error {
+	err := l.Follow(w.ctx(), from, func(b engine.Batch) error {
 		out = append(out, b)
 		if from[b.Partition] = b.Last(); reached() {
 			return errEnough

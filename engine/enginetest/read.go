@@ -8,55 +8,67 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-var readCases = []testCase{
-	{"nothing is bottom and no error", func(w *world) {
-		e := w.open(here)
-		w.wantBottom(e, w.key())
-		w.wantBottom(e, crdt.UserKey("nobody"))
-	}},
-	{"what a token has seen elsewhere is no error", func(w *world) {
-		e, k := w.open(here), w.key()
-		w.apply(e, k, w.birth("", 0))
-		seen := crdt.Token{}.With(crdt.Dot{Actor: crdt.NewActor(far, 7), Stamp: w.stamp()})
-		if r, err := e.Read(w.ctx, k, seen); err != nil || r.Born.Dot.IsZero() {
-			w.Errorf("Read(%v, token of another Region) = %+v, %v, want the record", k, r, err)
+func readCases() []testCase {
+	return []testCase{
+		{"nothing is bottom and no error", nothingBottomNoError},
+		{"what a token has seen elsewhere is no error", whatTokenHasSeenElsewhereNoError},
+		{"what was read does not change", whatWasReadDoesNotChange},
+		{"an ended context ends every call", endedContextEndsEveryCall},
+		{"a closed engine says so", closedEngineSaysSo},
+	}
+}
+
+func nothingBottomNoError(w *world) {
+	e := w.open(here)
+	w.wantBottom(e, w.key())
+	w.wantBottom(e, crdt.UserKey("nobody"))
+}
+
+func whatTokenHasSeenElsewhereNoError(w *world) {
+	e, k := w.open(here), w.key()
+	w.apply(e, k, w.birth("", 0))
+	seen := crdt.Token{}.With(crdt.Dot{Actor: crdt.NewActor(far, 7), Stamp: w.stamp()})
+	if r, err := e.Read(w.ctx(), k, seen); err != nil || r.Born.Dot.IsZero() {
+		w.Errorf("Read(%v, token of another Region) = %+v, %v, want the record", k, r, err)
+	}
+}
+
+func whatWasReadDoesNotChange(w *world) {
+	e, k := w.open(here), w.key()
+	w.apply(e, k, w.birth("ann", 0))
+	w.apply(e, k, w.put("a", "1"))
+	r := w.read(e, k)
+	before := r.Digest()
+	w.apply(e, k, w.change(crdt.Put("a", []byte("2")), crdt.Add("n", 1), crdt.Mark("s", "x")))
+	w.apply(e, k, crdt.Op{Destroy: true})
+	if r.Digest() != before {
+		w.Errorf("record read before two writes is %+v now, want it as it was", r)
+	}
+}
+
+func endedContextEndsEveryCall(w *world) {
+	e, k := w.open(here), w.key()
+	ctx, cancel := context.WithCancel(w.ctx())
+	cancel()
+	for name, err := range calls(ctx, e, k, w.birth("", 0)) {
+		w.wantErr(err, context.Canceled, "%s(ended context)", name)
+		if !errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrUnavailable) {
+			w.Errorf("%s(ended context) = %v, want a failure of package engine", name, err)
 		}
-	}},
-	{"what was read does not change", func(w *world) {
-		e, k := w.open(here), w.key()
-		w.apply(e, k, w.birth("ann", 0))
-		w.apply(e, k, w.put("a", "1"))
-		r := w.read(e, k)
-		before := r.Digest()
-		w.apply(e, k, w.change(crdt.Put("a", []byte("2")), crdt.Add("n", 1), crdt.Mark("s", "x")))
-		w.apply(e, k, crdt.Op{Destroy: true})
-		if r.Digest() != before {
-			w.Errorf("record read before two writes is %+v now, want it as it was", r)
+		if name == "Apply" && engine.OutcomeKnown(err) {
+			w.wantBottom(e, k)
 		}
-	}},
-	{"an ended context ends every call", func(w *world) {
-		e, k := w.open(here), w.key()
-		ctx, cancel := context.WithCancel(w.ctx)
-		cancel()
-		for name, err := range calls(ctx, e, k, w.birth("", 0)) {
-			w.wantErr(err, context.Canceled, "%s(ended context)", name)
-			if !errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrUnavailable) {
-				w.Errorf("%s(ended context) = %v, want a failure of package engine", name, err)
-			}
-			if name == "Apply" && engine.OutcomeKnown(err) {
-				w.wantBottom(e, k)
-			}
-		}
-	}},
-	{"a closed engine says so", func(w *world) {
-		e, k := w.open(here), w.key()
-		if err := e.Close(); err != nil {
-			w.Fatalf("Close() = %v, want no error", err)
-		}
-		for name, err := range calls(w.ctx, e, k, w.birth("", 0)) {
-			w.wantErr(err, engine.ErrClosed, "%s after Close", name)
-		}
-	}},
+	}
+}
+
+func closedEngineSaysSo(w *world) {
+	e, k := w.open(here), w.key()
+	if err := e.Close(); err != nil {
+		w.Fatalf("Close() = %v, want no error", err)
+	}
+	for name, err := range calls(w.ctx(), e, k, w.birth("", 0)) {
+		w.wantErr(err, engine.ErrClosed, "%s after Close", name)
+	}
 }
 
 // calls makes every call that e can answer and yields the errors.

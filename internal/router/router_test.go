@@ -165,11 +165,14 @@ func TestRevocationThatNobodyTakes(t *testing.T) {
 	})
 }
 
+// misses counts reads that did not see a creation, a change, or the change on
+// the second look.
+type misses struct{ created, changed, second int }
+
 // Each way to live with replication lag, at three lags: how many of 20 reads
 // 5 ms after a write, in a Region other than the primary, miss it.
 func TestReadAfterWriteModes(t *testing.T) {
 	const rounds = 20
-	type misses struct{ created, changed, second int }
 	for _, c := range []struct {
 		mode router.Mode
 		lag  time.Duration
@@ -190,43 +193,47 @@ func TestReadAfterWriteModes(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(c.mode, " ", c.lag), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e := newEarth(t, c.lag, router.Config{
-					Primary: east, ReadAfterWrite: c.mode, Random: func() float64 { return 0.5 },
-				})
-				var got misses
-				for range rounds {
-					k, a := e.login(west)
-					time.Sleep(5 * time.Millisecond)
-					_, read := e.value(west, k, a.Token, "")
-					if read.Record.User != "alice" {
-						got.created++
-						if !read.Doubtful {
-							t.Fatal("a miss that lag explains is not said to be doubtful")
-						}
-					}
-					time.Sleep(3 * time.Second)
-					a, err := e.put(west, k, a.Token, "cart", "book")
-					if err != nil {
-						t.Fatal(err)
-					}
-					time.Sleep(5 * time.Millisecond)
-					v, read := e.value(west, k, a.Token, "cart")
-					if v != "book" {
-						got.changed++
-						if read.Rung == router.Normal {
-							t.Fatal("an old copy is not said to be stale")
-						}
-					}
-					time.Sleep(200 * time.Millisecond)
-					if v, _ := e.value(west, k, read.Token, "cart"); v != "book" {
-						got.second++
-					}
-					time.Sleep(3 * time.Second)
-				}
-				if got != c.want {
+				if got := missesOf(t, c.mode, c.lag, rounds); got != c.want {
 					t.Errorf("of %d: %+v missed, want %+v", rounds, got, c.want)
 				}
 			})
 		})
 	}
+}
+
+func missesOf(t *testing.T, mode router.Mode, lag time.Duration, rounds int) misses {
+	e := newEarth(t, lag, router.Config{
+		Primary: east, ReadAfterWrite: mode, Random: func() float64 { return 0.5 },
+	})
+	var got misses
+	for range rounds {
+		k, a := e.login(west)
+		wait(5 * time.Millisecond)
+		_, read := e.value(west, k, a.Token, "")
+		if read.Record.User != "alice" {
+			got.created++
+			if !read.Doubtful {
+				t.Fatal("a miss that lag explains is not said to be doubtful")
+			}
+		}
+		wait(3 * time.Second)
+		a, err := e.put(west, k, a.Token, "cart", "book")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(5 * time.Millisecond)
+		v, read := e.value(west, k, a.Token, "cart")
+		if v != "book" {
+			got.changed++
+			if read.Rung == router.Normal {
+				t.Fatal("an old copy is not said to be stale")
+			}
+		}
+		wait(200 * time.Millisecond)
+		if v, _ := e.value(west, k, read.Token, "cart"); v != "book" {
+			got.second++
+		}
+		wait(3 * time.Second)
+	}
+	return got
 }

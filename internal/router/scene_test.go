@@ -38,7 +38,7 @@ func name(r crdt.Region) string {
 func newEarth(t *testing.T, lag time.Duration, config router.Config) *earth {
 	t.Helper()
 	// A bubble begins in the year 2000, before the first stamp there is.
-	time.Sleep(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
+	wait(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
 	e := &earth{
 		t: t, net: fault.NewNet(1), engines: map[crdt.Region]*memory.Engine{},
 		sides: map[crdt.Region]*memory.Engine{}, routers: map[crdt.Region]*router.Router{},
@@ -89,9 +89,9 @@ func (e *earth) replicate(from, to crdt.Region, lag time.Duration) {
 		var at engine.Positions
 		_ = e.engines[from].Follow(ctx, at, func(b engine.Batch) error {
 			go func() {
-				time.Sleep(lag)
+				wait(lag)
 				for e.net.Link(name(from), name(to), fault.Replication).Cut && ctx.Err() == nil {
-					time.Sleep(10 * time.Millisecond)
+					wait(10 * time.Millisecond)
 				}
 				for _, f := range b.Frags { // late, whole and in any order: a join
 					_ = e.engines[to].Join(ctx, f.Effect)
@@ -101,6 +101,9 @@ func (e *earth) replicate(from, to crdt.Region, lag time.Duration) {
 		})
 	}()
 }
+
+// wait lets the bubble's time pass.
+func wait(d time.Duration) { <-time.After(d) }
 
 // cut cuts all calls, and optionally replication, between two Regions.
 func (e *earth) cut(a, b crdt.Region, on bool, planes ...fault.Plane) {

@@ -1,0 +1,2 @@
+// Command roam runs the demo, its shop and its tour.
+package main
