@@ -14,6 +14,8 @@ import (
 )
 
 // The whole of it: open a store, wrap a handler, log in, log out.
+//
+//nolint:errcheck,gocritic // an example shows what matters
 func Example() {
 	sessions, err := memory.New(1, memory.Config{})
 	if err != nil {
@@ -73,6 +75,8 @@ func Example() {
 
 // Fields are constants with a type. Each change is written by itself, so two
 // requests at the same time, in whatever Regions, don't undo each other.
+//
+//nolint:errcheck // an example shows what matters
 func Example_fields() {
 	const (
 		theme  roam.Value[string] = "theme"
@@ -105,6 +109,8 @@ func Example_fields() {
 // BeginAuth comes before the password. Checking one takes a while; if alice
 // presses "log out everywhere" meanwhile, because somebody knows her password,
 // that somebody's login must not come after it and stay.
+//
+//nolint:errcheck // an example shows what matters
 func ExampleStore_BeginAuth() {
 	manager, store, done := start()
 	defer done()
@@ -134,6 +140,8 @@ func ExampleStore_BeginAuth() {
 }
 
 // RevokeUser ends all sessions of a user, in all browsers and Regions.
+//
+//nolint:errcheck // an example shows what matters
 func ExampleStore_RevokeUser() {
 	manager, store, done := start()
 	defer done()
