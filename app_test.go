@@ -3,6 +3,7 @@ package roam_test
 import (
 	"context"
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -115,13 +116,7 @@ func (a *app) manager(t testing.TB, key []byte, o roam.Options) *roam.Manager {
 // A browser keeps cookies, by name.
 type browser map[string]string
 
-func (b browser) clone() browser {
-	out := browser{}
-	for k, v := range b {
-		out[k] = v
-	}
-	return out
-}
+func (b browser) clone() browser { return maps.Clone(b) }
 
 // A handler is what a test does in one request.
 type handler func(w http.ResponseWriter, r *http.Request, s *roam.Session)

@@ -16,6 +16,10 @@ import (
 // requests that were under way. A login leaves none: no way to fix a session.
 const grace = 10 * time.Second
 
+// touchTimeout bounds what a page waits for its use to be noted: the longest
+// that one try at another Region may be configured to take.
+const touchTimeout = 500 * time.Millisecond
+
 // ErrEnded is what OnError is given when the session ended while a request to a
 // Strict route was under way. Its changes are dropped, as there is nothing left
 // to change; Safe routes go out without them.
@@ -48,10 +52,12 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 			return nil, err
 		}
 	}
-	if !v.wantsWrite(m.store.now()) {
+	switch {
+	case !v.wantsWrite(m.store.now()):
 		return nil, nil
-	}
-	if v.state == Unknown && v.login == nil {
+	case len(v.changes) == 0 && v.login == nil && !v.renew:
+		return nil, v.touch(ctx, m)
+	case v.state == Unknown && v.login == nil:
 		return nil, errUnknownState
 	}
 	cred, err := v.write(ctx, m)
@@ -71,6 +77,18 @@ func (v *view) wantsWrite(now crdt.Time) bool {
 		return true
 	}
 	return v.state == Live && (v.renew || v.rec.TouchDue(now))
+}
+
+// touch notes the use of a session that nothing else was done to. A use that
+// can't be noted costs the session some of its idle time, but nobody the page:
+// while no write gets through, reading goes on.
+func (v *view) touch(ctx context.Context, m *Manager) error {
+	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
+	defer cancel()
+	if _, err := v.write(ctx, m); errors.Is(err, ErrEnded) {
+		return err
+	}
+	return nil
 }
 
 // leave destroys another user's session before this one's user logs in.

@@ -151,6 +151,31 @@ func TestIdleTimeout(t *testing.T) {
 	})
 }
 
+// Where no write gets through, pages that only read go out, though the use of
+// the session can't be noted.
+func TestReadingGoesOnWhileWritesFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, roam.Options{Lifetime: time.Hour, Idle: 10 * time.Minute})
+		b := browser{}
+		a.visit(b, "/", a.login(t, "alice"))
+		time.Sleep(5 * time.Minute)
+		a.engine.failWrites.Store(true)
+		for _, path := range []string{"/", "/strict"} {
+			start := time.Now()
+			s, res := a.look(b, path)
+			if s.User() != "alice" || res.StatusCode != http.StatusOK || len(a.failures) > 0 {
+				t.Errorf("%s: %d for %q, OnError %v, want 200 for alice, none", path, res.StatusCode, s.User(), a.failures)
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s: took %v, want at most 1 s", path, took)
+			}
+		}
+		if _, writes := a.engine.calls(); writes == 0 {
+			t.Error("no touch was tried, so nothing was shown")
+		}
+	})
+}
+
 func TestAbsoluteLifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newApp(t, roam.Options{Lifetime: time.Hour, Idle: 10 * time.Minute})
@@ -360,7 +385,7 @@ func TestPanicCommitsNothing(t *testing.T) {
 	a := newApp(t, roam.Options{})
 	func() {
 		defer func() {
-			if got := recover(); got != http.ErrAbortHandler {
+			if got, _ := recover().(error); !errors.Is(got, http.ErrAbortHandler) {
 				t.Errorf("recovered %v, want ErrAbortHandler", got)
 			}
 		}()
