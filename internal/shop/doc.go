@@ -10,6 +10,9 @@
 // /cart/remove /login /logout /logout/everywhere /visits /theme. Only /account
 // is Strict. Any password that is not empty logs in any user.
 //
+// An edge in front must pass the Host header on: forms are refused that another
+// origin sent, and old browsers tell theirs only by name.
+//
 // For tests in a browser, these ids are stable. The bar on every page:
 // bar-region, bar-rung, bar-state, bar-user, bar-session, bar-left. On every
 // page: cart-count, theme-auto, theme-light, theme-dark, logout (when logged

@@ -99,7 +99,6 @@ func openAt(t *testing.T, c shop.Config, here roam.Region, peers ...roam.Region)
 		t.Fatalf("Open: %v", err)
 	}
 	c.Region = here.Name
-	c.Sessions.Cookie.Plain = true
 	s, err := shop.New(store, key(), c)
 	if err != nil {
 		t.Fatalf("New: %v", err)
@@ -113,7 +112,7 @@ func openAt(t *testing.T, c shop.Config, here roam.Region, peers ...roam.Region)
 	if !ok {
 		t.Fatalf("Region %s can't fail", here.Name)
 	}
-	return door{fmt.Sprintf("http://shop.test:%d", here.ID), s, fails}
+	return door{fmt.Sprintf("https://shop.test:%d", here.ID), s, fails}
 }
 
 func key() []byte { return []byte("a key for tests, not for a cookie") }
