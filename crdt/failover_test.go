@@ -86,7 +86,7 @@ func TestRepeatedIncarnationLoses(t *testing.T) {
 	r, frags := chain(t, actor(1, 1), 3)
 	successor := crdt.Record{Key: r.Key}
 	successor, _ = crdt.Merge(successor, frags[0])
-	successor, again := must(t, successor, put(successor.VV.Max()+1, "mine", "1"), crdt.Origin{Actor: actor(1, 1), Now: start})
+	_, again := must(t, successor, put(successor.VV.Max()+1, "mine", "1"), crdt.Origin{Actor: actor(1, 1), Now: start})
 	if after, o := crdt.Merge(r, again); o != crdt.Duplicate || value(after, "mine") == "1" {
 		t.Errorf("Merge of a write under a repeated incarnation = %v; if it is taken, the rule is not needed", o)
 	}

@@ -114,9 +114,9 @@ func TestParseKeyRefuses(t *testing.T) {
 func TestIdentifiersDoNotPrint(t *testing.T) {
 	id := crdt.NewSessionID(start, 1, crdt.IDEntropy{0, 9, 0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe, 0xba, 0xbe, 0x77})
 	key := crdt.SessionKey(id)
-	print := key.String()
-	if len(print) != 10 || id.String() != print || strings.Contains(hex.EncodeToString(id[:]), print) {
-		t.Fatalf("String = %q and %q, want one fingerprint", id.String(), print)
+	short := key.String()
+	if len(short) != 10 || id.String() != short || strings.Contains(hex.EncodeToString(id[:]), short) {
+		t.Fatalf("String = %q and %q, want one fingerprint", id.String(), short)
 	}
 	for _, verb := range []string{"%v", "%s", "%q", "%x", "%X", "%d", "%b", "%o", "%c", "%U", "%e", "%p", "%t", "%+v", "%#v", "% x", "%#x", "%30v"} {
 		for what, arg := range map[string]any{
@@ -125,12 +125,12 @@ func TestIdentifiersDoNotPrint(t *testing.T) {
 		} {
 			got := strings.ToLower(fmt.Sprintf(verb, arg))
 			for _, leak := range []string{"dead", "de ad", "222", "0xde", "11011110", "336", "þ", "u+00de", "\xde\xad"} {
-				if strings.Contains(strings.ReplaceAll(got, print, ""), leak) && what != "Record" && verb != "%p" {
+				if strings.Contains(strings.ReplaceAll(got, short, ""), leak) && what != "Record" && verb != "%p" {
 					t.Errorf("%s of a %s prints %q", verb, what, got)
 				}
 			}
-			if !strings.Contains(got, print) && !strings.HasPrefix(what, "*") && verb != "%p" {
-				t.Errorf("%s of a %s = %q, want the fingerprint %s in it", verb, what, got, print)
+			if !strings.Contains(got, short) && !strings.HasPrefix(what, "*") && verb != "%p" {
+				t.Errorf("%s of a %s = %q, want the fingerprint %s in it", verb, what, got, short)
 			}
 		}
 	}
@@ -140,7 +140,7 @@ func TestIdentifiersDoNotPrint(t *testing.T) {
 	} {
 		var b bytes.Buffer
 		slog.New(h(&b)).Info("read", "key", key, "id", id)
-		if strings.Count(b.String(), print) != 2 || strings.Contains(b.String(), "222") {
+		if strings.Count(b.String(), short) != 2 || strings.Contains(b.String(), "222") {
 			t.Errorf("log = %s, want two fingerprints", b.String())
 		}
 	}

@@ -23,7 +23,7 @@ func followCases() []testCase {
 }
 
 func fromMiddleOn(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k := w.key()
 	w.apply(e, k, w.birth("", 0))
 	middle := w.head(l)
@@ -35,7 +35,7 @@ func fromMiddleOn(w *world) {
 }
 
 func positionAnotherActorBeforeAll(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k := w.key()
 	w.apply(e, k, w.birth("", 0))
 	w.apply(e, k, w.put("a", "1"))
@@ -48,7 +48,7 @@ func positionAnotherActorBeforeAll(w *world) {
 }
 
 func errorEmitEnds(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	w.story(e, 8, 1)
 	calls := 0
 	err := l.Follow(w.ctx(), engine.Positions{}, func(engine.Batch) error { calls++; return errEnough })
@@ -58,7 +58,7 @@ func errorEmitEnds(w *world) {
 }
 
 func writeWakes(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k := w.key()
 	batches, done := w.following(w.ctx(), l, w.head(l))
 	for i := range 5 {
@@ -74,7 +74,7 @@ func writeWakes(w *world) {
 }
 
 func severalHearSame(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k, head := w.key(), w.head(l)
 	one, oneDone := w.following(w.ctx(), l, head)
 	two, twoDone := w.following(w.ctx(), l, head)
@@ -87,7 +87,7 @@ func severalHearSame(w *world) {
 }
 
 func nothingMissedWhileOthersWrite(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	keys := make([]crdt.Key, writers)
 	ops := make([][]crdt.Op, writers)
 	for i := range keys {
@@ -118,7 +118,7 @@ func nothingMissedWhileOthersWrite(w *world) {
 }
 
 func contextEnds(w *world) {
-	_, l := w.openLog(here)
+	_, l := w.openLog()
 	ctx, cancel := context.WithCancelCause(w.ctx())
 	_, done := w.following(ctx, l, w.head(l))
 	cause := errors.New("the peer left")
@@ -129,7 +129,7 @@ func contextEnds(w *world) {
 }
 
 func closeEnds(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	_, done := w.following(w.ctx(), l, w.head(l))
 	if err := e.Close(); err != nil {
 		w.Errorf("Close() = %v, want no error", err)

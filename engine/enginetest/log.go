@@ -21,11 +21,8 @@ func logCases() []testCase {
 }
 
 func logDenseInOrderChained(w *world) {
-	e, l := w.openLog(here)
-	want := map[crdt.Key][]crdt.Dot{}
-	for k, dots := range w.story(e, 12, 10) {
-		want[k] = dots
-	}
+	e, l := w.openLog()
+	want := w.story(e, 12, 10)
 	got := map[crdt.Key][]crdt.Dot{}
 	next := map[uint16]uint64{}
 	for _, b := range w.drain(l, engine.Positions{}) {
@@ -55,7 +52,7 @@ func logDenseInOrderChained(w *world) {
 }
 
 func logMakesRecordsAgain(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	w.story(e, 8, 10)
 	again := map[crdt.Key]crdt.Record{}
 	for _, b := range w.drain(l, engine.Positions{}) {
@@ -77,7 +74,7 @@ func logMakesRecordsAgain(w *world) {
 }
 
 func whatWroteNothingNotLogged(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k, p := w.key(), w.peer(far)
 	w.apply(e, k, w.birth("ann", lifetime))
 	before := w.head(l)
@@ -91,7 +88,7 @@ func whatWroteNothingNotLogged(w *world) {
 }
 
 func whatAdoptedLogged(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k, p := w.key(), w.peer(far)
 	p.apply(k, w.birth("ann", 0))
 	p.apply(k, w.put("a", "1"))
@@ -108,7 +105,7 @@ func whatAdoptedLogged(w *world) {
 }
 
 func headWhereLogEnds(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	w.story(e, 6, 5)
 	head, at := w.head(l), engine.Positions{}
 	for _, b := range w.drain(l, engine.Positions{}) {
@@ -122,7 +119,7 @@ func headWhereLogEnds(w *world) {
 }
 
 func releaseLetsLogGoOn(w *world) {
-	e, l := w.openLog(here)
+	e, l := w.openLog()
 	k := w.key()
 	w.apply(e, k, w.birth("", 0))
 	upto := w.head(l)
@@ -136,9 +133,9 @@ func releaseLetsLogGoOn(w *world) {
 	}
 }
 
-func (w *world) openLog(r crdt.Region) (engine.Engine, engine.Log) {
+func (w *world) openLog() (engine.Engine, engine.Log) {
 	w.Helper()
-	e := w.open(r)
+	e := w.open(here)
 	l, ok := engine.As[engine.Log](e)
 	if !ok {
 		w.Fatalf("engine %T has no log, though another of its kind has", e)

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -163,14 +164,11 @@ func (t *tour) deadEverywhere(ctx context.Context, user string, old *browser) {
 }
 
 func allNobody() string {
-	out := ""
-	for i, p := range places() {
-		if i > 0 {
-			out += ", "
-		}
-		out += p.name + ": nobody"
+	var out []string
+	for _, p := range places() {
+		out = append(out, p.name+": nobody")
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 // asymmetric: writes to the first Region fail while its replication lives.
@@ -276,18 +274,15 @@ func (t *tour) everywhere(ctx context.Context) {
 		return browsers[2].logout(ctx, europe, "/logout/everywhere")
 	})
 	t.step("her browsers, at once", allNobody(), func() (string, error) {
-		out := ""
+		var out []string
 		for i, p := range places() {
 			v, err := browsers[i].look(ctx, p.name)
 			if err != nil {
 				return "", err
 			}
-			if i > 0 {
-				out += ", "
-			}
-			out += p.name + ": " + v.who()
+			out = append(out, p.name+": "+v.who())
 		}
-		return out, nil
+		return strings.Join(out, ", "), nil
 	})
 	t.step("she logs in again in another Region, at once", "grace", func() (string, error) {
 		if err := browsers[2].login(ctx, west1, "grace"); err != nil {

@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/console"
@@ -126,19 +127,16 @@ func (t *tour) isolate(ctx context.Context, name string, on bool) error {
 
 // sessionsIn returns what a browser is in each Region that is alive.
 func (t *tour) sessionsIn(ctx context.Context, b *browser) (string, error) {
-	out := ""
+	var out []string
 	for _, p := range places() {
 		if !t.lab.deployment().net.Alive(p.name) {
 			continue
 		}
 		v, err := b.look(ctx, p.name)
 		if err != nil {
-			return out, err
+			return "", err
 		}
-		if out != "" {
-			out += ", "
-		}
-		out += p.name + ": " + v.who()
+		out = append(out, p.name+": "+v.who())
 	}
-	return out, nil
+	return strings.Join(out, ", "), nil
 }

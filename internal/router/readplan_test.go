@@ -11,7 +11,7 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-var blackHole = fmt.Errorf("black hole: %w", engine.ErrUnavailable)
+var errBlackHole = fmt.Errorf("black hole: %w", engine.ErrUnavailable)
 
 // A readScene is one read in one state of the world.
 type readScene struct {
@@ -93,12 +93,12 @@ func outageScenes() map[string]readScene {
 	return map[string]readScene{
 		"safe routes get what there is": {
 			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
+			world: map[crdt.Region]Result{west: has(session()), east: {Err: errBlackHole}, north: has(session())},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Stale, region: north},
 		},
 		"strict routes refuse it": {
 			query: Query{Seen: seenMine(), Class: Strict}, hints: Hints{Lag: [16]time.Duration{east: 1}},
-			world: map[crdt.Region]Result{west: has(session()), east: {Err: blackHole}, north: has(session())},
+			world: map[crdt.Region]Result{west: has(session()), east: {Err: errBlackHole}, north: has(session())},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrStale, absent: true, region: north},
 		},
 		"a miss is believed from the birth Region and one other": {
@@ -106,7 +106,7 @@ func outageScenes() map[string]readScene {
 			want:  readWant{script: "read 1; read 2; ", region: east, absent: true},
 		},
 		"a miss is doubtful while too few have answered": {
-			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: blackHole}, north: {Err: blackHole}},
+			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: {Err: errBlackHole}},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
 		"one Region alone can say that nothing is there": {
@@ -115,11 +115,11 @@ func outageScenes() map[string]readScene {
 			want:  readWant{script: "read 1; ", region: west, absent: true},
 		},
 		"a dead engine here is no missing session": {
-			world: map[crdt.Region]Result{west: {Err: blackHole}, east: has(session())},
+			world: map[crdt.Region]Result{west: {Err: errBlackHole}, east: has(session())},
 			want:  readWant{script: "read 1; read 2; ", region: east},
 		},
 		"no engine at all": {
-			world: map[crdt.Region]Result{west: {Err: blackHole}, east: {Err: blackHole}, north: {Err: blackHole}},
+			world: map[crdt.Region]Result{west: {Err: errBlackHole}, east: {Err: errBlackHole}, north: {Err: errBlackHole}},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrUnavailable, region: north, absent: true},
 		},
 		"what only the side store has is named": {
@@ -127,7 +127,7 @@ func outageScenes() map[string]readScene {
 			want:  readWant{script: "read 1; ", rung: LocalOnly, region: west},
 		},
 		"the side store serves while the engine here is dead": {
-			world: map[crdt.Region]Result{west: {Record: session(), Side: true, Err: blackHole}},
+			world: map[crdt.Region]Result{west: {Record: session(), Side: true, Err: errBlackHole}},
 			want:  readWant{script: "read 1; ", rung: LocalOnly, region: west},
 		},
 		"a Region long unheard of makes safe answers stale": {
@@ -152,7 +152,7 @@ func modeScenes() map[string]readScene {
 		},
 		"primary: out of reach, the local copy is said to be stale": {
 			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine()},
-			world: map[crdt.Region]Result{east: {Err: blackHole}, west: has(session())},
+			world: map[crdt.Region]Result{east: {Err: errBlackHole}, west: has(session())},
 			want:  readWant{script: "read 2; read 1; ", rung: Stale, region: west},
 		},
 		"retry: a creation is looked for once more": {

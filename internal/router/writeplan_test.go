@@ -46,7 +46,7 @@ func reachScenes() map[string]writeScene {
 			rules: passive, op: put(), results: []Result{ok()}, want: writeWant{script: "apply 2; ", region: east},
 		},
 		"a dead engine here: the nearest Region": {
-			op: put(), results: []Result{{Err: blackHole}, ok()},
+			op: put(), results: []Result{{Err: errBlackHole}, ok()},
 			want: writeWant{script: "apply 1; apply 2 (retry); ", region: east},
 		},
 		"an open breaker here costs no retry": {
@@ -54,14 +54,14 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 1; apply 2; ", region: east},
 		},
 		"a black-holed primary: three retries, jittered": {
-			rules: passive, op: put(), results: []Result{{Err: blackHole}},
+			rules: passive, op: put(), results: []Result{{Err: errBlackHole}},
 			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); ",
 				rung:   Refused, err: ErrUnavailable, most: 1600 * time.Millisecond,
 			},
 		},
 		"and then the side store": {
-			rules: sided, op: put(), results: []Result{{Err: blackHole}, {Err: blackHole}, {Err: blackHole}, {Err: blackHole}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: errBlackHole}, {Err: errBlackHole}, {Err: errBlackHole}, {Err: errBlackHole}, ok()},
 			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); apply side; ",
 				rung:   LocalOnly, region: west,
@@ -72,7 +72,7 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 2; apply side; ", rung: LocalOnly, region: west, most: 10 * time.Millisecond},
 		},
 		"so does a spent retry budget": {
-			rules: sided, op: put(), results: []Result{{Err: blackHole}, {Err: errNoRetry}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: errBlackHole}, {Err: errNoRetry}, ok()},
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); apply side; ", rung: LocalOnly, region: west},
 		},
 		"a primary that is none right now is asked again": {
@@ -80,7 +80,7 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); ", region: east},
 		},
 		"no store at all": {
-			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: blackHole}},
+			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: errBlackHole}},
 			want: writeWant{script: "apply 2; apply side; ", rung: Refused, err: ErrUnavailable},
 		},
 	}
@@ -90,14 +90,14 @@ func reachScenes() map[string]writeScene {
 func meaningScenes() map[string]writeScene {
 	return map[string]writeScene{
 		"an addition stays where it may have been counted": {
-			rules: sided, op: add(), results: []Result{{Err: blackHole}},
+			rules: sided, op: add(), results: []Result{{Err: errBlackHole}},
 			want: writeWant{
 				script: "apply 2; sleep 50ms; apply 2 (retry); sleep 100ms; apply 2 (retry); sleep 200ms; apply 2 (retry); ",
 				rung:   Refused, err: ErrUnknownOutcome,
 			},
 		},
 		"and is tried again only there": {
-			op: add(), results: []Result{{Err: blackHole}, {Err: blackHole}, ok()},
+			op: add(), results: []Result{{Err: errBlackHole}, {Err: errBlackHole}, ok()},
 			want: writeWant{script: "apply 1; sleep 50ms; apply 1 (retry); sleep 100ms; apply 1 (retry); ", region: west},
 		},
 		"an addition that was surely not counted moves on": {
@@ -166,7 +166,7 @@ func (c writeScene) play(t *testing.T) {
 
 // However its tries fail, a write ends, within its budget and four tries.
 func TestWritePlanIsBounded(t *testing.T) {
-	errs := []error{blackHole, errOpen, errNoRetry, engine.ErrNotPrimary, engine.ErrFull, crdt.ErrAbsent, nil}
+	errs := []error{errBlackHole, errOpen, errNoRetry, engine.ErrNotPrimary, engine.ErrFull, crdt.ErrAbsent, nil}
 	for _, hasAdd := range []bool{false, true} {
 		for _, primary := range []crdt.Region{0, east} {
 			for code := range 7 * 7 * 7 * 7 {
