@@ -2,7 +2,9 @@ package roam
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/internal/router"
@@ -15,6 +17,14 @@ type Auth struct {
 	at     crdt.Time
 	epochs crdt.Vector
 }
+
+// authFor is how long an authentication may take. Revocations are forgotten when
+// no session can be older; one that takes for ever would be.
+const authFor = time.Hour
+
+// ErrAuthExpired: more than an hour passed between BeginAuth and Login's commit.
+// Begin again.
+var ErrAuthExpired = errors.New("authentication took too long")
 
 // User returns who is authenticating.
 func (a Auth) User() string { return a.user }

@@ -127,6 +127,9 @@ func (v *view) write(ctx context.Context, m *Manager) (*credential, error) {
 		w.Op.Auth = v.auth(cred, m.store.now())
 	}
 	if v.login != nil {
+		if m.store.now().Sub(v.login.at) > authFor {
+			return nil, ErrAuthExpired
+		}
 		w.Op.User = v.login.user
 		if err := m.store.index(ctx, w.Op.User, cred.id); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam"
+	"github.com/roam-sessions/roam/crdt"
 )
 
 func TestCookieAttributes(t *testing.T) {
@@ -154,6 +155,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"no key":              {},
 		"short old key":       {key: long, o: roam.Options{OldKeys: [][]byte{long[:31]}}},
 		"lifetime too long":   {key: long, o: roam.Options{Lifetime: 401 * 24 * time.Hour}},
+		"lifetime at the end": {key: long, o: roam.Options{Lifetime: crdt.MaxLifetime}},
+		"idle of half a ms":   {key: long, o: roam.Options{Idle: time.Second + time.Millisecond/2}},
 		"lifetime too short":  {key: long, o: roam.Options{Lifetime: time.Millisecond}},
 		"idle after lifetime": {key: long, o: roam.Options{Lifetime: time.Hour, Idle: 2 * time.Hour}},
 		"none without Secure": {key: long, o: roam.Options{Cookie: roam.Cookie{Plain: true, SameSite: http.SameSiteNoneMode}}},

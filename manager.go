@@ -15,7 +15,8 @@ import (
 // Options is how a Manager behaves. Zero fields take their defaults.
 type Options struct {
 	// Lifetime is how long a session lasts at most, used or not. Default 24 h
-	// (NIST SP 800-63B, AAL2); at most crdt.MaxLifetime.
+	// (NIST SP 800-63B, AAL2); at most 399 days, a day less than
+	// crdt.MaxLifetime: clocks differ, and authentications take their time.
 	Lifetime time.Duration
 	// Idle is how long a session lasts unused. Default 30 min; negative: for
 	// ever. It may end up to a tenth early, since uses are not all written down.
@@ -44,6 +45,8 @@ type Cookie struct {
 	// Persistent keeps the cookies for the session's lifetime ("remember me").
 	Persistent bool
 }
+
+const maxLifetime = crdt.MaxLifetime - 24*time.Hour
 
 // A Manager is the middleware that gives requests their sessions. It may be used
 // by many goroutines.
@@ -86,8 +89,10 @@ func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
 		return nil, err
 	}
 	switch {
-	case o.Lifetime < time.Second || o.Lifetime > crdt.MaxLifetime:
-		return nil, fmt.Errorf("Lifetime %v: want 1s to %v", o.Lifetime, crdt.MaxLifetime)
+	case o.Lifetime < time.Second || o.Lifetime > maxLifetime:
+		return nil, fmt.Errorf("Lifetime %v: want 1s to %v", o.Lifetime, maxLifetime)
+	case o.Idle%time.Millisecond != 0:
+		return nil, fmt.Errorf("Idle %v: want whole milliseconds", o.Idle)
 	case o.Idle > o.Lifetime:
 		return nil, fmt.Errorf("Idle %v is longer than Lifetime %v", o.Idle, o.Lifetime)
 	}

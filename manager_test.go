@@ -380,6 +380,27 @@ func TestRevokeUser(t *testing.T) {
 	}
 }
 
+// A revocation is forgotten when no session can be older; so an authentication
+// that begins before one may not end at any time after.
+func TestAuthenticationTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, roam.Options{})
+		b := browser{}
+		var begun roam.Auth
+		a.visit(b, "/", func(_ http.ResponseWriter, r *http.Request, _ *roam.Session) {
+			begun, _ = a.store.BeginAuth(r.Context(), "alice")
+		})
+		<-time.After(61 * time.Minute)
+		a.visit(b, "/", func(_ http.ResponseWriter, _ *http.Request, s *roam.Session) { s.Login(begun) })
+		if len(a.failures) != 1 || !errors.Is(a.failures[0], roam.ErrAuthExpired) {
+			t.Errorf("failures = %v, want ErrAuthExpired", a.failures)
+		}
+		if s, _ := a.look(b, "/"); s.User() != "" {
+			t.Errorf("logged in as %q by an authentication an hour old", s.User())
+		}
+	})
+}
+
 // A handler that gives up half way leaves the session as it was.
 func TestPanicCommitsNothing(t *testing.T) {
 	a := newApp(t, roam.Options{})
