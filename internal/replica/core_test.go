@@ -165,9 +165,44 @@ func TestSenderResync(t *testing.T) {
 	if !ok || !e.Batch.Rebase || e.After != 1 || e.Batch.Last() != b.o.head()[part] {
 		t.Errorf("after the states = %+v, want a rebase to %v after 1 frame", sent[1], b.o.head()[part])
 	}
+	const long = 8 * defaultRedeliver
+	if err := b.s.Tick(crdt.Time(0).Add(long)); err != nil { // a millisecond before
+		t.Errorf("Tick = %v, want nil", err)
+	}
+	if _, _, due := b.s.Scan(); due {
+		t.Errorf("Scan() before %v is due, want not", long)
+	}
 	b.receive(2, Ack{Partition: part, At: e.Batch.Last(), Joined: 1})
-	if got := b.s.Acked()[part]; got != e.Batch.Last() || b.s.resyncing() || b.s.Unacked() != 0 {
-		t.Errorf("Acked() = %v, Unacked() = %d, want %v, 0", got, b.s.Unacked(), e.Batch.Last())
+	if got := b.s.Acked()[part]; got != e.Batch.Last() || b.s.resyncing() {
+		t.Errorf("Acked() = %v, resyncing %t, want %v, false", got, b.s.resyncing(), e.Batch.Last())
+	}
+}
+
+// TestSenderResyncAgain: a state that is never joined is sent again.
+func TestSenderResyncAgain(t *testing.T) {
+	b := newBench(t, Hello{Want: 1}, Limits{Redeliver: time.Second})
+	_, id, _ := b.s.Scan()
+	b.s.ScanFrom(id, engine.Positions{})
+	if _, err := b.s.State(1, id, []crdt.Record{{Key: testKeys()[0], VV: crdt.Vector{{Actor: 1 << 20, Stamp: 5}}}}); err != nil {
+		t.Fatalf("State = %v, want nil", err)
+	}
+	b.s.Scanned(1, id)
+	if got := b.take(1); len(got) != 1 {
+		t.Fatalf("Take() = %v, want one frame of states", got)
+	}
+	if err := b.s.Tick(9000); err != nil {
+		t.Fatalf("Tick = %v, want nil", err)
+	}
+	if part, again, due := b.s.Scan(); !due || again == id || b.s.Unacked() != 0 {
+		t.Errorf("Scan() = %d, %d, %t with %d unacked, want another one and nothing unacked", part, again, due, b.s.Unacked())
+	}
+}
+
+func TestUsersComeFirst(t *testing.T) {
+	session := crdt.Record{Key: crdt.SessionKey(crdt.NewSessionID(5000, 3, crdt.IDEntropy{9}))}
+	user := crdt.Record{Key: testKeys()[0]}
+	if got := users([]crdt.Record{session, user}); got[0].Key != user.Key || got[1].Key != session.Key {
+		t.Errorf("users(session, user) = %v, want the user first", got)
 	}
 }
 
@@ -284,6 +319,15 @@ func TestReceiverRebase(t *testing.T) {
 	if got := r.Want(); got != 0 {
 		t.Errorf("Want() after the rebase = %x, want 0", got)
 	}
+	r.want = 1 << 7 // of a partition that the origin never wrote
+	give(t, r, Heartbeat{Time: 5, Partial: true})
+	if got := r.Want(); got == 0 {
+		t.Errorf("Want() after a partial heartbeat = 0, want it kept")
+	}
+	give(t, r, Heartbeat{Time: 5})
+	if got := r.Want(); got != 0 {
+		t.Errorf("Want() after a heartbeat = %x, want 0", got)
+	}
 	give(t, r, Entries{After: 1, Batch: rebase})
 	if work, due := r.Work(); due {
 		t.Errorf("Work() after the same rebase = %+v, want nothing: it would go back", work)
@@ -331,15 +375,16 @@ func TestHeardUnderSteadyWrites(t *testing.T) {
 	for i := range crdt.Time(10) {
 		head[0] = engine.Position{Actor: 1 << 20, N: uint64(i) + 2}
 		h.beat(Heartbeat{Time: 1000 + i, Echo: 500 + i, At: head}, &at)
-		at[0] = engine.Position{Actor: 1 << 20, N: uint64(i) + 1} // always one behind
+		at[0] = engine.Position{Actor: 1 << 20, N: max(3, uint64(i)) - 3} // always five behind
 		h.advance(&at)
 	}
-	if h.local < 507 || h.local > 508 || h.remote != h.local+500 {
-		t.Errorf("heard = %d, %d, want 507 or 508 and that by the origin's clock", h.local, h.remote)
+	if h.local < 500 || h.local > 504 || h.remote != h.local+500 {
+		t.Errorf("heard = %d, %d, want 500 to 504 and that by the origin's clock", h.local, h.remote)
 	}
+	h = heard{}
 	h.beat(Heartbeat{Time: 9000, Echo: 8000, Partial: true}, &at)
-	if h.local >= 8000 {
-		t.Errorf("heard after a partial heartbeat = %d, want as before", h.local)
+	if h.local != 0 {
+		t.Errorf("heard after a partial heartbeat = %d, want nothing", h.local)
 	}
 }
 

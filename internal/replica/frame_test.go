@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +15,8 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 )
+
+var updateFlag = flag.Bool("update", false, "write the vectors anew")
 
 // vectors are frames of every kind, under the names of their files in testdata.
 func vectors() map[string]Frame {
@@ -42,7 +45,7 @@ func vectors() map[string]Frame {
 func TestVectors(t *testing.T) {
 	for name, f := range vectors() {
 		path := filepath.Join("testdata", name+".hex")
-		if os.Getenv("ROAM_WRITE_VECTORS") != "" {
+		if *updateFlag {
 			if err := os.WriteFile(path, []byte(hex.EncodeToString(AppendFrame(nil, f))+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -303,7 +303,11 @@ func (s *Sender) Tick(now crdt.Time) error {
 		if len(p.flight) == 0 || !p.flight[0].taken {
 			continue
 		}
-		if now.Sub(p.flight[0].at) < s.limits.Redeliver<<min(p.tries, maxRedeliverDoubling) {
+		doubled := min(p.tries, maxRedeliverDoubling)
+		if p.flight[0].rebase {
+			doubled = maxRedeliverDoubling // it waits behind all of the state
+		}
+		if now.Sub(p.flight[0].at) < s.limits.Redeliver<<doubled {
 			continue
 		}
 		p.tries++
