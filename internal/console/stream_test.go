@@ -66,6 +66,9 @@ func watchAt(t *testing.T, p *pipes, lastID string) *watcher {
 	near, far := net.Pipe()
 	p.conns <- far
 	t.Cleanup(func() { _ = near.Close() }) // a pipe's Close has no error
+	if err := near.SetDeadline(time.Now().Add(time.Minute)); err != nil { // or a test of what never comes would not end
+		t.Fatal(err)
+	}
 	head := "GET /api/events HTTP/1.1\r\nHost: localhost:7070\r\n"
 	if lastID != "" {
 		head += "Last-Event-ID: " + lastID + "\r\n"
