@@ -220,3 +220,20 @@ func TestBrowserReadsNamesAsText(t *testing.T) {
 	}
 	p.wantNoComplaints()
 }
+
+func TestBrowserKeepsUpWithEvents(t *testing.T) {
+	f := newFake()
+	p, _ := openConsole(t, f)
+	for range 50 {
+		f.tell(KindWrite, make([]string, 100)...)
+	}
+	f.tell(KindWrite, "the last")
+	p.see("#events li:first-child", "the last")
+	if n := p.ask(`document.querySelectorAll("#events li").length`); n != "300" {
+		t.Errorf("%s events kept after 5001, want 300", n)
+	}
+	if n := p.ask(`document.querySelectorAll("#events .gap").length`); n != "0" {
+		t.Errorf("%s gaps, want none: no event was left out", n)
+	}
+	p.wantNoComplaints()
+}

@@ -116,7 +116,7 @@ func change(p *Plane, a Action, plane string) {
 		p.Cut = *a.Cut
 	}
 	if a.DelayMs != nil {
-		p.DelayMs, p.JitterMs = float64(*a.DelayMs), 0
+		p.DelayMs = float64(*a.DelayMs)
 	}
 	if a.Loss != nil {
 		p.Loss = *a.Loss

@@ -8,13 +8,20 @@ const marks = {
 const grave = new Set(["lost"]);
 
 export function eventList(list, empty, say) {
-  let last = 0;
+  let last = 0, waiting = [];
 
+  // Lines are shown ten times a second, so that a thousand events a second cost
+  // the page no more than those that it keeps.
   const line = (kind, ...children) => {
-    const item = el("li", { className: grave.has(kind) ? "event grave" : "event" }, ...children);
-    list.prepend(item);
+    if (waiting.length === 0) setTimeout(draw, 100);
+    waiting.push([kind, children]);
+    if (waiting.length > kept) waiting.shift();
+  };
+  const draw = () => {
+    for (const [kind, children] of waiting) list.prepend(el("li", { className: grave.has(kind) ? "event grave" : "event" }, ...children));
+    waiting = [];
     while (list.children.length > kept) list.lastElementChild.remove();
-    empty.hidden = true;
+    empty.hidden = list.children.length > 0;
   };
 
   return {
@@ -22,6 +29,7 @@ export function eventList(list, empty, say) {
     state(s) {
       if (s.lastEvent >= last) return;
       last = 0;
+      waiting.length = 0;
       list.replaceChildren();
       empty.hidden = false;
     },
