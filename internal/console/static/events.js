@@ -5,6 +5,8 @@ const marks = {
   login: "→", logout: "←", revoke: "⊘", write: "✎", link: "⇄", region: "◉",
   "take-back": "↩", lost: "‼", rung: "≡", topology: "↻",
 };
+// named tells whether the text needs no Region in front.
+const named = (e) => !e.region || e.text.startsWith(e.region);
 const grave = new Set(["lost"]);
 
 export function eventList(list, empty, say) {
@@ -41,10 +43,10 @@ export function eventList(list, empty, say) {
       line(e.kind,
         el("time", { dateTime: e.at }, at.toLocaleTimeString([], { hour12: false })),
         el("span", { className: "kind" }, el("span", { ariaHidden: "true" }, (marks[e.kind] ?? "•") + " "), e.kind),
-        el("span", { className: "what" }, e.region ? el("b", {}, e.region + " ") : "", e.text,
+        el("span", { className: "what" }, named(e) ? "" : el("b", {}, e.region + " "), e.text,
           e.rung && e.rung !== "normal" ? el("span", { className: "rung" }, e.rung) : ""));
       // Only what changes the deployment is read aloud, and not the backlog.
-      if (["region", "link", "lost", "topology"].includes(e.kind) && Date.now() - at < 5000) say(`${e.region ?? ""} ${e.text}`);
+      if (["region", "link", "lost", "topology"].includes(e.kind) && Date.now() - at < 5000) say(named(e) ? e.text : `${e.region} ${e.text}`);
     },
   };
 }
