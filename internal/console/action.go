@@ -43,7 +43,7 @@ type Action struct {
 	To       string   `json:"to,omitempty"`
 	Plane    string   `json:"plane,omitempty"` // PlaneAll, PlaneCalls or PlaneReplication
 	Cut      *bool    `json:"cut,omitempty"`
-	DelayMs  *int     `json:"delayMs,omitempty"` // one way, 0 to 60,000; without jitter
+	DelayMs  *int     `json:"delayMs,omitempty"` // one way, 0 to 60,000; jitter stays
 	Loss     *float64 `json:"loss,omitempty"`    // share, 0 to 1
 	Region   string   `json:"region,omitempty"`
 	Alive    *bool    `json:"alive,omitempty"`

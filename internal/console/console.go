@@ -165,6 +165,10 @@ func (c *console) action(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, http.StatusOK, c.src.State())
 		return
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.refuse(w, http.StatusGatewayTimeout, "the action took longer than "+actionTimeout.String()+" and may be done or not", "look at GET /api/state")
+		return
+	}
 	next := "compare with GET /api/state"
 	if refusal := (*Refusal)(nil); errors.As(err, &refusal) {
 		next = refusal.Next

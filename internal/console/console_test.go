@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,8 +12,11 @@ import (
 	"path"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // call sends one request to a console of src, as curl on the same machine would.
@@ -53,7 +57,7 @@ func TestStateIsServed(t *testing.T) {
 	f := newFake()
 	r, body := call(t, f, "GET", "/api/state", "")
 	var got State
-	if err := json.Unmarshal(body, &got); err != nil || r.StatusCode != 200 {
+	if err := json.Unmarshal(body, &got); err != nil || r.StatusCode != http.StatusOK {
 		t.Fatalf("GET /api/state = %d %q, %v", r.StatusCode, body, err)
 	}
 	if want := f.State(); !reflect.DeepEqual(got, want) {
@@ -70,7 +74,7 @@ func TestPageNeedsNothingFromElsewhere(t *testing.T) {
 	names := []string{"/"}
 	for i := 0; i < len(names); i++ {
 		r, body := call(t, newFake(), "GET", names[i], "")
-		if r.StatusCode != 200 {
+		if r.StatusCode != http.StatusOK {
 			t.Errorf("GET %s = %d, want 200", names[i], r.StatusCode)
 		}
 		// The name of SVG's namespace looks like an address and is none.
@@ -80,7 +84,7 @@ func TestPageNeedsNothingFromElsewhere(t *testing.T) {
 		}
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			next := path.Join("/", m[1]+m[2])
-			if !strings.HasPrefix(next, "/api/") && !contains(names, next) {
+			if !strings.HasPrefix(next, "/api/") && !slices.Contains(names, next) {
 				names = append(names, next)
 			}
 		}
@@ -92,15 +96,6 @@ func TestPageNeedsNothingFromElsewhere(t *testing.T) {
 	if len(names) != len(files) { // index.html is /
 		t.Errorf("the page leads to %v, want each of the %d embedded files", names, len(files))
 	}
-}
-
-func contains(all []string, s string) bool {
-	for _, x := range all {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func TestEveryAnswerIsGuarded(t *testing.T) {
@@ -128,7 +123,7 @@ func TestOnlyLoopbackNamesAreAnswered(t *testing.T) {
 	good := []string{"localhost", "localhost:7070", "127.0.0.1:7070", "127.8.9.1", "[::1]:7070", "[::1]", "[::ffff:127.0.0.1]:80"}
 	bad := []string{"", "evil.example", "evil.example:7070", "localhost.evil.example", "127.0.0.1.evil.example:80", "10.0.0.7:7070", "0.0.0.0:7070", "[::]:7070", "[fe80::1]", "localhost:7070:1"}
 	for _, host := range good {
-		if r, body := call(t, newFake(), "GET", "/api/state", "", "Host", host); r.StatusCode != 200 {
+		if r, body := call(t, newFake(), "GET", "/api/state", "", "Host", host); r.StatusCode != http.StatusOK {
 			t.Errorf("Host %q = %d %s, want 200", host, r.StatusCode, body)
 		}
 	}
@@ -161,7 +156,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 	}
 	f := newFake()
 	r, body := call(t, f, "POST", "/api/action", heal, "Sec-Fetch-Site", "same-origin", "Origin", "http://localhost:7070")
-	if r.StatusCode != 200 || len(f.done()) != 1 {
+	if r.StatusCode != http.StatusOK || len(f.done()) != 1 {
 		t.Errorf("POST from the console's own page = %d %s and did %v, want 200 and one action", r.StatusCode, body, f.done())
 	}
 }
@@ -170,7 +165,7 @@ func TestActionIsDoneAndAnsweredWithTheStateAfterIt(t *testing.T) {
 	f := newFake()
 	r, body := call(t, f, "POST", "/api/action", `{"kind":"link","from":"us-west-1","to":"us-west-2","plane":"replication","cut":true}`)
 	var got State
-	if err := json.Unmarshal(body, &got); err != nil || r.StatusCode != 200 {
+	if err := json.Unmarshal(body, &got); err != nil || r.StatusCode != http.StatusOK {
 		t.Fatalf("POST /api/action = %d %s, %v", r.StatusCode, body, err)
 	}
 	if l := got.Links[0]; !l.Replication.Cut || l.Calls.Cut {
@@ -211,6 +206,25 @@ func TestRefusalsOfTheSourceReachTheCaller(t *testing.T) {
 		r, body := call(t, f, "POST", "/api/action", `{"kind":"heal"}`)
 		wantProblem(t, "POST heal", r, body, http.StatusUnprocessableEntity, "started anew")
 	}
+}
+
+// stuck is a deployment that does not get an action done.
+type stuck struct{ *fake }
+
+func (stuck) Do(ctx context.Context, _ Action) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestActionsHaveADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		r, body := call(t, stuck{newFake()}, "POST", "/api/action", `{"kind":"heal"}`)
+		wantProblem(t, "POST heal", r, body, http.StatusGatewayTimeout, "may be done or not")
+		if got := time.Since(start); got != actionTimeout {
+			t.Errorf("POST heal took %v, want %v", got, actionTimeout)
+		}
+	})
 }
 
 func TestUnknownCallsSayWhichThereAre(t *testing.T) {

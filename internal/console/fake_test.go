@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -15,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // quiet is for tests that do not ask what is logged.
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // fake is a deployment of three Regions that does as it is told.
 type fake struct {
@@ -117,7 +116,7 @@ func change(p *Plane, a Action, plane string) {
 		p.Cut = *a.Cut
 	}
 	if a.DelayMs != nil {
-		p.DelayMs, p.JitterMs = float64(*a.DelayMs), 0
+		p.DelayMs = float64(*a.DelayMs)
 	}
 	if a.Loss != nil {
 		p.Loss = *a.Loss

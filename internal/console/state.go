@@ -74,12 +74,12 @@ type Link struct {
 	Replication Plane `json:"replication"`
 
 	Connected bool `json:"connected"` // whether the replication stream stands
-	// LagMs is the age of the oldest entry of From that To is not known to have;
-	// 0 when it has all; null when nobody knows, as before the first contact.
+	// LagMs is how old, at most, what To has of From is: 0 when it is known to
+	// have all, null when nobody knows, as before the first contact.
 	LagMs        *float64 `json:"lagMs"`
 	LagEntries   uint64   `json:"lagEntries"`   // of From's log that To is not known to have
 	UnackedBytes int64    `json:"unackedBytes"` // sent and not acknowledged
-	HeardMs      *float64 `json:"heardMs"`      // since From last heard from To on this stream; null for never
+	HeardMs      *float64 `json:"heardMs"`      // since To last heard From on this stream; null for never
 	SentEntries  uint64   `json:"sentEntries"`
 	Resyncs      uint64   `json:"resyncs"` // times that To was sent whole records, as the log no longer reached back
 	Pulls        uint64   `json:"pulls"`   // records that To asked for, as it had found a gap

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,7 +47,9 @@ func served(t *testing.T, src Source) *pipes {
 		if err := server.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		<-ended
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("serve: %v", err)
+		}
 		synctest.Wait()
 	})
 	return p
@@ -66,6 +69,11 @@ func watchAt(t *testing.T, p *pipes, lastID string) *watcher {
 	near, far := net.Pipe()
 	p.conns <- far
 	t.Cleanup(func() { _ = near.Close() }) // a pipe's Close has no error
+
+	// Without a deadline a test that waits for what never comes would not end.
+	if err := near.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	head := "GET /api/events HTTP/1.1\r\nHost: localhost:7070\r\n"
 	if lastID != "" {
 		head += "Last-Event-ID: " + lastID + "\r\n"

@@ -43,7 +43,7 @@ export function share(part, whole) {
 export function plane(p) {
   if (p.cut) return { state: "cut", mark: "✕", text: "cut" };
   const parts = [];
-  if (p.delayMs || p.jitterMs) parts.push(millis(p.delayMs) + (p.jitterMs ? ` ±${Math.round(p.jitterMs)}` : ""));
+  if (p.delayMs || p.jitterMs) parts.push(millis(p.delayMs) + (p.jitterMs >= 0.5 ? ` +${Math.round(p.jitterMs)}` : ""));
   if (p.loss) parts.push(`loses ${Math.round(p.loss * 1000) / 10} %`);
   const text = parts.join(", ") || "no delay";
   return p.changed ? { state: "slow", mark: "▲", text } : { state: "ok", mark: "✓", text };

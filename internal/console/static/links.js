@@ -73,7 +73,7 @@ function row(link, act, planeNow) {
         attr(chip, "data-state", p.state);
         text(chip, `${p.mark} ${p.text}`);
       }
-      text(stream, (l.connected ? "connected" : "not connected") + `, heard ${l.heardMs === null ? "never" : millis(l.heardMs) + " ago"}`);
+      text(stream, (l.connected ? "" : "down, ") + (l.heardMs === null ? "never heard" : `heard ${millis(l.heardMs)} ago`));
       attr(stream, "title", [`sent ${count(l.sentEntries)} entries`, `unacknowledged ${bytes(l.unackedBytes)}`, `${l.resyncs} resyncs`, `${l.pulls} pulls`, l.lastError && `last error: ${l.lastError}`].filter(Boolean).join("\n"));
       attr(stream, "data-state", l.connected ? "ok" : "cut");
       text(lag, millis(l.lagMs));

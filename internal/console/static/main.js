@@ -75,7 +75,10 @@ function freshness() {
   text($("stream"), fresh ? "✓ live" : "✕ not live");
   document.body.classList.toggle("old", !fresh && seenAt > 0);
   $("banner").hidden = fresh;
-  if (!fresh) text($("banner"), seenAt ? `No news for ${duration(age)}. The figures are old. Reconnecting…` : "The server does not answer yet. Connecting…");
+  if (fresh) return;
+  // The age is not read aloud: it would be, every second.
+  text($("news"), seenAt ? "The figures are old. Reconnecting…" : "The server does not answer, or too many pages watch. Connecting…");
+  text($("age"), seenAt ? `No news for ${duration(age)}.` : "");
 }
 watch({
   state: (s) => { show(s, true); freshness(); },
