@@ -105,6 +105,6 @@ func (l *Lab) redeploy(ctx context.Context, topology string) error {
 	}
 	old := l.current
 	l.current = next
-	l.feed.add(console.Event{Kind: "topology", Text: "started over as " + topology + "; all sessions are gone"})
+	l.feed.add(console.Event{Kind: console.KindTopology, Text: "started over as " + topology + "; all sessions are gone"})
 	return old.Close()
 }

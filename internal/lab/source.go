@@ -101,7 +101,7 @@ func (l *Lab) Do(ctx context.Context, a console.Action) error {
 func (l *Lab) heal(d *deployment, a console.Action) {
 	if a.From != "" {
 		d.heal(a.From, a.To)
-		l.feed.add(console.Event{Kind: "link", Region: a.From, Text: a.From + " → " + a.To + " is healed"})
+		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: a.From + " → " + a.To + " is healed"})
 		return
 	}
 	for _, from := range d.regions {
@@ -110,7 +110,7 @@ func (l *Lab) heal(d *deployment, a console.Action) {
 		}
 		d.revive(from.name)
 	}
-	l.feed.add(console.Event{Kind: "link", Text: "everything is healed"})
+	l.feed.add(console.Event{Kind: console.KindLink, Text: "everything is healed"})
 }
 
 func (l *Lab) setAlive(d *deployment, name string, alive bool) {
@@ -121,7 +121,7 @@ func (l *Lab) setAlive(d *deployment, name string, alive bool) {
 	} else {
 		d.net.Freeze(name)
 	}
-	l.feed.add(console.Event{Kind: "region", Region: name, Text: text})
+	l.feed.add(console.Event{Kind: console.KindRegion, Region: name, Text: text})
 }
 
 // revive brings a Region back as a machine that had lost power: what others sent
@@ -146,7 +146,7 @@ func (l *Lab) setLink(d *deployment, a console.Action) {
 			link.Loss = *a.Loss
 		}
 		d.net.SetLink(a.From, a.To, plane, link)
-		l.feed.add(console.Event{Kind: "link", Region: a.From, Text: fmt.Sprintf(
+		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: fmt.Sprintf(
 			"%s → %s, %v: %v", a.From, a.To, plane, describe(link))})
 	}
 }
@@ -178,7 +178,7 @@ func (l *Lab) observe(r *region, o roam.Observation) {
 			l.tellRung(r, o)
 		}
 		if n := len(o.Answer.Lost); n > 0 {
-			l.feed.add(console.Event{Kind: "lost", Region: r.name, Text: fmt.Sprintf("session %v: %d writes were lost in a failover", o.Key, n)})
+			l.feed.add(console.Event{Kind: console.KindLost, Region: r.name, Text: fmt.Sprintf("session %v: %d writes were lost in a failover", o.Key, n)})
 		}
 		return
 	}
@@ -196,19 +196,19 @@ func (l *Lab) observe(r *region, o roam.Observation) {
 }
 
 func (l *Lab) tellRung(r *region, o roam.Observation) {
-	l.feed.add(console.Event{Kind: "rung", Region: r.name, Rung: o.Answer.Rung.String(), Text: r.name + " answers " + o.Answer.Rung.String()})
+	l.feed.add(console.Event{Kind: console.KindRung, Region: r.name, Rung: o.Answer.Rung.String(), Text: r.name + " answers " + o.Answer.Rung.String()})
 }
 
 func kindOf(a roam.Act) string {
 	switch a {
 	case roam.ActLogin:
-		return "login"
+		return console.KindLogin
 	case roam.ActDestroy:
-		return "logout"
+		return console.KindLogout
 	case roam.ActRevoke:
-		return "revoke"
+		return console.KindRevoke
 	case roam.ActTakeBack:
-		return "take-back"
+		return console.KindTakeBack
 	}
-	return "write"
+	return console.KindWrite
 }

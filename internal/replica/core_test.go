@@ -341,7 +341,7 @@ func TestReceiverHoleOnce(t *testing.T) {
 		give(t, r, Entries{Batch: b})
 		done(t, r, engine.Ingested{Hole: true})
 	}
-	if got := frames(t, r.Take()); len(got) != 1 || got[0] != (Frame(Hole{Partition: b.Partition})) {
+	if got := frames(t, r.Take()); len(got) != 1 || got[0] != Frame(Hole{Partition: b.Partition}) {
 		t.Errorf("Take() after three holes = %+v, want one report", got)
 	}
 }

@@ -72,7 +72,6 @@ type testLink struct {
 	want         uint64
 	counts       Counts
 	lost, ended  int
-	heard        crdt.Time
 	lastBeat     crdt.Time
 }
 
@@ -81,8 +80,10 @@ func newWorld(seed uint64) *world {
 		rnd: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, stores: map[crdt.Region]*store{},
 		wrote: map[crdt.Key]map[crdt.Region]bool{}, limits: Limits{Window: 1000, Redeliver: 2 * time.Second},
 	}
-	for i, rate := range [faults]int{faultTrim: 30, faultForget: 30, faultBlank: 4, faultCut: 4, faultLose: 15,
-		faultRepeat: 20, faultReorder: 20, faultEngine: 4} {
+	for i, rate := range [faults]int{
+		faultTrim: 30, faultForget: 30, faultBlank: 4, faultCut: 4, faultLose: 15,
+		faultRepeat: 20, faultReorder: 20, faultEngine: 4,
+	} {
 		w.rates[i] = rate * w.rnd.IntN(2)
 	}
 	regions := crdt.Region(2 + w.rnd.IntN(2))

@@ -19,9 +19,9 @@ const (
 	// defaultSilence is six heartbeats: a link that lost that many is dead, and
 	// TCP alone would take minutes to say so.
 	defaultSilence = 3 * time.Second
-	// A link that was cut comes back within defaultBackoffMax of its healing.
-	defaultBackoffMin = 50 * time.Millisecond
-	defaultBackoffMax = 2 * time.Second
+	// A link that was cut comes back within mostBackoff of its healing.
+	leastBackoff = 50 * time.Millisecond
+	mostBackoff  = 2 * time.Second
 	// releaseEvery is how often the log hears what it may trim.
 	releaseEvery = 200 * time.Millisecond
 )
@@ -53,8 +53,8 @@ func (c Config) withDefaults() Config {
 	}{
 		{&c.Heartbeat, defaultHeartbeat},
 		{&c.Silence, defaultSilence},
-		{&c.BackoffMin, defaultBackoffMin},
-		{&c.BackoffMax, defaultBackoffMax},
+		{&c.BackoffMin, leastBackoff},
+		{&c.BackoffMax, mostBackoff},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value

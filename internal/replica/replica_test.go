@@ -188,7 +188,7 @@ func TestCutAndHeal(t *testing.T) {
 			t.Errorf("Release during the cut = %v, want nothing new", got[:4])
 		}
 		n.setCut(false)
-		time.Sleep(defaultBackoffMax + time.Millisecond)
+		time.Sleep(mostBackoff + time.Millisecond)
 		for _, k := range testKeys() {
 			same(t, k, a, b)
 		}
@@ -216,7 +216,7 @@ func TestBlackHole(t *testing.T) {
 		}()
 		start := time.Now()
 		again := <-l.conns
-		if got := time.Since(start); got < defaultSilence || got > defaultSilence+defaultBackoffMax {
+		if got := time.Since(start); got < defaultSilence || got > defaultSilence+mostBackoff {
 			t.Errorf("dialled again after %v, want about %v", got, defaultSilence)
 		}
 		_ = again.Close()

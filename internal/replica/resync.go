@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -164,14 +165,7 @@ func (s *Sender) tickStates(now crdt.Time) {
 	s.states = nil
 }
 
-func (s *Sender) queued(part uint16) bool {
-	for _, q := range s.resync.queue {
-		if q == part {
-			return true
-		}
-	}
-	return false
-}
+func (s *Sender) queued(part uint16) bool { return slices.Contains(s.resync.queue, part) }
 
 // pull notes what the peer asks for.
 func (s *Sender) pull(f Pull) error {
