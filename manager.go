@@ -176,6 +176,8 @@ func (m *Manager) load(r *http.Request) (*Session, error) {
 }
 
 // load reads the session that cred names and judges it.
+//
+// Path read 4/4: from router.Router.Read; the verdict is the session's State.
 func (s *Session) load(ctx context.Context, cred credential) error {
 	store := s.manager.store
 	q := router.Query{Key: crdt.SessionKey(cred.id), Seen: s.seen.token, Class: s.class}

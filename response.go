@@ -91,6 +91,8 @@ func (w *response) vary() {
 
 // setCookies sets the credential only where this request made it or ended its
 // session, and the token whenever it has changed.
+//
+// Path write 5/5: the answer carries what its browser has now seen.
 func (w *response) setCookies(cred *credential) {
 	s, m := w.session, w.session.manager
 	maxAge := 0

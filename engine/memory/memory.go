@@ -72,6 +72,8 @@ func New(here crdt.Region, c Config) (*Engine, error) {
 // Read returns the record of k, bottom if there is none. It is the only copy,
 // so it is as fresh as any. It fails with crdt.ErrMalformed for a key that
 // names nothing.
+//
+// Path read 3/4: from router.Router.Read; next Session.load, in package roam.
 func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error) {
 	if err := e.ready(ctx, k); err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
@@ -86,6 +88,9 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Recor
 // crdt.Apply, with crdt.ErrMalformed for a key that names nothing, with
 // engine.ErrNotPrimary on a secondary and with engine.ErrFull; nothing was
 // written then.
+//
+// Path write 4/5: from router.Router.Write; next response.setCookies, in package
+// roam, and Sender.Offer, in package replica.
 func (e *Engine) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
 	dot, err := e.apply(ctx, k, op)
 	if err != nil {
