@@ -1,4 +1,4 @@
-package fault_test
+package fault
 
 import (
 	"errors"
@@ -8,36 +8,34 @@ import (
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/enginetest"
 	"github.com/roam-sessions/roam/engine/memory"
-	"github.com/roam-sessions/roam/internal/fault"
 )
 
-// An owner closes what is remote too; hanging up alone leaves it open to others.
+// owner closes the engine with the handle: the suite has one Close for both.
 type owner struct {
-	*fault.Remote
-	owned engine.Engine
+	*Remote
 }
 
-func (o owner) Close() error { return errors.Join(o.Remote.Close(), o.owned.Close()) }
+func (o owner) Close() error { return errors.Join(o.Remote.Close(), o.Unwrap().Close()) }
 
-// Whatever wraps an engine is one: seen over a network that is well, and with a
-// plan under which nothing fails.
+// TestPromises holds both wrappers to the contract when nothing is wrong.
 func TestPromises(t *testing.T) {
-	for name, wrap := range map[string]func(engine.Engine) engine.Engine{
-		"remote": func(e engine.Engine) engine.Engine {
-			return owner{fault.NewNet(1).Engine("west", "east", e), e}
-		},
-		"errors": func(e engine.Engine) engine.Engine { return fault.Errors(e, 1, nil) },
+	for _, w := range []struct {
+		name string
+		wrap func(engine.Engine) engine.Engine
+	}{
+		{"Remote", func(e engine.Engine) engine.Engine { return owner{NewNet(*seed).Engine("a", "b", e)} }},
+		{"Faulty", func(e engine.Engine) engine.Engine { return Errors(e, *seed, nil) }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(w.name, func(t *testing.T) {
 			enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
-				t.Helper()
-				m, err := memory.New(here, memory.Config{})
+				inner, err := memory.New(here, memory.Config{})
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("memory.New(%v) = %v", here, err)
 				}
-				t.Cleanup(func() { _ = m.Close() })
-				return wrap(m)
-			}, enginetest.Options{})
+				e := w.wrap(inner)
+				t.Cleanup(func() { _ = e.Close() }) // a case may have closed it
+				return e
+			}, enginetest.Options{Seed: *seed})
 		})
 	}
 }
