@@ -188,7 +188,7 @@ func (l *Lab) observe(r *region, o roam.Observation) {
 	if before := r.stats.write(time.Now(), o.Took, o.Answer.Rung); before != o.Answer.Rung {
 		l.tellRung(r, o)
 	}
-	text := fmt.Sprintf("%v of %v, %v", o.Act, o.Key, o.Took.Round(time.Millisecond/10))
+	text := fmt.Sprintf("%v of %v, %v", o.Act, o.Key, o.Took.Round(time.Microsecond))
 	if o.Err != nil {
 		text += ": " + o.Err.Error()
 	}
