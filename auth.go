@@ -67,11 +67,16 @@ func (s *Store) RevokeUser(ctx context.Context, user string) (Revocation, error)
 	return rev, nil
 }
 
-// epochsOf reads the revocations of the user that a session belongs to.
-func (s *Store) epochsOf(ctx context.Context, rec crdt.Record, class Class) (crdt.Vector, error) {
-	if rec.User == "" || rec.Dead {
+// epochsOf reads the revocations of the user that a session belongs to: here, and
+// where the session came from if that is elsewhere (DESIGN R12).
+func (s *Store) epochsOf(ctx context.Context, of router.Answer, class Class) (crdt.Vector, error) {
+	if of.Record.User == "" || of.Record.Dead {
 		return nil, nil
 	}
-	a, err := s.router.Read(ctx, router.Query{Key: crdt.UserKey(rec.User), Class: class})
+	q := router.Query{Key: crdt.UserKey(of.Record.User), Class: class}
+	if of.Region != s.router.Here().ID {
+		q.Also = of.Region
+	}
+	a, err := s.router.Read(ctx, q)
 	return a.Record.Epochs(), err
 }

@@ -189,7 +189,7 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	if err != nil {
 		return err
 	}
-	epochs, err := store.epochsOf(ctx, a.Record, s.class)
+	epochs, err := store.epochsOf(ctx, a, s.class)
 	if err != nil {
 		return err
 	}

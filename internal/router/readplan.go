@@ -13,6 +13,10 @@ type Query struct {
 	Key   crdt.Key
 	Seen  crdt.Token // what the client has seen of the record
 	Class Class
+	// Also is a Region that has to be asked as well; zero for none. A session
+	// that came from there brings what is known there of its user, because this
+	// Region may have lost both.
+	Also crdt.Region
 }
 
 // Hints are what a plan is told of the world when it begins.
@@ -159,7 +163,7 @@ func (p *ReadPlan) satisfied() bool {
 	case p.best.Dead:
 		return true
 	case p.query.Key.Kind() != crdt.KindSession:
-		return p.answered != 0 // nothing known of a user is an answer
+		return p.answered != 0 && p.askedAlso() // nothing known of a user is an answer
 	case !p.born():
 		return p.missIsSure()
 	case p.rules.mode == ByPrimary:
@@ -167,6 +171,8 @@ func (p *ReadPlan) satisfied() bool {
 	}
 	return p.query.Seen.FreshIn(p.best.VV)
 }
+
+func (p *ReadPlan) askedAlso() bool { return p.query.Also == 0 || p.answered.has(p.query.Also) }
 
 func (p *ReadPlan) born() bool { return !p.best.Born.Dot.IsZero() }
 
@@ -236,6 +242,9 @@ func (p *ReadPlan) startAsking(now crdt.Time) Step {
 		if p.rules.knows(r) && r != p.rules.here && !slices.Contains(p.queue, r) {
 			p.queue = append(p.queue, r)
 		}
+	}
+	if p.query.Also != 0 {
+		add(p.query.Also)
 	}
 	if p.rules.primary != 0 {
 		add(p.rules.primary)
@@ -311,7 +320,7 @@ func (p *ReadPlan) miss(a Answer) Step {
 
 // rate gives the rung of an answer that has a record.
 func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
-	old := len(missing) > 0 || p.hints.Unheard > p.rules.strictBound
+	old := len(missing) > 0 || p.hints.Unheard > p.rules.strictBound || !p.askedAlso()
 	switch {
 	case p.best.Dead:
 	case old && p.query.Class == Strict:

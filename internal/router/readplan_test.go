@@ -257,3 +257,31 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 		}
 	}
 }
+
+// What is known of a user is had from where her session came from too.
+func TestReadPlanAsksAlso(t *testing.T) {
+	user := crdt.UserKey("alice")
+	epoch := crdt.EpochRecord(user, mine())
+	for name, c := range map[string]struct {
+		east  Result
+		rung  Rung
+		knows bool
+	}{
+		"it answers":   {Result{Record: epoch}, Normal, true},
+		"it is silent": {Result{Err: errBlackHole}, Stale, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := newReadPlan(testRules(nil), Query{Key: user, Also: east}, Hints{})
+			w := &world{read: func(r crdt.Region, _ crdt.Time) Result {
+				if r == east {
+					return c.east
+				}
+				return Result{Record: crdt.Record{Key: user}}
+			}}
+			got := w.play(t, plan.Next)
+			if a := got.Answer; got.Err != nil || a.Rung != c.rung || a.Record.Epochs().Has(mine()) != c.knows {
+				t.Errorf("answer = %v, epochs %v, %v; want %v, known %v", a.Rung, a.Record.Epochs(), got.Err, c.rung, c.knows)
+			}
+		})
+	}
+}
