@@ -68,15 +68,16 @@ func (s *Store) RevokeUser(ctx context.Context, user string) (Revocation, error)
 }
 
 // epochsOf reads the revocations of the user that a session belongs to: here, and
-// where the session came from if that is elsewhere (DESIGN R12).
-func (s *Store) epochsOf(ctx context.Context, of router.Answer, class Class) (crdt.Vector, error) {
+// where the session came from if that is elsewhere (DESIGN R12). The rung says
+// how good that is.
+func (s *Store) epochsOf(ctx context.Context, of router.Answer, class Class) (crdt.Vector, Rung, error) {
 	if of.Record.User == "" || of.Record.Dead {
-		return nil, nil
+		return nil, Normal, nil
 	}
 	q := router.Query{Key: crdt.UserKey(of.Record.User), Class: class}
 	if of.Region != s.router.Here().ID {
 		q.Also = of.Region
 	}
 	a, err := s.router.Read(ctx, q)
-	return a.Record.Epochs(), err
+	return a.Record.Epochs(), a.Rung, err
 }

@@ -189,7 +189,7 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	if err != nil {
 		return err
 	}
-	epochs, err := store.epochsOf(ctx, a, s.class)
+	epochs, rung, err := store.epochsOf(ctx, a, s.class)
 	if err != nil {
 		return err
 	}
@@ -198,9 +198,10 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	}
 	now := store.now()
 	s.answer, s.seen.token = a, a.Token
+	s.answer.Rung = max(a.Rung, rung)
 	verdict := a.Record.Judge(now, cred.proof(), epochs)
 	if verdict == crdt.WrongSecret && s.adopts(cred, a, now) {
-		verdict, s.answer.Rung = crdt.Live, max(Stale, a.Rung)
+		verdict, s.answer.Rung = crdt.Live, max(Stale, s.answer.Rung)
 	}
 	s.state = stateOf(verdict, a.Doubtful)
 	if s.state == Live {
