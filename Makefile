@@ -30,6 +30,7 @@ test: ## run every test with the race detector, after installing what the tests 
 lint: tools ## run the linters, the formatter's check, tidy's check and govulncheck
 	$(BIN)/golangci-lint run $(if $(TAGS),--build-tags $(TAGS)) ./...
 	$(BIN)/golangci-lint fmt --diff
+	$(BIN)/staticcheck $(if $(TAGS),-tags $(TAGS)) ./...
 	go mod tidy -diff
 	go mod tidy -C tools -diff
 	./scripts/vuln.sh $(BIN)/govulncheck

@@ -90,11 +90,11 @@ func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
 	}
 	switch {
 	case o.Lifetime < time.Second || o.Lifetime > maxLifetime:
-		return nil, fmt.Errorf("Lifetime %v: want 1s to %v", o.Lifetime, maxLifetime)
+		return nil, fmt.Errorf("option Lifetime %v: want 1s to %v", o.Lifetime, maxLifetime)
 	case o.Idle%time.Millisecond != 0:
-		return nil, fmt.Errorf("Idle %v: want whole milliseconds", o.Idle)
+		return nil, fmt.Errorf("option Idle %v: want whole milliseconds", o.Idle)
 	case o.Idle > o.Lifetime:
-		return nil, fmt.Errorf("Idle %v is longer than Lifetime %v", o.Idle, o.Lifetime)
+		return nil, fmt.Errorf("option Idle %v is longer than Lifetime %v", o.Idle, o.Lifetime)
 	}
 	return &Manager{store: store, keys: keys, options: o}, nil
 }

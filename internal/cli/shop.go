@@ -14,7 +14,7 @@ import (
 )
 
 // demoCookie is the name of the demo's cookies: ports of one host share them, and
-// the application next door may use the default. docs/decisions/0020.
+// the application next door may use the default. docs/decisions/0010.
 const demoCookie = "roam-demo"
 
 func shopCommand() *cobra.Command {

@@ -69,7 +69,7 @@ func do(ctx context.Context, t *testing.T, what string, steps ...chromedp.Action
 }
 
 // A browser keeps both kinds of cookies over http on loopback, as
-// docs/decisions/0020 says, and the shop is used with the keyboard alone.
+// docs/decisions/0010 says, and the shop is used with the keyboard alone.
 func TestBrowserLogsIn(t *testing.T) {
 	for name, cookie := range map[string]roam.Cookie{
 		"__Host- and Secure": {}, "plain": {Plain: true, Name: "roam-demo"},
