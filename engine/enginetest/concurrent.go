@@ -32,7 +32,7 @@ func noAdditionOneRecordLost(w *world) {
 	w.inParallel(func(i int) error {
 		for _, op := range ops[i] {
 			if dot, err := e.Apply(w.ctx(), k, op); err != nil || dot.IsZero() {
-				return fmt.Errorf("Apply by writer %d = %v, %w, want a dot", i, dot, err)
+				return fmt.Errorf("apply by writer %d = %v, %w, want a dot", i, dot, err)
 			}
 		}
 		return nil
@@ -54,7 +54,7 @@ func readerSeesRecordOnlyGrow(w *world) {
 		if i == 0 {
 			for _, op := range ops {
 				if _, err := e.Apply(w.ctx(), k, op); err != nil {
-					return fmt.Errorf("Apply = %w, want no error", err)
+					return fmt.Errorf("apply = %w, want no error", err)
 				}
 			}
 			return nil
@@ -63,7 +63,7 @@ func readerSeesRecordOnlyGrow(w *world) {
 		for range perWriter {
 			r, err := e.Read(w.ctx(), k, crdt.Token{})
 			if n := r.Count("n"); err != nil || n < seen {
-				return fmt.Errorf("Read = count %d, %w, want at least %d as before", n, err, seen)
+				return fmt.Errorf("read = count %d, %w, want at least %d as before", n, err, seen)
 			}
 			seen = r.Count("n")
 		}
