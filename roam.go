@@ -76,7 +76,9 @@ type Region struct {
 	// Engine keeps its sessions.
 	Engine engine.Engine
 	// Side is the Region's own writable store for when writes can't reach where
-	// they belong; nil for none. It must keep a log (engine.Log).
+	// they belong; nil for none. It must keep a log (engine.Log). Name a peer's
+	// too, if it has one: it is read where a write is missed, and what only it
+	// has would otherwise be taken for lost.
 	Side engine.Engine
 }
 
