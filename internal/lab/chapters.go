@@ -103,16 +103,17 @@ func (t *tour) concurrentWrites(ctx context.Context) {
 func (t *tour) cutOff(ctx context.Context) {
 	t.chapter = "A Region is cut off"
 	alice, bob, carol := t.browser(), t.browser(), t.browser()
+	all, names := []*browser{alice, bob, carol}, []string{"alice", "bob", "carol"}
 	t.step("alice, bob and carol log in", "done", func() (string, error) {
-		for b, user := range map[*browser]string{alice: "alice", bob: "bob", carol: "carol"} {
-			if err := b.login(ctx, west1, user); err != nil {
+		for i, b := range all {
+			if err := b.login(ctx, west1, names[i]); err != nil {
 				return "", err
 			}
 		}
 		return "done", nil
 	})
-	for _, b := range []*browser{alice, bob, carol} {
-		t.soon(ctx, "their sessions have arrived everywhere", "normal", func() (string, error) {
+	for i, b := range all {
+		t.soon(ctx, names[i]+"'s session has come to "+europe, "normal", func() (string, error) {
 			v, err := b.look(ctx, europe)
 			return v.Rung, err
 		})
