@@ -15,7 +15,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 
 sim: ## try the laws of crdt and the exploration of replica on CHECKS random cases each
 	./scripts/sim.sh $(CHECKS)
+
+ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
+	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v | grep -E 'seen in another|^(ok|FAIL)|--- '
 
 fuzz: ## let each Fuzz test look for new inputs for FUZZTIME
 	./scripts/fuzz.sh $(FUZZTIME)
