@@ -32,7 +32,11 @@ func Run(ctx context.Context, args []string, out, talk io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(talk)
-	err := root.ExecuteContext(ctx)
+	return exitCode(root.ExecuteContext(ctx), talk)
+}
+
+// exitCode says what went wrong, if anything did, and returns the code for it.
+func exitCode(err error, talk io.Writer) int {
 	var usage usageError
 	switch {
 	case err == nil:
@@ -63,8 +67,35 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
 	})
+	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
 	root.AddCommand(demoCommand(), shopCommand(), versionCommand())
+	strictHelp(root)
 	return root
+}
+
+// strictHelp makes cobra's own commands refuse words that mean nothing to them,
+// as ours do; they would print something else and report success.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				about, rest, err := root.Find(args)
+				if err != nil {
+					return usageError{err}
+				}
+				return noArgs(about, rest)
+			}
+		case "completion":
+			c.Args = noArgs
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			for _, shell := range c.Commands() {
+				shell.Args = noArgs
+			}
+		}
+	}
 }
 
 // noArgs refuses words that are no command.
@@ -76,7 +107,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	if s := c.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = fmt.Sprintf(" Did you mean %q?", s[0])
 	}
-	return usagef("%s: no command or argument %q.%s\nRun %q for what there is", c.CommandPath(), args[0], hint, c.CommandPath()+" --help")
+	return usagef("no command or argument %q.%s\nRun %q for what there is", args[0], hint, c.CommandPath()+" --help")
 }
 
 func versionCommand() *cobra.Command {
