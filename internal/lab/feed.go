@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -46,7 +47,10 @@ func (f *feed) add(e console.Event) {
 func (f *feed) after(ctx context.Context, seq uint64) ([]console.Event, error) {
 	for {
 		f.mu.Lock()
-		i, _ := slices.BinarySearchFunc(f.list, seq+1, func(e console.Event, n uint64) int { return int(e.Seq) - int(n) }) //nolint:gosec // few
+		i, found := slices.BinarySearchFunc(f.list, seq, func(e console.Event, n uint64) int { return cmp.Compare(e.Seq, n) })
+		if found {
+			i++
+		}
 		out, news, closed := slices.Clone(f.list[i:]), f.news, f.closed
 		f.mu.Unlock()
 		switch {
