@@ -38,8 +38,10 @@ type Lab struct {
 	config Config
 	key    []byte // of cookies, the same in every Region
 	feed   *feed
+	change chan struct{} // holds one while Regions start over or are closed, then for ever
+	closed sync.Once
 
-	mu      sync.RWMutex // guards what follows
+	mu      sync.RWMutex // guards what follows; held for a moment only
 	current *deployment
 }
 
@@ -58,21 +60,26 @@ func New(ctx context.Context, c Config) (*Lab, error) {
 	if !slices.Contains([]string{console.ActiveActive, console.ActivePassive}, c.Topology) {
 		return nil, fmt.Errorf("topology %q: want %s or %s", c.Topology, console.ActiveActive, console.ActivePassive)
 	}
-	l := &Lab{config: c, key: make([]byte, 32), feed: newFeed()}
+	l := &Lab{config: c, key: make([]byte, 32), feed: newFeed(), change: make(chan struct{}, 1)}
 	if _, err := io.ReadFull(rand.Reader, l.key); err != nil {
 		return nil, fmt.Errorf("make a cookie key: %w", err)
 	}
 	var err error
-	l.current, err = l.deploy(ctx, c.Topology)
-	return l, err
+	if l.current, err = l.deploy(ctx, c.Topology); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
-// Close ends all Regions and returns when nothing of them runs any more.
-func (l *Lab) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.feed.close()
-	return l.current.Close()
+// Close ends all Regions and returns when nothing of them runs any more. Again,
+// it does nothing.
+func (l *Lab) Close() (err error) {
+	l.closed.Do(func() {
+		l.change <- struct{}{} // waits for Regions that are starting over
+		l.feed.close()
+		err = l.deployment().Close()
+	})
+	return err
 }
 
 // Handler returns the edge: it sends each request to the Region that the request
@@ -95,16 +102,22 @@ func (l *Lab) deployment() *deployment {
 }
 
 // redeploy starts over with another topology. Memory engines forget: all
-// sessions are gone.
+// sessions are gone. The Regions there are serve until the new ones can.
 func (l *Lab) redeploy(ctx context.Context, topology string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	select {
+	case l.change <- struct{}{}:
+		defer func() { <-l.change }()
+	default:
+		return &console.Refusal{Problem: "the Regions are starting over already, or ending", Next: "wait a moment and look what there is"}
+	}
 	next, err := l.deploy(context.WithoutCancel(ctx), topology)
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
 	old := l.current
 	l.current = next
+	l.mu.Unlock()
 	l.feed.add(console.Event{Kind: console.KindTopology, Text: "started over as " + topology + "; all sessions are gone"})
 	return old.Close()
 }
