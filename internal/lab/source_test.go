@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,27 +82,44 @@ func TestStateBegins(t *testing.T) {
 			if s.Topology != topology || s.Primary != primary || s.ReadAfterWrite != "token" || s.Shop != "http://127.0.0.1:8080" {
 				t.Errorf("state = %s, primary %q, %s, shop %s", s.Topology, s.Primary, s.ReadAfterWrite, s.Shop)
 			}
-			if len(s.Regions) != 3 || len(s.Links) != 6 {
-				t.Fatalf("%d Regions and %d links, want 3 and 6", len(s.Regions), len(s.Links))
-			}
-			for i, r := range s.Regions {
-				if p := places()[i]; r.Name != p.name || r.ID != uint8(p.id) || !r.Alive || r.Primary != (primary == "" || primary == r.Name) {
-					t.Errorf("Region %d = %+v, want %v, alive", i, r, p)
-				}
-				if want := "http://127.0.0.1:8080/_edge?to=" + r.Name; r.Shop != want {
-					t.Errorf("the shop of %s is at %s, want %s", r.Name, r.Shop, want)
-				}
-			}
-			for _, k := range s.Links {
-				delay := *millis(distance(k.From, k.To))
-				if !k.Connected || k.HeardMs == nil || k.Calls != k.Replication || k.Calls.DelayMs != delay || k.Calls.Changed || k.Calls.Cut {
-					t.Errorf("link %s → %s = %+v, want it up, heard and with %g ms", k.From, k.To, k, delay)
-				}
-			}
+			wantRegions(t, s)
+			wantWholeLinks(t, s)
 			if _, err := json.Marshal(s); err != nil {
 				t.Errorf("the state has no JSON: %v", err)
 			}
 		})
+	}
+}
+
+func wantRegions(t *testing.T, s console.State) {
+	t.Helper()
+	var got, want []console.Region
+	for i, p := range places() {
+		want = append(want, console.Region{
+			Name: p.name, ID: uint8(p.id), Alive: true, Primary: s.Primary == "" || s.Primary == p.name,
+			Shop: "http://127.0.0.1:8080/_edge?to=" + p.name,
+		})
+		if i < len(s.Regions) {
+			r := s.Regions[i]
+			got = append(got, console.Region{Name: r.Name, ID: r.ID, Alive: r.Alive, Primary: r.Primary, Shop: r.Shop})
+		}
+	}
+	if !reflect.DeepEqual(got, want) || len(s.Regions) != len(want) {
+		t.Errorf("Regions = %+v, want %+v", s.Regions, want)
+	}
+}
+
+// wantWholeLinks wants all links to be up and as they began.
+func wantWholeLinks(t *testing.T, s console.State) {
+	t.Helper()
+	for _, k := range s.Links {
+		whole := console.Plane{DelayMs: *millis(distance(k.From, k.To)), JitterMs: *millis(jitter)}
+		if !k.Connected || k.HeardMs == nil || k.Calls != whole || k.Replication != whole {
+			t.Errorf("link %s → %s = %+v, want it up, heard and %+v", k.From, k.To, k, whole)
+		}
+	}
+	if len(s.Links) != 6 {
+		t.Errorf("%d links, want 6", len(s.Links))
 	}
 }
 
@@ -130,30 +148,38 @@ func TestStateCounts(t *testing.T) {
 
 func TestDoLink(t *testing.T) {
 	inLab(t, console.ActiveActive, func(t *testing.T, l *Lab) {
-		link := console.Action{Kind: console.ActLink, From: west1, To: europe, Plane: console.PlaneReplication, Cut: new(true)}
-		got := linkOf(t, must(t, l, link), west1, europe)
-		if !got.Replication.Cut || !got.Replication.Changed || got.Calls.Cut || got.Calls.Changed {
-			t.Errorf("replication cut: %+v, want that and nothing else", got)
+		whole := linkOf(t, l.State(), west1, europe).Calls
+		cut, slow := whole, whole
+		cut.Cut, cut.Changed = true, true
+		slow.DelayMs, slow.Loss, slow.Changed = 500, 0.25, true
+		link := func(plane string) console.Action {
+			return console.Action{Kind: console.ActLink, From: west1, To: europe, Plane: plane}
 		}
-		link.Plane, link.Cut, link.DelayMs, link.Loss = console.PlaneCalls, nil, new(500), new(0.25)
-		got = linkOf(t, must(t, l, link), west1, europe)
-		if c := got.Calls; c.Cut || c.DelayMs != 500 || c.Loss != 0.25 || !c.Changed || !got.Replication.Cut {
-			t.Errorf("calls slowed: %+v, want 500 ms, 0.25 lost, and replication cut as before", got)
-		}
-		if back := linkOf(t, l.State(), europe, west1); back.Calls.Changed || back.Replication.Changed {
-			t.Errorf("the other direction = %+v, want it as it was", back)
-		}
-		got = linkOf(t, must(t, l, console.Action{Kind: console.ActHeal, From: west1, To: europe}), west1, europe)
-		if got.Calls.Changed || got.Replication.Changed || got.Replication.Cut {
-			t.Errorf("healed: %+v, want it as it was", got)
-		}
-		link.Plane, link.DelayMs, link.Loss, link.Cut = console.PlaneAll, nil, nil, new(true)
-		if got = linkOf(t, must(t, l, link), west1, europe); !got.Calls.Cut || !got.Replication.Cut {
-			t.Errorf("all cut: %+v", got)
-		}
-		link.Cut = new(false)
-		if got = linkOf(t, must(t, l, link), west1, europe); got.Calls.Changed || got.Replication.Changed {
-			t.Errorf("joined again: %+v, want it as it was", got)
+		for _, step := range []struct {
+			plane              string
+			cut                *bool
+			delay              *int
+			loss               *float64
+			calls, replication console.Plane
+		}{
+			{console.PlaneReplication, new(true), nil, nil, whole, cut},
+			{console.PlaneCalls, nil, new(500), new(0.25), slow, cut},
+			{"", nil, nil, nil, whole, whole}, // healed
+			{console.PlaneAll, new(true), nil, nil, cut, cut},
+			{console.PlaneAll, new(false), nil, nil, whole, whole},
+		} {
+			a := link(step.plane)
+			a.Cut, a.DelayMs, a.Loss = step.cut, step.delay, step.loss
+			if step.plane == "" {
+				a.Kind = console.ActHeal
+			}
+			s := must(t, l, a)
+			if got := linkOf(t, s, west1, europe); got.Calls != step.calls || got.Replication != step.replication {
+				t.Errorf("after %+v: calls %+v, replication %+v, want %+v and %+v", a, got.Calls, got.Replication, step.calls, step.replication)
+			}
+			if back := linkOf(t, s, europe, west1); back.Calls != whole || back.Replication != whole {
+				t.Errorf("after %+v the other direction is %+v, want it as it was", a, back)
+			}
 		}
 	})
 }
