@@ -268,8 +268,12 @@ func TestDoRefuses(t *testing.T) {
 	inLab(t, console.ActiveActive, func(t *testing.T, l *Lab) {
 		last := l.State().LastEvent
 		for _, a := range []console.Action{
-			{}, {Kind: "drop"}, {Kind: console.ActRegion, Region: "mars-1", Alive: new(false)}, {Kind: console.ActRegion, Region: west1},
-			{Kind: console.ActTopology, Topology: "ring"}, {Kind: console.ActHeal, From: west1},
+			{},
+			{Kind: "drop"},
+			{Kind: console.ActRegion, Region: "mars-1", Alive: new(false)},
+			{Kind: console.ActRegion, Region: west1},
+			{Kind: console.ActTopology, Topology: "ring"},
+			{Kind: console.ActHeal, From: west1},
 			{Kind: console.ActLink, From: west1, To: west1, Plane: console.PlaneAll, Cut: new(true)},
 			{Kind: console.ActLink, From: west1, To: west2, Cut: new(true)},
 		} {
