@@ -3,6 +3,8 @@ package lab
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/roam-sessions/roam"
@@ -134,6 +136,8 @@ func (d *deployment) revive(name string) {
 }
 
 func (l *Lab) setLink(d *deployment, a console.Action) {
+	name := a.From + " → " + a.To
+	lines := map[string][]string{} // planes by what became of them
 	for _, plane := range planes(a.Plane) {
 		link := d.net.Link(a.From, a.To, plane)
 		if a.Cut != nil {
@@ -146,8 +150,15 @@ func (l *Lab) setLink(d *deployment, a console.Action) {
 			link.Loss = *a.Loss
 		}
 		d.net.SetLink(a.From, a.To, plane, link)
-		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: fmt.Sprintf(
-			"%s → %s, %v: %v", a.From, a.To, plane, describe(link))})
+		what := describe(link)
+		lines[what] = append(lines[what], fmt.Sprintf("%s, %v: %s", name, plane, what))
+	}
+	for _, what := range slices.Sorted(maps.Keys(lines)) {
+		text := lines[what][0]
+		if len(lines[what]) > 1 {
+			text = name + ": " + what
+		}
+		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: text})
 	}
 }
 
@@ -188,11 +199,22 @@ func (l *Lab) observe(r *region, o roam.Observation) {
 	if before := r.stats.write(time.Now(), o.Took, o.Answer.Rung); before != o.Answer.Rung {
 		l.tellRung(r, o)
 	}
-	text := fmt.Sprintf("%v of %v, %v", o.Act, o.Key, o.Took.Round(time.Microsecond))
+	text := fmt.Sprintf("%v of %v, %v", o.Act, o.Key, brief(o.Took))
 	if o.Err != nil {
 		text += ": " + o.Err.Error()
 	}
 	l.feed.add(console.Event{Kind: kindOf(o.Act), Region: r.name, Text: text, Rung: o.Answer.Rung.String()})
+}
+
+// brief rounds a duration to what people read of it.
+func brief(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
 }
 
 func (l *Lab) tellRung(r *region, o roam.Observation) {
