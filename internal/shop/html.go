@@ -93,7 +93,7 @@ func left(st status) string {
 func (s *Shop) shut(p *page, st status, back string) {
 	p.add(`</main>
 <footer>
-<form method="post" action="/theme" aria-label="Theme">
+<form method="post" action="/theme" aria-label="Theme"><span aria-hidden="true">Theme</span>
 <input type="hidden" name="back" value="{}">
 `, back)
 	for _, name := range themes() {
@@ -106,7 +106,7 @@ func (s *Shop) shut(p *page, st status, back string) {
 	}
 	p.add("</form>\n")
 	if len(s.config.Doors) > 0 {
-		p.add(`<nav aria-label="The same shop in other Regions"><span>Come in by</span>
+		p.add(`<nav aria-label="The same shop in other Regions"><span>Be served by</span>
 `)
 		for _, d := range s.config.Doors {
 			p.add(`<a href="{}" data-region="{}">{}</a>
