@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,6 +175,9 @@ func (r *Router) Close() error {
 
 // Here returns the Region that the router reads and writes for.
 func (r *Router) Here() Region { return r.regions[r.rules.here] }
+
+// Regions returns the numbers of all Regions, here first.
+func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules.near) }
 
 // Name returns the name of a configured Region.
 func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }
