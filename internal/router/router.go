@@ -154,7 +154,9 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 	}
 	ctx, r.stop = context.WithCancel(ctx)
 	r.pending = newRevocations()
-	r.done.Go(func() { r.spread(ctx) })
+	for _, id := range r.rules.near {
+		r.done.Go(func() { r.spread(ctx, id) })
+	}
 	if r.rules.side {
 		r.done.Go(func() { r.drain(ctx) })
 	}
