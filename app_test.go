@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -88,19 +89,27 @@ func newApp(t testing.TB, o roam.Options) *app {
 		}
 	})
 	if o.OnError == nil {
-		o.OnError = func(w http.ResponseWriter, _ *http.Request, err error) {
-			a.failures = append(a.failures, err)
-			http.Error(w, "on error", http.StatusServiceUnavailable)
-		}
+		o.OnError = a.options().OnError
 	}
-	o.Class = func(r *http.Request) roam.Class {
-		if len(r.URL.Path) >= 7 && r.URL.Path[:7] == "/strict" {
-			return roam.Strict
-		}
-		return roam.Safe
-	}
+	o.Class = a.options().Class
 	a.sessions = a.manager(t, testKey("first"), o)
 	return a
+}
+
+// options notes what OnError is given, and makes paths below /strict Strict.
+func (a *app) options() roam.Options {
+	return roam.Options{
+		OnError: func(w http.ResponseWriter, _ *http.Request, err error) {
+			a.failures = append(a.failures, err)
+			http.Error(w, "on error", http.StatusServiceUnavailable)
+		},
+		Class: func(r *http.Request) roam.Class {
+			if strings.HasPrefix(r.URL.Path, "/strict") {
+				return roam.Strict
+			}
+			return roam.Safe
+		},
+	}
 }
 
 // manager returns another manager over the same store.

@@ -57,8 +57,8 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 		return nil, nil
 	case len(v.changes) == 0 && v.login == nil && !v.renew:
 		return nil, v.touch(ctx, m)
-	case v.state == Unknown && v.login == nil:
-		return nil, errUnknownState
+	case v.login == nil && v.unsure() != nil:
+		return nil, v.unsure()
 	}
 	cred, err := v.write(ctx, m)
 	if v.login != nil && v.state == Live && errors.Is(err, ErrEnded) {
@@ -68,6 +68,19 @@ func (v *view) commit(ctx context.Context, m *Manager) (*credential, error) {
 		return v.write(ctx, m)
 	}
 	return cred, err
+}
+
+// unsure says why nothing but a login may be written, if that is so.
+func (v *view) unsure() error {
+	switch {
+	case v.state == Unknown:
+		return errUnknownState
+	case v.slow:
+		return fmt.Errorf("%w: its secret was just replaced", ErrEnded)
+	case v.adopted && v.renew:
+		return fmt.Errorf("%w: the secret was replaced where it can't be read", ErrStale)
+	}
+	return nil
 }
 
 // wantsWrite reports whether there is anything to write down: a change, a login,
@@ -125,6 +138,7 @@ func (v *view) write(ctx context.Context, m *Manager) (*credential, error) {
 			return nil, fmt.Errorf("make a secret: %w", err)
 		}
 		w.Op.Auth = v.auth(cred, m.store.now())
+		cred.login = tagOf(cred.id, v.user(), w.Op.Auth.Gen)
 	}
 	if v.login != nil {
 		if m.store.now().Sub(v.login.at) > authFor {

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -22,13 +23,15 @@ const (
 	sidBytes    = 16
 	dotBytes    = 10
 	userBytes   = 16
+	loginBytes  = 8
 	// minKeyBytes is how long a cookie key must be: the strength of its MAC.
 	minKeyBytes = 32
 	// maxCookieBytes is more than either cookie ever has; what is longer is not
 	// even decoded.
 	maxCookieBytes = 512
 	// knowsFor is how long a credential or a token speaks for a Region that has
-	// not heard of a rotation or a revocation yet (DESIGN R3).
+	// not heard of a rotation or a revocation yet (DESIGN R3), and longer than a
+	// request from before one is under way.
 	knowsFor = 60 * time.Second
 	// maxEpochs bounds the revocations that a token carries.
 	maxEpochs = 4
@@ -43,6 +46,23 @@ type credential struct {
 	id     crdt.SessionID
 	secret [secretBytes]byte
 	dot    crdt.Dot // the write that set it
+	login  loginTag // what it was a credential of
+}
+
+// A loginTag tells whose session a credential was given for and by which login;
+// zero while nobody had logged in. A Region that has not heard of a rotation
+// takes it from a cookie only if both are the same: the rotation of a planted
+// cookie is later than the victim's login, but not of it (DESIGN R3).
+type loginTag [loginBytes]byte
+
+func tagOf(id crdt.SessionID, user string, gen uint32) loginTag {
+	if user == "" {
+		return loginTag{}
+	}
+	b := append([]byte("roam login\x00"), id[:]...)
+	b = binary.BigEndian.AppendUint32(b, gen)
+	sum := sha256.Sum256(append(b, user...))
+	return loginTag(sum[:loginBytes])
 }
 
 // proof returns the hash that the record stores of the secret.
@@ -105,10 +125,11 @@ func (k keyring) sealCredential(c credential) string {
 	b := append([]byte{cookieVersion, k.keys[0].id}, c.id[:]...)
 	b = append(b, c.secret[:]...)
 	b = crdt.AppendDot(b, c.dot)
+	b = append(b, c.login[:]...)
 	return sign(b, k.keys[0].credential)
 }
 
-const credentialBytes = 2 + sidBytes + secretBytes + dotBytes
+const credentialBytes = 2 + sidBytes + secretBytes + dotBytes + loginBytes
 
 // openCredential returns the credential in a cookie's value. It fails with
 // errCookie for everything that sealCredential did not make.
@@ -122,7 +143,8 @@ func (k keyring) openCredential(value string) (credential, error) {
 		return credential{}, errCookie
 	}
 	copy(c.secret[:], b[18:])
-	if c.dot, err = crdt.DecodeDot(b[2+sidBytes+secretBytes:]); err != nil {
+	copy(c.login[:], b[credentialBytes-loginBytes:])
+	if c.dot, err = crdt.DecodeDot(b[2+sidBytes+secretBytes : credentialBytes-loginBytes]); err != nil {
 		return credential{}, errCookie
 	}
 	return c, nil

@@ -39,8 +39,9 @@ const day = crdt.Time(1000 * 24 * 3600 * 1000)
 
 func testCredential() credential {
 	c := credential{
-		id:  crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
-		dot: dot(3, 0xabcde, day),
+		id:    crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
+		dot:   dot(3, 0xabcde, day),
+		login: tagOf(crdt.SessionID{1}, "alice", 1),
 	}
 	copy(c.secret[:], "sixteen  octets!")
 	return c
@@ -63,7 +64,7 @@ func testSeens() map[string]seen {
 // A vector is one cookie as docs/formats/cookies.md has it.
 type vector struct {
 	Name, Kind, Key, Cookie string
-	ID, Secret, Dot         string   `json:",omitempty"`
+	ID, Secret, Dot, Login  string   `json:",omitempty"`
 	Floor                   string   `json:",omitempty"`
 	Token                   []string `json:",omitempty"`
 	User                    string   `json:",omitempty"`
@@ -71,7 +72,7 @@ type vector struct {
 }
 
 func describeCredential(c credential) vector {
-	return vector{ID: hex.EncodeToString(c.id[:]), Secret: hex.EncodeToString(c.secret[:]), Dot: c.dot.String()}
+	return vector{ID: hex.EncodeToString(c.id[:]), Secret: hex.EncodeToString(c.secret[:]), Dot: c.dot.String(), Login: hex.EncodeToString(c.login[:])}
 }
 
 func describeSeen(s seen) vector {

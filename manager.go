@@ -169,9 +169,8 @@ func (m *Manager) load(r *http.Request) (*Session, error) {
 	if s.seen.id != cred.id {
 		s.seen.token = crdt.Token{}.WithFloor(s.seen.token.Floor())
 	}
-	if now.Sub(cred.dot.Stamp.Time()) < knowsFor {
-		s.seen.token = s.seen.token.With(cred.dot)
-	}
+	// Whoever has the cookie has seen the write that set it.
+	s.seen.token = s.seen.token.With(cred.dot)
 	return s, s.load(r.Context(), cred)
 }
 
@@ -182,7 +181,7 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	store := s.manager.store
 	q := router.Query{Key: crdt.SessionKey(cred.id), Seen: s.seen.token, Class: s.class}
 	a, err := store.router.Read(ctx, q)
-	if errors.Is(err, ErrDoubtful) && s.idledOut(store.now()) {
+	if errors.Is(err, ErrDoubtful) && s.idledOut(cred, store.now()) {
 		s.state = Expired
 		return nil
 	}
@@ -200,10 +199,18 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	s.answer, s.seen.token = a, a.Token
 	s.answer.Rung = max(a.Rung, rung)
 	verdict := a.Record.Judge(now, cred.proof(), epochs)
-	if verdict == crdt.WrongSecret && s.adopts(cred, a, now) {
+	switch {
+	case verdict == crdt.WrongSecret && s.adopts(cred, a, now):
+		s.adopted = true
 		verdict, s.answer.Rung = crdt.Live, max(Stale, s.answer.Rung)
+	case s.doubts(verdict, cred, a, now):
+		if store.mode == ByToken || store.mode == ByPrimary {
+			return fmt.Errorf("%w: the copy lacks what its cookie has seen", ErrDoubtful)
+		}
+		verdict, a.Doubtful = crdt.Absent, true
 	}
 	s.state = stateOf(verdict, a.Doubtful)
+	s.slow = s.state == Superseded && now.Sub(a.Record.Auth.Dot.Stamp.Time()) < knowsFor
 	if s.state == Live {
 		s.rec, s.cred, s.seen.id = a.Record, cred, cred.id
 	}
@@ -211,16 +218,30 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 }
 
 // adopts reports whether a credential speaks for a rotation that the copy read
-// has not heard of: its cookie is the proof. For a minute, on safe routes only.
+// has not heard of: its cookie is the proof. For a minute, on safe routes only,
+// and of the login that the copy shows or the next: no other login's credential,
+// and none from before the login, opens what is a user's.
 func (s *Session) adopts(cred credential, a router.Answer, now crdt.Time) bool {
-	return s.class == Safe && !a.Record.VV.Has(cred.dot) && now.Sub(cred.dot.Stamp.Time()) < knowsFor
+	user, gen := a.Record.User, a.Record.Auth.Gen
+	related := user == "" || cred.login == tagOf(cred.id, user, gen) || cred.login == tagOf(cred.id, user, gen+1)
+	return related && s.class == Safe && !a.Record.VV.Has(cred.dot) && now.Sub(cred.dot.Stamp.Time()) < knowsFor
+}
+
+// doubts reports whether a verdict is of a copy that can't give it: one that
+// has not heard of the secret it finds wrong, or of the client's last use of the
+// session it finds idle.
+func (s *Session) doubts(v crdt.Verdict, cred credential, a router.Answer, now crdt.Time) bool {
+	if a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
+		return false
+	}
+	return v == crdt.WrongSecret && !a.Record.VV.Has(cred.dot) || v == crdt.Expired && !s.idledOut(cred, now)
 }
 
 // idledOut reports whether the client's own token shows that the session has
-// been idle for too long, wherever it is.
-func (s *Session) idledOut(now crdt.Time) bool {
-	idle, floor := s.manager.options.Idle, s.seen.token.Floor()
-	return idle > 0 && floor > 0 && now.Sub(floor.Time()) > idle+idle/4
+// been idle for too long, wherever it is. Another session's token shows nothing.
+func (s *Session) idledOut(cred credential, now crdt.Time) bool {
+	idle, last := s.manager.options.Idle, max(s.brought.token.Floor(), cred.dot.Stamp)
+	return idle > 0 && s.brought.id == cred.id && now.Sub(last.Time()) > idle+idle/4
 }
 
 func stateOf(v crdt.Verdict, doubtful bool) State {

@@ -120,6 +120,7 @@ type Store struct {
 	router *router.Router
 	clock  func() time.Time
 	random io.Reader
+	mode   Mode
 }
 
 // Open returns a Store over engines that are open. It never replicates between
@@ -143,7 +144,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{router: rt, clock: c.Clock, random: rand.Reader}, nil
+	return &Store{router: rt, clock: c.Clock, random: rand.Reader, mode: c.ReadAfterWrite}, nil
 }
 
 // Close ends the Store's work in the background and returns when it has. The
@@ -170,6 +171,15 @@ type Revocation struct {
 
 // Everywhere reports whether every Region has the logout.
 func (r Revocation) Everywhere() bool { return len(r.Waiting) == 0 }
+
+// nowhere is the Revocation that no Region has.
+func (s *Store) nowhere() Revocation {
+	var out Revocation
+	for _, id := range s.router.Regions() {
+		out.Waiting = append(out.Waiting, s.router.Name(id))
+	}
+	return out
+}
 
 func (s *Store) revoke(ctx context.Context, w router.Write) (router.Answer, Revocation, error) {
 	a, rev, err := s.router.Revoke(ctx, w)

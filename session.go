@@ -2,6 +2,7 @@ package roam
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -58,6 +59,8 @@ type view struct {
 	rec     crdt.Record // bottom unless Live
 	cred    credential  // zero unless Live
 	seen    seen
+	adopted bool               // Live by the word of its cookie: see adopts
+	slow    bool               // Superseded so lately that it may be a slow request
 	changes map[string]overlay // by field, as Change names it
 	login   *Auth
 	renew   bool
@@ -96,13 +99,18 @@ func fromContext(ctx context.Context) (*Session, bool) {
 func (s *Session) User() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.ended:
+	if s.ended {
 		return ""
-	case s.login != nil:
-		return s.login.user
 	}
-	return s.rec.User
+	return s.user()
+}
+
+// user returns whose session it is to be.
+func (v *view) user() string {
+	if v.login != nil {
+		return v.login.user
+	}
+	return v.rec.User
 }
 
 // State returns what became of the session that the request named.
@@ -184,20 +192,29 @@ func (s *Session) Renew() {
 
 // Destroy ends the session now, drops its changes, and clears the cookies with
 // the response. The result says which Regions have the logout; the others are
-// told until they do. On an error the client is still logged in, and should be
-// told so.
+// told until they do. On an error the client may still be logged in, and should
+// be told so: ErrDoubtful for one whose session was not found and may exist. A
+// client that has no session keeps its cookies, since a slow answer would clear
+// those of a login made meanwhile.
 func (s *Session) Destroy(ctx context.Context) (Revocation, error) {
 	s.mu.Lock()
-	live, w := s.state == Live, router.Write{
+	state, w := s.state, router.Write{
 		Key: crdt.SessionKey(s.cred.id), Seen: s.seen.token, Base: s.rec, Op: crdt.Op{Destroy: true},
 	}
+	if state != Live && state != Unknown {
+		s.drop()
+	}
 	s.mu.Unlock()
-	var rev Revocation
-	if live {
-		var err error
-		if _, rev, err = s.manager.store.revoke(ctx, w); err != nil {
-			return rev, err
-		}
+	switch state {
+	case Live:
+	case Unknown:
+		return s.manager.store.nowhere(), fmt.Errorf("%w: it was not ended", ErrDoubtful)
+	default:
+		return Revocation{}, nil
+	}
+	_, rev, err := s.manager.store.revoke(ctx, w)
+	if err != nil {
+		return rev, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,9 +222,12 @@ func (s *Session) Destroy(ctx context.Context) (Revocation, error) {
 	return rev, nil
 }
 
+// drop forgets what the request wanted of its session.
+func (v *view) drop() { v.login, v.renew, v.changes = nil, false, nil }
+
 func (v *view) end() {
-	v.ended, v.login, v.renew, v.changes = true, nil, false, nil
-	v.state, v.rec = LoggedOut, crdt.Record{}
+	v.drop()
+	v.ended, v.state, v.rec = true, LoggedOut, crdt.Record{}
 	v.seen.id, v.seen.token = crdt.SessionID{}, crdt.Token{}.WithFloor(v.seen.token.Floor())
 }
 

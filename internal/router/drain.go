@@ -16,6 +16,9 @@ const (
 	drainMost  = 2 * time.Second
 )
 
+// errStuck ends a Follow so that what is stuck is looked at again.
+var errStuck = errors.New("some records were not taken back")
+
 // drain follows the side store's log and has every record it names taken back
 // where writes belong, as an operation that its peers hear of. Nothing is
 // deleted: what was taken back is released from the log and expires in time.
@@ -27,26 +30,79 @@ func (r *Router) drain(ctx context.Context) {
 		r.config.Log.Error("side store keeps no log: what is written there stays there")
 		return
 	}
-	var done engine.Positions
+	d := drainer{router: r, log: log, stuck: map[crdt.Key]struct{}{}}
 	for ctx.Err() == nil {
-		err := log.Follow(ctx, done, func(b engine.Batch) error {
-			if err := r.takeBackAll(ctx, b); err != nil {
-				return err
-			}
-			done[b.Partition] = b.Last()
-			return log.Release(ctx, done)
-		})
+		err := d.follow(ctx)
 		if errors.Is(err, engine.ErrClosed) || sleep(ctx, drainLeast) != nil {
+			return
+		}
+		d.again(ctx)
+	}
+}
+
+// A drainer is one side store being taken back. It is used by one goroutine.
+type drainer struct {
+	router *Router
+	log    engine.Log
+	done   engine.Positions // everything up to here was taken back, or is stuck
+	// stuck are records that were refused room or can't be read. They hold up no
+	// others, such as a logout behind them, and are offered again; meanwhile
+	// nothing is released, so that a restart finds them.
+	stuck map[crdt.Key]struct{}
+}
+
+// maxStuck bounds what is stuck. One beyond it holds up the rest.
+const maxStuck = 10_000
+
+// follow takes back what comes, until ctx ends or it is time to offer what is
+// stuck again.
+func (d *drainer) follow(ctx context.Context) error {
+	begun := len(d.stuck)
+	if begun > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, drainMost)
+		defer cancel()
+	}
+	return d.log.Follow(ctx, d.done, func(b engine.Batch) error {
+		if err := d.takeBackAll(ctx, b); err != nil {
+			return err
+		}
+		d.done[b.Partition] = b.Last()
+		if begun == 0 && len(d.stuck) > 0 {
+			return errStuck
+		}
+		return d.release(ctx)
+	})
+}
+
+func (d *drainer) release(ctx context.Context) error {
+	if len(d.stuck) > 0 {
+		return nil
+	}
+	return d.log.Release(ctx, d.done)
+}
+
+// again offers once more what is stuck.
+func (d *drainer) again(ctx context.Context) {
+	for k := range d.stuck {
+		switch err := d.router.takeBack(ctx, k); {
+		case err == nil:
+			delete(d.stuck, k)
+		case !ofRecord(err):
 			return
 		}
 	}
 }
 
-// takeBackAll takes back what a batch names, waiting for each until it is done.
-func (r *Router) takeBackAll(ctx context.Context, b engine.Batch) error {
+// takeBackAll takes back what a batch names, waiting for each while there is
+// nowhere to take it.
+func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 	for _, f := range b.Frags {
 		for wait := drainLeast; ; wait = min(2*wait, drainMost) {
-			err := r.takeBack(ctx, f.Effect.Key)
+			err := d.router.takeBack(ctx, f.Effect.Key)
+			if err != nil && ofRecord(err) && len(d.stuck) < maxStuck {
+				d.stuck[f.Effect.Key], err = struct{}{}, nil
+			}
 			if err == nil {
 				break
 			}
@@ -71,10 +127,10 @@ func (r *Router) takeBack(ctx context.Context, k crdt.Key) error {
 		return nil
 	}
 	begun := r.config.Clock()
-	err = engine.ErrUnreachable
+	var errs []error
 	for _, id := range r.rules.writers() {
 		a := Answer{Region: id, Tries: 1, Left: id != r.rules.here}
-		err = r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) (err error) {
+		err := r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) (err error) {
 			a.Dot, err = r.regions[id].Engine.Apply(ctx, k, crdt.Op{Adopt: &rec})
 			return err
 		})
@@ -82,6 +138,7 @@ func (r *Router) takeBack(ctx context.Context, k crdt.Key) error {
 			r.observe(TakeBack, k, a, err, begun)
 			return nil
 		}
+		errs = append(errs, err)
 	}
-	return err
+	return errors.Join(errs...)
 }

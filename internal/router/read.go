@@ -60,19 +60,24 @@ func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
 	if g.Side == nil {
 		return r.readEngine(ctx, s, q)
 	}
-	var side Result
-	sideCtx, cancel := context.WithTimeout(ctx, s.Timeout)
-	defer cancel()
 	if s.Region == r.rules.here {
 		res := r.readEngine(ctx, s, q)
-		side.Record, side.Err = g.Side.Read(sideCtx, q.Key, q.Seen)
-		return withSide(g, res, side)
+		// An engine that hung has used up its time and not the side store's.
+		return withSide(res, readSide(ctx, g.Side, s, q))
 	}
+	var side Result
 	var both sync.WaitGroup // one round trip is enough for the two
-	both.Go(func() { side.Record, side.Err = g.Side.Read(sideCtx, q.Key, q.Seen) })
+	both.Go(func() { side = readSide(ctx, g.Side, s, q) })
 	res := r.readEngine(ctx, s, q)
 	both.Wait()
-	return withSide(g, res, side)
+	return withSide(res, side)
+}
+
+func readSide(ctx context.Context, side engine.Engine, s Step, q Query) (res Result) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	res.Record, res.Err = side.Read(ctx, q.Key, q.Seen)
+	return res
 }
 
 func (r *Router) readEngine(ctx context.Context, s Step, q Query) Result {
@@ -88,11 +93,11 @@ func (r *Router) readEngine(ctx context.Context, s Step, q Query) Result {
 }
 
 // withSide joins what a Region's side store has to what its engine has.
-func withSide(g Region, res, side Result) Result {
+func withSide(res, side Result) Result {
 	switch {
 	case side.Err != nil && res.Err == nil:
 		// What the side store has may be all there is of a logout.
-		res.Err = fmt.Errorf("side store of %s: %w", g.Name, side.Err)
+		res.Partial = true
 	case side.Err == nil && !side.Record.IsBottom():
 		joined := crdt.Join(res.Record, side.Record)
 		res.Side = joined.Dead != res.Record.Dead || !joined.Dead && !joined.VV.Equal(res.Record.VV)

@@ -59,8 +59,10 @@ type Result struct {
 	Record crdt.Record // of ReadAt
 	// Side: Record holds something that only this Region's side store has.
 	Side bool
-	Dot  crdt.Dot // of ApplyAt and ApplySide
-	Err  error
+	// Partial: the side store did not answer, so Record may lack a logout.
+	Partial bool
+	Dot     crdt.Dot // of ApplyAt and ApplySide
+	Err     error
 }
 
 const (
@@ -85,6 +87,8 @@ type ReadPlan struct {
 	answered regionSet
 	best     crdt.Record // all answers joined
 	side     bool
+	heard    bool        // some answer came, if only a part of one
+	partial  bool        // of this Region, the side store's part is missing
 	wrote    crdt.Region // ByPrimary: where the client's last write went
 	end      crdt.Time   // of the whole read
 	waitEnd  crdt.Time   // of waiting for the write to arrive
@@ -146,13 +150,17 @@ func (p *ReadPlan) Next(now crdt.Time, last Result) Step {
 
 // take joins what the last step brought.
 func (p *ReadPlan) take(last Result) {
-	if last.Err != nil {
+	switch {
+	case last.Err != nil:
 		p.err = last.Err
-	} else {
+	case !last.Partial:
 		p.answered.add(p.asking)
 	}
+	if p.asking == p.rules.here {
+		p.partial = last.Err == nil && last.Partial
+	}
 	if last.Err == nil || last.Side {
-		p.best = crdt.Join(p.best, last.Record)
+		p.best, p.heard = crdt.Join(p.best, last.Record), true
 	}
 	p.side = p.side || last.Side
 }
@@ -163,7 +171,7 @@ func (p *ReadPlan) satisfied() bool {
 	case p.best.Dead:
 		return true
 	case p.query.Key.Kind() != crdt.KindSession:
-		return p.answered != 0 && p.askedAlso() // nothing known of a user is an answer
+		return (p.answered != 0 || p.partial) && p.askedAlso() // nothing known of a user is an answer
 	case !p.born():
 		return p.missIsSure()
 	case p.rules.mode == ByPrimary:
@@ -178,12 +186,15 @@ func (p *ReadPlan) born() bool { return !p.best.Born.Dot.IsZero() }
 
 // missIsSure: whoever asks holds a cookie that we made, so the session was
 // created somewhere. That it is nowhere is believed when its birth Region and
-// one other say so, or all (DESIGN R12).
+// one other say so, the primary among them if there is one, or all (DESIGN R12).
 func (p *ReadPlan) missIsSure() bool {
 	if !p.best.IsBottom() || !p.query.Seen.FreshIn(nil) {
 		return false // something of it is, or was, somewhere
 	}
-	birth := p.query.Key.SessionID().Birth()
+	birth, primary := p.query.Key.SessionID().Birth(), p.rules.primary
+	if primary != 0 && !p.answered.has(primary) {
+		return false // wherever it was born, it was written there
+	}
 	return p.allAnswered() || p.answered.has(birth) && p.answered.len() >= 2
 }
 
@@ -191,7 +202,7 @@ func (p *ReadPlan) allAnswered() bool { return p.answered.len() == len(p.rules.n
 
 // afterLocal: this Region did not have it all.
 func (p *ReadPlan) afterLocal(now crdt.Time) Step {
-	answered := p.answered.has(p.rules.here)
+	answered := p.answered.has(p.rules.here) || p.partial
 	switch {
 	case answered && p.rules.mode == Accept:
 		return p.done()
@@ -287,7 +298,7 @@ func (p *ReadPlan) done() Step {
 	if a.Region == 0 {
 		a.Region = p.rules.here
 	}
-	if p.answered == 0 && !p.side {
+	if !p.heard {
 		return p.refuse(a, fmt.Errorf("%w: %w", ErrUnavailable, p.err))
 	}
 	var missing []crdt.Dot
@@ -320,7 +331,7 @@ func (p *ReadPlan) miss(a Answer) Step {
 
 // rate gives the rung of an answer that has a record.
 func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
-	old := len(missing) > 0 || p.hints.Unheard > p.rules.strictBound || !p.askedAlso()
+	old := len(missing) > 0 || p.partial || p.hints.Unheard > p.rules.strictBound || !p.askedAlso()
 	switch {
 	case p.best.Dead:
 	case old && p.query.Class == Strict:

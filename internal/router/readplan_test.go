@@ -109,6 +109,11 @@ func outageScenes() map[string]readScene {
 			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: {Err: errBlackHole}},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
+		"nor without the primary, where it takes all writes": {
+			rules: func(r *rules) { r.primary = east },
+			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: has(nothing())},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
+		},
 		"one Region alone can say that nothing is there": {
 			rules: func(r *rules) { r.near = r.near[:1] },
 			world: map[crdt.Region]Result{west: has(nothing())},

@@ -2,10 +2,12 @@ package router
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 )
 
 const (
@@ -81,7 +83,7 @@ func (r *Router) tell(ctx context.Context, e ending, a Answer) regionSet {
 			continue
 		}
 		all.Go(func() {
-			if !r.deliver(ctx, e, id, true) {
+			if there, _ := r.deliver(ctx, e, id, true); !there {
 				mu.Lock()
 				defer mu.Unlock()
 				waiting.add(id)
@@ -95,39 +97,51 @@ func (r *Router) tell(ctx context.Context, e ending, a Answer) regionSet {
 // deliver brings e to one Region and reports whether it is there. Where writes
 // are taken, e is adopted under that Region's own actor, so that it spreads
 // from there too should this Region die. A secondary hears of it from the
-// primary; patient says to look until ctx ends.
-func (r *Router) deliver(ctx context.Context, e ending, id crdt.Region, patient bool) bool {
+// primary; patient says to look until ctx ends. The error, if any, says why e
+// could not be told.
+func (r *Router) deliver(ctx context.Context, e ending, id crdt.Region, patient bool) (there bool, err error) {
 	if r.rules.primary == 0 || r.rules.primary == id {
 		err := r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) error {
 			_, err := r.regions[id].Engine.Apply(ctx, e.record.Key, crdt.Op{Adopt: &e.record})
 			return err
 		})
-		return err == nil
+		if errors.Is(err, crdt.ErrExpired) {
+			return true, nil // nobody there shows it any more
+		}
+		return err == nil, err
 	}
 	for look := firstLook; ; look *= 2 {
 		res := r.readAt(ctx, Step{Region: id, Timeout: r.rules.timeout(id)}, Query{Key: e.record.Key})
 		if res.Err == nil && e.shown(res.Record) {
-			return true
+			return true, nil
 		}
 		if !patient || sleep(ctx, look) != nil {
-			return false
+			return false, res.Err
 		}
 	}
 }
 
-// spread tells the Regions that still lack a revocation, until all have it.
-func (r *Router) spread(ctx context.Context) {
+// spread tells one Region of the revocations that it lacks, until it has them
+// all. Each Region has its own goroutine, so that none waits for another.
+func (r *Router) spread(ctx context.Context, id crdt.Region) {
 	for sleep(ctx, spreadEvery) == nil {
-		for _, id := range r.rules.near {
-			for _, e := range r.pending.waitingFor(id) {
-				if !r.deliver(ctx, e, id, false) {
-					break // the Region is out of reach; the rest wait as well
-				}
+		for _, e := range r.pending.waitingFor(id) {
+			there, err := r.deliver(ctx, e, id, false)
+			if err != nil && !ofRecord(err) {
+				break // the Region is out of reach; the rest wait as well
+			}
+			if there {
 				r.pending.confirm(e, id)
 			}
 		}
 		r.pending.expire(r.now())
 	}
+}
+
+// ofRecord reports whether err, of an operation that adopts a record, is about
+// that record alone: others may go through.
+func ofRecord(err error) bool {
+	return engine.IsRefusal(err) || errors.Is(err, engine.ErrFull) || errors.Is(err, engine.ErrCorrupt)
 }
 
 // revocations are the endings that some Region has not confirmed, in order.

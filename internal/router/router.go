@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -153,7 +154,9 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 	}
 	ctx, r.stop = context.WithCancel(ctx)
 	r.pending = newRevocations()
-	r.done.Go(func() { r.spread(ctx) })
+	for _, id := range r.rules.near {
+		r.done.Go(func() { r.spread(ctx, id) })
+	}
 	if r.rules.side {
 		r.done.Go(func() { r.drain(ctx) })
 	}
@@ -174,6 +177,9 @@ func (r *Router) Close() error {
 
 // Here returns the Region that the router reads and writes for.
 func (r *Router) Here() Region { return r.regions[r.rules.here] }
+
+// Regions returns the numbers of all Regions, here first.
+func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules.near) }
 
 // Name returns the name of a configured Region.
 func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -83,12 +84,13 @@ func (e *earth) engine(id crdt.Region, secondary bool) *memory.Engine {
 func (e *earth) replicate(from, to crdt.Region, lag time.Duration) {
 	done := make(chan struct{})
 	ctx, cancel := context.WithCancel(e.t.Context())
-	e.t.Cleanup(func() { cancel(); <-done })
+	var late sync.WaitGroup
+	e.t.Cleanup(func() { cancel(); <-done; late.Wait() })
 	go func() {
 		defer close(done)
 		var at engine.Positions
 		_ = e.engines[from].Follow(ctx, at, func(b engine.Batch) error {
-			go func() {
+			late.Go(func() {
 				wait(lag)
 				for e.net.Link(name(from), name(to), fault.Replication).Cut && ctx.Err() == nil {
 					wait(10 * time.Millisecond)
@@ -96,7 +98,7 @@ func (e *earth) replicate(from, to crdt.Region, lag time.Duration) {
 				for _, f := range b.Frags { // late, whole and in any order: a join
 					_ = e.engines[to].Join(ctx, f.Effect)
 				}
-			}()
+			})
 			return nil
 		})
 	}()
