@@ -54,7 +54,7 @@ func (s *Store) BeginAuth(ctx context.Context, user string) (Auth, error) {
 // RevokeUser logs a user out everywhere: every session whose authentication
 // began before is refused in every Region that has heard of it, and the result
 // says which have. The session of ctx, if it is the user's, is ended with its
-// cookie. On error nobody was logged out.
+// cookie. After an error it may still come to be: the outcome is not known.
 func (s *Store) RevokeUser(ctx context.Context, user string) (Revocation, error) {
 	key := crdt.UserKey(user)
 	a, rev, err := s.revoke(ctx, router.Write{Key: key, Op: crdt.Op{Revoke: true}})

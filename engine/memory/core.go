@@ -111,7 +111,8 @@ const (
 // its session, and ErrFull would say that nothing was written.
 func (c *Core) admit(base, out crdt.Record, op crdt.Op) error {
 	touchOnly := op.Birth == nil && op.Auth == nil && op.Adopt == nil && len(op.Changes) == 0
-	if op.Destroy || op.Revoke || touchOnly {
+	ends := out.Dead || !base.Epochs().Covers(out.Epochs()) // also one that is told by a peer
+	if ends || op.Destroy || op.Revoke || touchOnly {
 		return nil
 	}
 	used := c.used.total()

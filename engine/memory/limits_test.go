@@ -195,3 +195,28 @@ func TestConfigNamesAllFaults(t *testing.T) {
 		}
 	}
 }
+
+// An ending that a peer tells of is taken in at the limit, as one made here is.
+func TestEndingsAreAdoptedWhenFull(t *testing.T) {
+	e, err := memory.New(1, memory.Config{MaxBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	d, now := newDriver(), crdt.TimeOf(time.Now())
+	fill(t, e, d, now, "alice")
+	for s := e.Stats(); s.Bytes < s.MaxBytes; s = e.Stats() { // what peers send is taken beyond the limit
+		op := d.birth(now, "", time.Hour)
+		r := crdt.Record{Key: d.key(now), Auth: *op.Auth, Touch: now, VV: crdt.Vector{{Actor: crdt.NewActor(2, 1), Stamp: now.Stamp()}}}
+		if err := e.Join(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	user := crdt.UserKey("bob")
+	epoch := crdt.EpochRecord(user, crdt.Dot{Actor: crdt.NewActor(2, 1), Stamp: now.Stamp()})
+	for what, r := range map[string]crdt.Record{"logout": {Key: d.key(now), Dead: true}, "revocation": epoch} {
+		if _, err := e.Apply(t.Context(), r.Key, crdt.Op{Adopt: &r}); err != nil {
+			t.Errorf("Apply(adopt a %s) when full = %v, want no error", what, err)
+		}
+	}
+}

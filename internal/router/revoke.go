@@ -30,8 +30,8 @@ type Revocation struct {
 }
 
 // Revoke makes a write that ends something, w.Op.Destroy or w.Op.Revoke, and
-// tells every Region at once instead of leaving that to the log. On an error no
-// Region has it: nobody was logged out.
+// tells every Region at once instead of leaving that to the log. After an
+// error no Region is told, but one that did not answer may have it.
 func (r *Router) Revoke(ctx context.Context, w Write) (Answer, Revocation, error) {
 	a, err := r.Write(ctx, w)
 	if err != nil {

@@ -239,7 +239,8 @@ func (c Config) check(regions []Region) error {
 			fault("Region %q has number %d: want 1 to %d", g.Name, g.ID, crdt.MaxRegion)
 		case seen[g.ID]:
 			fault("Region number %d is used twice: numbers are never shared or reused", g.ID)
-		case g.Engine == nil:
+		}
+		if g.Engine == nil {
 			fault("Region %q has no engine", g.Name)
 		}
 		seen[g.ID] = true
@@ -250,11 +251,15 @@ func (c Config) check(regions []Region) error {
 	if c.RemoteTimeout < 200*time.Millisecond || c.RemoteTimeout > 500*time.Millisecond {
 		fault("RemoteTimeout %v: want 200 to 500 ms", c.RemoteTimeout)
 	}
-	for _, d := range append([]time.Duration{
-		c.LocalTimeout, c.ReadBudget, c.WriteBudget, c.MaxWait, c.StrictBound,
-	}, c.Backoff...) {
-		if d < 0 {
-			fault("duration %v is negative", d)
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{
+		{"LocalTimeout", c.LocalTimeout}, {"ReadBudget", c.ReadBudget}, {"WriteBudget", c.WriteBudget},
+		{"MaxWait", c.MaxWait}, {"StrictBound", c.StrictBound}, {"Backoff", slices.Min(append([]time.Duration{0}, c.Backoff...))},
+	} {
+		if d.d < 0 {
+			fault("%s %v: want no negative duration", d.name, d.d)
 		}
 	}
 	if c.ReadAfterWrite > Accept {
