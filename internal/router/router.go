@@ -255,8 +255,12 @@ func (c Config) check(regions []Region) error {
 		name string
 		d    time.Duration
 	}{
-		{"LocalTimeout", c.LocalTimeout}, {"ReadBudget", c.ReadBudget}, {"WriteBudget", c.WriteBudget},
-		{"MaxWait", c.MaxWait}, {"StrictBound", c.StrictBound}, {"Backoff", slices.Min(append([]time.Duration{0}, c.Backoff...))},
+		{"LocalTimeout", c.LocalTimeout},
+		{"ReadBudget", c.ReadBudget},
+		{"WriteBudget", c.WriteBudget},
+		{"MaxWait", c.MaxWait},
+		{"StrictBound", c.StrictBound},
+		{"Backoff", slices.Min(append([]time.Duration{0}, c.Backoff...))},
 	} {
 		if d.d < 0 {
 			fault("%s %v: want no negative duration", d.name, d.d)
