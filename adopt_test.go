@@ -165,3 +165,33 @@ func TestLogoutOfAnUnknownSession(t *testing.T) {
 		}
 	})
 }
+
+// A session that only a dead Region knows keeps nobody out for good: the
+// entrance lets her log in anew, and writes nothing else in its place.
+func TestEntrance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLand(t, 2, roam.ByToken)
+		b := browser{}
+		l.apps[0].visit(b, "/", l.apps[0].login(t, "alice"))
+		l.cut(0, 1, engine.ErrUnreachable) // and it is dead: nothing was replicated
+		o := l.apps[1].options()
+		o.Entrance = func(r *http.Request) bool { return r.URL.Path == "/login" }
+		l.apps[1].sessions = l.apps[1].manager(t, testKey("land"), o)
+
+		before := b.clone()
+		res := l.apps[1].visit(b, "/login", change(t))
+		if len(l.apps[1].failures) != 1 || setsCredential(res) != "" || b["__Host-roam"] != before["__Host-roam"] {
+			t.Errorf("a change at the entrance: failures %v, credential %q; want one and untouched", l.apps[1].failures, setsCredential(res))
+		}
+		if s, _ := l.apps[1].look(b, "/"); s != nil {
+			t.Errorf("elsewhere: %v, want an error", s.State())
+		}
+		if s, _ := l.apps[1].look(b, "/login"); s == nil || s.State() != roam.Unknown || s.Rung() != roam.Stale {
+			t.Errorf("at the entrance: %+v, want unknown and stale", s)
+		}
+		l.apps[1].visit(b, "/login", l.apps[1].login(t, "alice"))
+		if s, _ := l.apps[1].look(b, "/"); s == nil || s.User() != "alice" {
+			t.Errorf("after a login: %v, want alice's", s)
+		}
+	})
+}

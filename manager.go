@@ -23,6 +23,12 @@ type Options struct {
 	Idle time.Duration
 	// Class says what a route may be given. Default: Safe for all.
 	Class func(*http.Request) Class
+	// Entrance names the routes where a user may begin anew, such as the login
+	// form. Where it can't be told whether her session is gone, these are let
+	// through with the State Unknown instead of an error; nothing but a login
+	// takes its place. Without one, who had a session that only a dead Region
+	// knows can't get in until that Region is back. Default: none.
+	Entrance func(*http.Request) bool
 	// OnError answers a request whose session can't be loaded or written.
 	// Default: 503 with Retry-After, or 409 for ErrEnded. No cookie is set or cleared with it.
 	OnError func(http.ResponseWriter, *http.Request, error)
@@ -75,6 +81,9 @@ func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
 	}
 	if o.Class == nil {
 		o.Class = func(*http.Request) Class { return Safe }
+	}
+	if o.Entrance == nil {
+		o.Entrance = func(*http.Request) bool { return false }
 	}
 	if o.OnError == nil {
 		o.OnError = unavailable
@@ -171,7 +180,12 @@ func (m *Manager) load(r *http.Request) (*Session, error) {
 	}
 	// Whoever has the cookie has seen the write that set it.
 	s.seen.token = s.seen.token.With(cred.dot)
-	return s, s.load(r.Context(), cred)
+	err = s.load(r.Context(), cred)
+	if errors.Is(err, ErrDoubtful) && m.options.Entrance(r) {
+		s.state, s.answer.Rung = Unknown, Stale
+		return s, nil
+	}
+	return s, err
 }
 
 // load reads the session that cred names and judges it.

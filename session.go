@@ -31,7 +31,7 @@ const (
 	Superseded
 	// Unknown: not found, but it may exist elsewhere. Nothing but a login is
 	// written in its place, and its cookie is kept. Only the modes ByRetry and
-	// Accept let such a request through.
+	// Accept, and the routes of Options.Entrance, let such a request through.
 	Unknown
 )
 

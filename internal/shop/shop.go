@@ -63,6 +63,7 @@ func New(store *roam.Store, key []byte, c Config) (*Shop, error) {
 	s := &Shop{store: store, config: c}
 	o := c.Sessions
 	o.Class, o.OnError = Class, s.failed
+	o.Entrance = func(r *http.Request) bool { return r.URL.Path == "/login" }
 	sessions, err := roam.NewManager(store, key, o)
 	if err != nil {
 		return nil, fmt.Errorf("shop: %w", err)
