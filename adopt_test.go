@@ -195,3 +195,23 @@ func TestEntrance(t *testing.T) {
 		}
 	})
 }
+
+// How long ago another session was used says nothing of this one: it is not
+// called idle, and so gone, by the wrong token.
+func TestAnotherSessionsTokenIsNoIdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLand(t, 2, roam.ByToken)
+		old, b := browser{}, browser{}
+		l.apps[0].visit(old, "/", change(t))
+		time.Sleep(2 * time.Hour)
+		l.apps[0].visit(b, "/", change(t))
+		time.Sleep(25 * time.Minute)
+		l.apps[0].look(b, "/") // used, and noted
+		time.Sleep(20 * time.Minute)
+		b["__Host-roam-seen"] = old["__Host-roam-seen"]
+		l.cut(0, 1, engine.ErrUnreachable)
+		if s, _ := l.apps[1].look(b, "/"); s != nil {
+			t.Errorf("a session that was used 20 minutes ago, not heard of here, is %v; want an error", s.State())
+		}
+	})
+}
