@@ -21,7 +21,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## start three Regions, a shop and the console on this machine (ARGS=…)
-	go run ./cmd/roam demo $(ARGS)
+	go build -o $(BIN)/roam ./cmd/roam
+	@$(BIN)/roam demo $(ARGS)
 
 test: ## run every test with the race detector, after installing what the tests need
 	./scripts/install-test-deps.sh
