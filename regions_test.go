@@ -50,7 +50,8 @@ type land struct {
 	writes  atomic.Int64 // that any engine was asked for
 }
 
-func newLand(t *testing.T, n int, mode roam.Mode) *land {
+// newLand opens n Regions; edit, if given, changes the configuration of each.
+func newLand(t *testing.T, n int, mode roam.Mode, edit ...func(from int, c *roam.Config)) *land {
 	t.Helper()
 	l := &land{t: t}
 	for i := range n {
@@ -62,12 +63,12 @@ func newLand(t *testing.T, n int, mode roam.Mode) *land {
 		l.engines = append(l.engines, e)
 	}
 	for from := range n {
-		l.open(from, mode)
+		l.open(from, mode, edit)
 	}
 	return l
 }
 
-func (l *land) open(from int, mode roam.Mode) {
+func (l *land) open(from int, mode roam.Mode, edit []func(int, *roam.Config)) {
 	l.t.Helper()
 	c := roam.Config{ReadAfterWrite: mode, WriteBudget: 50 * time.Millisecond, Clock: clock}
 	l.wires = append(l.wires, make([]*wire, len(l.engines)))
@@ -79,6 +80,9 @@ func (l *land) open(from int, mode roam.Mode) {
 		} else {
 			c.Peers = append(c.Peers, g)
 		}
+	}
+	for _, e := range edit {
+		e(from, &c)
 	}
 	store, err := roam.Open(l.t.Context(), c)
 	if err != nil {
