@@ -44,6 +44,35 @@ func TestPlantedRotationIsNotAdopted(t *testing.T) {
 	}
 }
 
+// Once both are heard of everywhere, a login holds against the later rotation of
+// a cookie planted before it, whichever arrives first (DESIGN R3).
+func TestLoginHoldsAgainstPlantedRotation(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLand(t, 2, roam.ByToken)
+			attacker := browser{}
+			l.apps[0].visit(attacker, "/", change(t))
+			l.replicate(0, 1)
+			l.cut(0, 1, engine.ErrUnreachable)
+			victim := attacker.clone()
+			l.apps[0].visit(victim, "/", l.apps[0].login(t, "alice"))
+			time.Sleep(time.Second)
+			l.apps[1].visit(attacker, "/", renew) // where nobody has heard of the login
+			l.cut(0, 1, nil)
+			l.replicate(first, 1-first)
+			l.replicate(1-first, first)
+			for i, a := range l.apps {
+				if s, _ := a.look(victim, "/"); s == nil || s.User() != "alice" {
+					t.Errorf("Region %d: the victim's session is %+v, want alice's", i, s)
+				}
+				if s, _ := a.look(attacker, "/"); s != nil && s.User() != "" {
+					t.Errorf("Region %d: the planted cookie is %q's", i, s.User())
+				}
+			}
+		})
+	}
+}
+
 // The victim's own rotation is adopted behind a cut, for reading and changing;
 // a further rotation is refused, since it would lose against the one not heard.
 func TestAdoptedSecretIsNotRotated(t *testing.T) {

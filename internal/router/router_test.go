@@ -42,6 +42,68 @@ func TestRetryWritesTheSame(t *testing.T) {
 	})
 }
 
+// A retry does not overwrite what was written after its first try was applied:
+// both carry the stamp of the first (R1).
+func TestRetryDoesNotOverwrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{Primary: east})
+		k, a := e.login(west)
+		back := e.net.Link(name(east), name(west), fault.Calls)
+		e.net.SetLink(name(east), name(west), fault.Calls, fault.Link{Delay: back.Delay, Cut: true})
+		retried := make(chan router.Answer)
+		go func() {
+			got, err := e.routers[west].Write(t.Context(), router.Write{
+				Key: k, Seen: a.Token, Op: crdt.Op{Changes: []crdt.Change{crdt.Put("theme", []byte("old"))}},
+			})
+			if err != nil {
+				t.Errorf("Write: %v", err)
+			}
+			retried <- got
+		}()
+		wait(150 * time.Millisecond) // applied, and its answer swallowed
+		if _, err := e.put(east, k, a.Token, "theme", "new"); err != nil {
+			t.Fatal(err)
+		}
+		wait(150 * time.Millisecond)
+		e.net.SetLink(name(east), name(west), fault.Calls, back)
+		if got := <-retried; got.Tries < 2 {
+			t.Fatalf("%d tries, want a retry", got.Tries)
+		}
+		if v, _ := e.value(east, k, crdt.Token{}, "theme"); v != "new" {
+			t.Errorf("theme = %q after the retry of an older write, want new", v)
+		}
+	})
+}
+
+// Of one client's writes in two Regions the second holds, though the clock there
+// is slow and the first has not arrived: her token carries the order (R14).
+func TestFloorOrdersWritesOfOneClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{}, map[crdt.Region]time.Duration{east: -20 * time.Second})
+		k, a := e.login(west)
+		wait(100 * time.Millisecond)
+		for _, other := range []crdt.Region{east, north} {
+			e.cut(west, other, true, fault.Calls, fault.Replication)
+		}
+		a, err := e.put(west, k, a.Token, "theme", "first")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err = e.put(east, k, a.Token, "theme", "second"); err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range []crdt.Region{east, north} {
+			e.cut(west, other, false, fault.Calls, fault.Replication)
+		}
+		wait(10 * time.Second)
+		for _, at := range []crdt.Region{west, east, north} {
+			if v, _ := e.value(at, k, a.Token, "theme"); v != "second" {
+				t.Errorf("theme in %s = %q, want second", name(at), v)
+			}
+		}
+	})
+}
+
 // While the primary is out of reach a Region keeps its users in its side store,
 // and gives them back when it can be reached.
 func TestLocalOnlyIsTakenBack(t *testing.T) {
@@ -236,4 +298,29 @@ func missesOf(t *testing.T, mode router.Mode, lag time.Duration, rounds int) mis
 		wait(3 * time.Second)
 	}
 	return got
+}
+
+// A secondary that can be asked and has not heard of an ending is not said to
+// have it.
+func TestRevocationWaitsForReplication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{Primary: east})
+		k, a := e.login(west)
+		wait(100 * time.Millisecond)
+		e.cut(east, north, true, fault.Replication)
+		for what, w := range map[string]router.Write{
+			"destroy": {Key: k, Seen: a.Token, Op: crdt.Op{Destroy: true}},
+			"revoke":  {Key: crdt.UserKey("alice"), Op: crdt.Op{Revoke: true}},
+		} {
+			_, rev, err := e.routers[west].Revoke(t.Context(), w)
+			if err != nil || len(rev.Waiting) != 1 || rev.Waiting[0] != north {
+				t.Errorf("%s = %+v, %v; want north waiting", what, rev, err)
+			}
+		}
+		e.cut(east, north, false, fault.Replication)
+		wait(5 * time.Second)
+		if n := e.routers[west].Pending(); n != 0 {
+			t.Errorf("Pending = %d after the heal, want 0", n)
+		}
+	})
 }

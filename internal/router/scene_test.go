@@ -36,7 +36,8 @@ func name(r crdt.Region) string {
 }
 
 // newEarth builds it: 10 ms between any two Regions, replication as late as lag.
-func newEarth(t *testing.T, lag time.Duration, config router.Config) *earth {
+// Skew, if given, says how far the clock of a Region's application is ahead.
+func newEarth(t *testing.T, lag time.Duration, config router.Config, skew ...map[crdt.Region]time.Duration) *earth {
 	t.Helper()
 	// A bubble begins in the year 2000, before the first stamp there is.
 	wait(time.Until(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)))
@@ -59,6 +60,9 @@ func newEarth(t *testing.T, lag time.Duration, config router.Config) *earth {
 			e.net.SetLink(name(id), name(to), fault.Calls, fault.Link{Delay: 10 * time.Millisecond})
 			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(id), name(to), e.engines[to])})
 			e.replicate(id, to, lag)
+		}
+		for _, ahead := range skew {
+			config.Clock = func() time.Time { return time.Now().Add(ahead[id]) }
 		}
 		r, err := router.New(t.Context(), regions, config)
 		if err != nil {
