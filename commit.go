@@ -39,7 +39,10 @@ func (s *Session) commit(ctx context.Context) (*credential, error) {
 	cred, err := v.commit(ctx, s.manager)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer, s.seen = v.answer, v.seen
+	s.answer = v.answer
+	if !s.ended { // by another goroutine meanwhile; and what it revoked stays noted
+		s.seen.id, s.seen.token = v.seen.id, v.seen.token
+	}
 	return cred, err
 }
 

@@ -401,6 +401,27 @@ func TestAuthenticationTakesItsTime(t *testing.T) {
 	})
 }
 
+// A revocation that is made while the session is being written is remembered by
+// the browser all the same.
+func TestRevocationDuringCommit(t *testing.T) {
+	a := newApp(t, roam.Options{})
+	b := browser{}
+	a.visit(b, "/", change(t))
+	without := len(b[credentialName+"-seen"])
+	a.visit(b, "/", func(w http.ResponseWriter, r *http.Request, s *roam.Session) {
+		revoke := func() {
+			if _, err := a.store.RevokeUser(r.Context(), "bob"); err != nil {
+				t.Errorf("RevokeUser: %v", err)
+			}
+		}
+		a.engine.beforeApply.Store(&revoke)
+		change(t)(w, r, s)
+	})
+	if with := len(b[credentialName+"-seen"]); with <= without {
+		t.Errorf("the token has %d characters, as before the revocation; want it to carry the epoch", with)
+	}
+}
+
 // A handler that gives up half way leaves the session as it was.
 func TestPanicCommitsNothing(t *testing.T) {
 	a := newApp(t, roam.Options{})
