@@ -51,7 +51,8 @@ type Log interface {
 	// may be trimmed, some time later.
 	Release(ctx context.Context, upto Positions) error
 
-	// Head returns the positions of the newest entries.
+	// Head returns the positions of the newest entries; zero in a partition that
+	// nothing was ever logged in, so that an engine that lost all can be told.
 	Head(ctx context.Context) (Positions, error)
 }
 

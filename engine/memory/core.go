@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -68,9 +69,21 @@ func newCore(actor crdt.Actor, c Config, m meter) *Core {
 		used:         m,
 	}
 	for i := range core.parts {
-		core.parts[i] = emptyPartition()
+		core.parts[i] = emptyPartition(actor)
 	}
 	return core
+}
+
+// Clone returns a copy of c. Given the same calls from now on, both answer the
+// same: a replica is a copy that is given the calls of its primary, late.
+func (c *Core) Clone() *Core {
+	out := *c
+	used := plainMeter(c.used.total())
+	out.used = &used
+	for i := range c.parts {
+		out.parts[i] = c.parts[i].clone()
+	}
+	return &out
 }
 
 // Actor returns the actor of the Core's writes.
@@ -190,9 +203,24 @@ func (c *Core) drop(p *partition, s *slot) {
 // clear forgets a partition for good.
 func (c *Core) clear(partition uint16) {
 	c.used.add(-c.parts[partition].bytes)
-	c.parts[partition] = emptyPartition()
+	c.parts[partition] = emptyPartition(c.actor)
 }
 
-func emptyPartition() partition {
-	return partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1}}
+func emptyPartition(actor crdt.Actor) partition {
+	return partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1, eras: []era{{actor: actor}}}}
+}
+
+func (p *partition) clone() partition {
+	out := *p
+	out.slots = make(map[crdt.Key]*slot, len(p.slots))
+	out.order = make(expiry, len(p.order))
+	for i, s := range p.order { // holds every slot, and keeps its order
+		copied := *s
+		out.order[i] = &copied
+		out.slots[s.rec.Key] = &copied
+	}
+	out.log.frags = slices.Clone(p.log.frags) // trim clears the array
+	out.log.marks = slices.Clone(p.log.marks)
+	out.log.eras = slices.Clone(p.log.eras)
+	return out
 }

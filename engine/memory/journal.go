@@ -12,6 +12,62 @@ type journal struct {
 	bytes    int64
 	released uint64 // what every peer holds
 	marks    []mark // of released, oldest first; at most releaseMarks+1
+	eras     []era  // whose entries are kept, oldest first; never empty
+}
+
+// An era is a run of entries by one actor. A log has one, and one more each time
+// that a copy of its engine took over.
+type era struct {
+	actor crdt.Actor
+	fork  uint64 // the last number before it
+}
+
+// maxEras bounds the eras that are remembered: whoever reads from an older one
+// begins anew, which costs it time and nothing else.
+const maxEras = 8
+
+// after returns the number of the entry that a reader at from has last. A reader
+// that is beyond the end of its era has entries that were lost; its next is the
+// first of the era that followed.
+func (j *journal) after(from engine.Position) uint64 {
+	for i, e := range j.eras {
+		if e.actor != from.Actor {
+			continue
+		}
+		if i+1 < len(j.eras) {
+			return min(from.N, j.eras[i+1].fork)
+		}
+		if from.N <= j.head() {
+			return from.N
+		}
+	}
+	return 0
+}
+
+// eraOf returns the era of entry n and the number of the era's last entry.
+func (j *journal) eraOf(n uint64) (era, uint64) {
+	last := j.head()
+	for i := len(j.eras) - 1; i > 0; i-- {
+		if n > j.eras[i].fork {
+			return j.eras[i], last
+		}
+		last = j.eras[i].fork
+	}
+	return j.eras[0], last
+}
+
+// begin starts the era of actor. Its first entry holds nothing: it says to
+// readers, and to whoever compares them with the head, that this actor took over
+// and what it took over.
+func (j *journal) begin(actor crdt.Actor, share int64) {
+	fork := j.head()
+	if fork == 0 {
+		j.eras = []era{{actor: actor}}
+		return
+	}
+	j.eras = append(j.eras, era{actor, fork})
+	j.eras = j.eras[max(0, len(j.eras)-maxEras):]
+	j.append(crdt.Fragment{}, share)
 }
 
 // A mark says that the log up to n was released at the latest at at.
@@ -79,17 +135,16 @@ func (j *journal) trimReleased(now, keep crdt.Time) {
 
 // Log returns entries of a partition that come after from, at most entries
 // and, but for one entry that is larger, maxBytes; and whether there are more.
-// A position of another actor is before them all.
+// They are of one actor. A position of an actor that is not remembered is before
+// them all.
 func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes int64) (b engine.Batch, more bool) {
 	j := &c.parts[partition].log
-	after := from.N
-	if from.Actor != c.actor || after > j.head() {
-		after = 0
-	}
-	b = engine.Batch{Partition: partition, Actor: c.actor, First: max(after+1, j.first)}
-	rest := j.frags[b.First-j.first:]
+	first := max(j.after(from)+1, j.first)
+	by, last := j.eraOf(first)
+	b = engine.Batch{Partition: partition, Actor: by.actor, Fork: by.fork, First: first}
+	rest := j.frags[first-j.first:]
 	n, size := 0, int64(0)
-	for n < min(entries, len(rest)) {
+	for n < min(entries, len(rest)) && first+uint64(n) <= last { //nolint:gosec // at most a length
 		if size += fragmentBytes(rest[n]); n > 0 && size > maxBytes {
 			break
 		}
@@ -100,14 +155,30 @@ func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes
 }
 
 // Release says that every peer holds the log of a partition up to upto. Sweep
-// trims it KeepReleased later. Another actor's position says nothing.
+// trims it KeepReleased later. The position of an actor that is not remembered
+// says nothing.
 func (c *Core) Release(partition uint16, upto engine.Position) {
-	if upto.Actor == c.actor {
-		c.parts[partition].log.release(upto.N)
-	}
+	j := &c.parts[partition].log
+	j.release(j.after(upto))
 }
 
-// Head returns the position of a partition's newest entry.
+// Head returns the position of a partition's newest entry; zero if there was
+// never any.
 func (c *Core) Head(partition uint16) engine.Position {
-	return engine.Position{Actor: c.actor, N: c.parts[partition].log.head()}
+	j := &c.parts[partition].log
+	if j.head() == 0 {
+		return engine.Position{}
+	}
+	by, _ := j.eraOf(j.head())
+	return engine.Position{Actor: by.actor, N: j.head()}
+}
+
+// Promote makes c go on as actor, as a copy does that becomes the primary after
+// the one that it followed is gone. What that one wrote beyond c's copy is lost
+// here; readers of the log learn from Batch.Fork where.
+func (c *Core) Promote(actor crdt.Actor) {
+	c.actor = actor
+	for p := range c.parts {
+		c.parts[p].log.begin(actor, c.logShare)
+	}
 }
