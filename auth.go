@@ -4,30 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/proof"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
 // An Auth is an authentication under way: whose, and what was known of
 // revocations when it began. The zero Auth logs nobody in.
-type Auth struct {
-	user   string
-	at     crdt.Time
-	epochs crdt.Vector
-}
-
-// authFor is how long an authentication may take. Revocations are forgotten when
-// no session can be older; one that takes for ever would be.
-const authFor = time.Hour
+type Auth struct{ login proof.Login }
 
 // ErrAuthExpired: more than an hour passed between BeginAuth and Login's commit.
 // Begin again.
 var ErrAuthExpired = errors.New("authentication took too long")
 
 // User returns who is authenticating.
-func (a Auth) User() string { return a.user }
+func (a Auth) User() string { return a.login.User }
 
 // BeginAuth begins an authentication of user; call it before the password is
 // checked. If all sessions of the user are revoked from now on, in whatever
@@ -43,12 +35,12 @@ func (s *Store) BeginAuth(ctx context.Context, user string) (Auth, error) {
 	if err != nil {
 		return Auth{}, fmt.Errorf("begin authentication: %w", err)
 	}
-	auth := Auth{user: user, at: s.now(), epochs: a.Record.Epochs()}
+	login := proof.Login{User: user, At: s.now(), Epochs: a.Record.Epochs()}
 	if sess, ok := fromContext(ctx); ok {
 		// A browser that has just logged out everywhere may be ahead of this Region.
-		auth.epochs = auth.epochs.Join(sess.knownEpochs(key))
+		login.Epochs = login.Epochs.Join(sess.knownEpochs(key))
 	}
-	return auth, nil
+	return Auth{login}, nil
 }
 
 // RevokeUser logs a user out everywhere: every session whose authentication

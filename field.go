@@ -61,7 +61,7 @@ type Counter string
 func (c Counter) Get(s *Session) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rec.Count(string(c)) + s.changes["#"+string(c)].delta
+	return s.standing.Record.Count(string(c)) + s.changes["#"+string(c)].delta
 }
 
 // Add adds n, which may be negative, to the count in s.
@@ -86,7 +86,7 @@ func (x Set) Has(s *Session, element string) bool {
 	if o, ok := s.changes[x.field(element)]; ok {
 		return !o.gone
 	}
-	return s.rec.Contains(string(x), element)
+	return s.standing.Record.Contains(string(x), element)
 }
 
 // All returns the elements of the set in s, sorted.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/proof"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
@@ -58,7 +59,7 @@ const maxLifetime = crdt.MaxLifetime - 24*time.Hour
 // by many goroutines.
 type Manager struct {
 	store   *Store
-	keys    keyring
+	keys    proof.Keyring
 	options Options
 }
 
@@ -66,7 +67,7 @@ type Manager struct {
 // random bytes or more, the same in every Region. It fails if a key is too short
 // or an option makes no sense.
 func NewManager(store *Store, key []byte, o Options) (*Manager, error) {
-	keys, err := newKeyring(append([][]byte{key}, o.OldKeys...)...)
+	keys, err := proof.NewKeyring(append([][]byte{key}, o.OldKeys...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -158,45 +159,41 @@ func (m *Manager) Wrap(next http.Handler) http.Handler {
 // error means that nobody can tell.
 func (m *Manager) load(r *http.Request) (*Session, error) {
 	s := &Session{manager: m, class: m.options.Class(r)}
-	if c, err := r.Cookie(m.seenName()); err == nil {
-		s.brought, _ = m.keys.openSeen(c.Value) // not ours: nothing was seen
-		s.seen = s.brought
-	}
-	c, err := r.Cookie(m.credentialName())
-	if err != nil {
-		return s, nil //nolint:nilerr // no cookie, no session
-	}
-	cred, err := m.keys.openCredential(c.Value)
-	if err != nil {
-		return s, nil //nolint:nilerr // not a cookie of ours: S2, never adopted
-	}
-	now := m.store.now()
-	if now >= cred.id.Deadline() {
-		s.state = Expired
+	v := m.visit(r, s.class)
+	s.brought = v.Seen
+	var read bool
+	if s.standing, read = v.Begin(m.store.now()); !read {
 		return s, nil
 	}
-	if s.seen.id != cred.id {
-		s.seen.token = crdt.Token{}.WithFloor(s.seen.token.Floor())
-	}
-	// Whoever has the cookie has seen the write that set it.
-	s.seen.token = s.seen.token.With(cred.dot)
-	err = s.load(r.Context(), cred)
+	err := s.load(r.Context(), v)
 	if errors.Is(err, ErrDoubtful) && m.options.Entrance(r) {
-		s.state, s.answer.Rung = Unknown, Stale
+		s.standing, s.answer.Rung = v.Untold(m.store.now()), Stale
 		return s, nil
 	}
 	return s, err
 }
 
-// load reads the session that cred names and judges it.
-//
-// Path read 4/4: from router.Router.Read; the verdict is the session's State.
-func (s *Session) load(ctx context.Context, cred credential) error {
+// visit opens the request's cookies. One that is not ours is as none: it is
+// never adopted.
+func (m *Manager) visit(r *http.Request, class Class) proof.Visit {
+	mode := m.store.mode
+	v := proof.Visit{Strict: class == Strict, Lenient: mode == ByRetry || mode == Accept, Idle: m.options.Idle}
+	if c, err := r.Cookie(m.seenName()); err == nil {
+		v.Seen, _ = m.keys.OpenSeen(c.Value)
+	}
+	if c, err := r.Cookie(m.credentialName()); err == nil {
+		v.Credential, _ = m.keys.OpenCredential(c.Value)
+	}
+	return v
+}
+
+// load reads the session that a visit's credential names and has it judged.
+func (s *Session) load(ctx context.Context, v proof.Visit) error {
 	store := s.manager.store
-	q := router.Query{Key: crdt.SessionKey(cred.id), Seen: s.seen.token, Class: s.class}
+	q := router.Query{Key: crdt.SessionKey(v.Credential.ID), Seen: s.standing.Seen.Token, Class: s.class}
 	a, err := store.router.Read(ctx, q)
-	if errors.Is(err, ErrDoubtful) && s.idledOut(cred, store.now()) {
-		s.state = Expired
+	if st, idled := v.Idled(store.now()); idled && errors.Is(err, ErrDoubtful) {
+		s.standing = st
 		return nil
 	}
 	if err != nil {
@@ -206,73 +203,16 @@ func (s *Session) load(ctx context.Context, cred credential) error {
 	if err != nil {
 		return err
 	}
-	if a.Record.User != "" {
-		epochs = epochs.Join(s.knownEpochs(crdt.UserKey(a.Record.User)))
+	verdict := v.Judge(proof.Answer{Record: a.Record, Token: a.Token, Doubtful: a.Doubtful, Epochs: epochs}, store.now())
+	if verdict.Doubt {
+		return fmt.Errorf("%w: the copy lacks what its cookie has seen", ErrDoubtful)
 	}
-	now := store.now()
-	s.answer, s.seen.token = a, a.Token
+	s.standing, s.answer = verdict.Standing, a
 	s.answer.Rung = max(a.Rung, rung)
-	verdict := a.Record.Judge(now, cred.proof(), epochs)
-	switch {
-	case verdict == crdt.WrongSecret && s.adopts(cred, a, now):
-		s.adopted = true
-		verdict, s.answer.Rung = crdt.Live, max(Stale, s.answer.Rung)
-	case s.doubts(verdict, cred, a, now):
-		if store.mode == ByToken || store.mode == ByPrimary {
-			return fmt.Errorf("%w: the copy lacks what its cookie has seen", ErrDoubtful)
-		}
-		verdict, a.Doubtful = crdt.Absent, true
-	}
-	s.state = stateOf(verdict, a.Doubtful)
-	s.slow = s.state == Superseded && now.Sub(a.Record.Auth.Dot.Stamp.Time()) < knowsFor
-	if s.state == Live {
-		s.rec, s.cred, s.seen.id = a.Record, cred, cred.id
+	if verdict.Stale {
+		s.answer.Rung = max(Stale, s.answer.Rung)
 	}
 	return nil
-}
-
-// adopts reports whether a credential speaks for a rotation that the copy read
-// has not heard of: its cookie is the proof. For a minute, on safe routes only,
-// and of the login that the copy shows or the next: no other login's credential,
-// and none from before the login, opens what is a user's.
-func (s *Session) adopts(cred credential, a router.Answer, now crdt.Time) bool {
-	user, gen := a.Record.User, a.Record.Auth.Gen
-	related := user == "" || cred.login == tagOf(cred.id, user, gen) || cred.login == tagOf(cred.id, user, gen+1)
-	return related && s.class == Safe && !a.Record.VV.Has(cred.dot) && now.Sub(cred.dot.Stamp.Time()) < knowsFor
-}
-
-// doubts reports whether a verdict is of a copy that can't give it: one that
-// has not heard of the secret it finds wrong, or of the client's last use of the
-// session it finds idle.
-func (s *Session) doubts(v crdt.Verdict, cred credential, a router.Answer, now crdt.Time) bool {
-	if a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
-		return false
-	}
-	return v == crdt.WrongSecret && !a.Record.VV.Has(cred.dot) || v == crdt.Expired && !s.idledOut(cred, now)
-}
-
-// idledOut reports whether the client's own token shows that the session has
-// been idle for too long, wherever it is. Another session's token shows nothing.
-func (s *Session) idledOut(cred credential, now crdt.Time) bool {
-	idle, last := s.manager.options.Idle, max(s.brought.token.Floor(), cred.dot.Stamp)
-	return idle > 0 && s.brought.id == cred.id && now.Sub(last.Time()) > idle+idle/4
-}
-
-func stateOf(v crdt.Verdict, doubtful bool) State {
-	switch v {
-	case crdt.Live:
-		return Live
-	case crdt.Ended, crdt.Revoked:
-		return LoggedOut
-	case crdt.Expired:
-		return Expired
-	case crdt.WrongSecret:
-		return Superseded
-	}
-	if doubtful {
-		return Unknown
-	}
-	return Gone
 }
 
 func (m *Manager) credentialName() string {

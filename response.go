@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/proof"
 )
 
 // A response commits the session before the first byte of the answer goes out,
@@ -89,30 +89,25 @@ func (w *response) vary() {
 	}
 }
 
-// setCookies sets the credential only where this request made it or ended its
-// session, and the token whenever it has changed.
-//
-// Path write 5/5: the answer carries what its browser has now seen.
-func (w *response) setCookies(cred *credential) {
+// setCookies sets and clears what After says.
+func (w *response) setCookies(cred *proof.Credential) {
 	s, m := w.session, w.session.manager
 	maxAge := 0
 	if m.options.Cookie.Persistent {
 		maxAge = int(m.options.Lifetime.Seconds())
 	}
 	s.mu.Lock()
-	ended, now := s.ended, s.seen
+	ended, seen := s.ended, s.standing.Seen
 	s.mu.Unlock()
-	switch {
-	case cred != nil:
-		w.setCookie(m.credentialName(), m.keys.sealCredential(*cred), maxAge)
-	case ended:
+	out := proof.After(proof.Ending{Brought: s.brought, Seen: seen, Set: cred, Ended: ended}, m.store.now())
+	if out.Credential != nil {
+		w.setCookie(m.credentialName(), m.keys.SignCredential(*out.Credential), maxAge)
+	}
+	if out.ClearCredential {
 		w.setCookie(m.credentialName(), "", -1)
 	}
-	if at := now.epochs.Max(); at > 0 && m.store.now().Sub(at.Time()) > knowsFor {
-		now.user, now.epochs = crdt.Key{}, nil
-	}
-	if !now.isZero() && !now.equal(s.brought) {
-		w.setCookie(m.seenName(), m.keys.sealSeen(now), maxAge)
+	if out.Seen != nil {
+		w.setCookie(m.seenName(), m.keys.SignSeen(*out.Seen), maxAge)
 	}
 }
 

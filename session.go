@@ -10,35 +10,33 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/proof"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
-// A State says what became of the session that a request's cookies named.
-type State uint8
+// A State says what became of the session that a request's cookies named;
+// String names it.
+type State = proof.State
 
+// The states.
 const (
 	// New: the request named none, or one that we did not make.
-	New State = iota
+	New = proof.New
 	// Live: the session is the client's.
-	Live
+	Live = proof.Live
 	// Gone: the session is known to be nowhere.
-	Gone
+	Gone = proof.Gone
 	// LoggedOut: the session was destroyed, or all of its user's were revoked.
-	LoggedOut
+	LoggedOut = proof.LoggedOut
 	// Expired: past its deadline or its idle time.
-	Expired
+	Expired = proof.Expired
 	// Superseded: the client's secret was replaced, by a rotation or a login.
-	Superseded
+	Superseded = proof.Superseded
 	// Unknown: not found, but it may exist elsewhere. Nothing but a login is
 	// written in its place, and its cookie is kept. Only the modes ByRetry and
 	// Accept, and the routes of Options.Entrance, let such a request through.
-	Unknown
+	Unknown = proof.Unknown
 )
-
-// String returns the state's name.
-func (s State) String() string {
-	return [...]string{"new", "live", "gone", "logged out", "expired", "superseded", "unknown"}[s]
-}
 
 // A Session is what one request knows of its client. Several goroutines of that
 // request may use it. Changes are shown at once to whoever reads them through
@@ -46,7 +44,7 @@ func (s State) String() string {
 type Session struct {
 	manager *Manager
 	class   Class
-	brought seen // by the request
+	brought proof.Seen // by the request
 
 	mu sync.Mutex // guards view; no Region is called under it
 	view
@@ -54,17 +52,12 @@ type Session struct {
 
 // A view is what a request knows of its session and wants of it.
 type view struct {
-	state   State
-	answer  router.Answer
-	rec     crdt.Record // bottom unless Live
-	cred    credential  // zero unless Live
-	seen    seen
-	adopted bool               // Live by the word of its cookie: see adopts
-	slow    bool               // Superseded so lately that it may be a slow request
-	changes map[string]overlay // by field, as Change names it
-	login   *Auth
-	renew   bool
-	ended   bool // by this request: its cookies go
+	standing proof.Standing
+	answer   router.Answer
+	changes  map[string]overlay // by field, as Change names it
+	login    *Auth
+	renew    bool
+	ended    bool // by this request: its cookies go
 }
 
 // An overlay is what this request does to one field, and the change that will
@@ -108,16 +101,16 @@ func (s *Session) User() string {
 // user returns whose session it is to be.
 func (v *view) user() string {
 	if v.login != nil {
-		return v.login.user
+		return v.login.login.User
 	}
-	return v.rec.User
+	return v.standing.Record.User
 }
 
 // State returns what became of the session that the request named.
 func (s *Session) State() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state
+	return s.standing.State
 }
 
 // Rung returns how good the answer was that the session was loaded from.
@@ -154,20 +147,20 @@ func (s *Session) Lost() int {
 func (s *Session) Fingerprint() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != Live {
+	if s.standing.State != Live {
 		return ""
 	}
-	return s.cred.id.String()
+	return s.standing.Credential.ID.String()
 }
 
 // Created returns when the session was made; zero if it was not yet.
 func (s *Session) Created() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != Live {
+	if s.standing.State != Live {
 		return time.Time{}
 	}
-	return s.rec.Born.Created.Std()
+	return s.standing.Record.Born.Created.Std()
 }
 
 // Login makes the session that of auth's user. Its secret changes, so that a
@@ -176,7 +169,7 @@ func (s *Session) Created() time.Time {
 func (s *Session) Login(auth Auth) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if auth.user == "" {
+	if auth.login.User == "" {
 		return
 	}
 	s.login, s.ended = &auth, false
@@ -198,9 +191,8 @@ func (s *Session) Renew() {
 // those of a login made meanwhile.
 func (s *Session) Destroy(ctx context.Context) (Revocation, error) {
 	s.mu.Lock()
-	state, w := s.state, router.Write{
-		Key: crdt.SessionKey(s.cred.id), Seen: s.seen.token, Base: s.rec, Op: crdt.Op{Destroy: true},
-	}
+	st := s.standing
+	state := st.State
 	if state != Live && state != Unknown {
 		s.drop()
 	}
@@ -212,7 +204,7 @@ func (s *Session) Destroy(ctx context.Context) (Revocation, error) {
 	default:
 		return Revocation{}, nil
 	}
-	_, rev, err := s.manager.store.revoke(ctx, w)
+	rev, err := s.manager.store.destroy(ctx, st)
 	if err != nil {
 		return rev, err
 	}
@@ -227,8 +219,7 @@ func (v *view) drop() { v.login, v.renew, v.changes = nil, false, nil }
 
 func (v *view) end() {
 	v.drop()
-	v.ended, v.state, v.rec = true, LoggedOut, crdt.Record{}
-	v.seen.id, v.seen.token = crdt.SessionID{}, crdt.Token{}.WithFloor(v.seen.token.Floor())
+	v.ended, v.standing = true, v.standing.End()
 }
 
 // revoked notes that the sessions of a user were revoked by this request, for
@@ -236,11 +227,8 @@ func (v *view) end() {
 func (s *Session) revoked(user string, key crdt.Key, d crdt.Dot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seen.user != key {
-		s.seen.epochs = nil
-	}
-	s.seen.user, s.seen.epochs = key, s.seen.epochs.With(d)
-	if s.rec.User == user {
+	s.standing.Seen = s.standing.Seen.With(key, d)
+	if s.standing.Record.User == user {
 		s.end()
 	}
 }
@@ -249,10 +237,7 @@ func (s *Session) revoked(user string, key crdt.Key, d crdt.Dot) {
 func (s *Session) knownEpochs(user crdt.Key) crdt.Vector {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seen.user != user {
-		return nil
-	}
-	return s.seen.epochs
+	return s.standing.Seen.EpochsOf(user)
 }
 
 func (s *Session) change(name string, edit func(*overlay), c crdt.Change) {
@@ -277,11 +262,11 @@ func (s *Session) value(name string) ([]byte, bool) {
 	if o, ok := s.changes["."+name]; ok {
 		return o.value, !o.gone
 	}
-	return s.rec.Value(name)
+	return s.standing.Record.Value(name)
 }
 
 func (v *view) elements(set string) []string {
-	out := v.rec.Elements(set)
+	out := v.standing.Record.Elements(set)
 	prefix := "&" + set + "\x00"
 	for name, o := range v.changes {
 		element, ok := strings.CutPrefix(name, prefix)

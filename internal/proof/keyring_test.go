@@ -1,4 +1,4 @@
-package roam
+package proof
 
 import (
 	"bytes"
@@ -16,16 +16,16 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/cookies.json from this code")
 
-func testRing(t testing.TB, names ...string) keyring {
+func testRing(t testing.TB, names ...string) Keyring {
 	t.Helper()
 	var keys [][]byte
 	for _, n := range names {
 		sum := sha256.Sum256([]byte("test key " + n))
 		keys = append(keys, sum[:])
 	}
-	ring, err := newKeyring(keys...)
+	ring, err := NewKeyring(keys...)
 	if err != nil {
-		t.Fatalf("newKeyring: %v", err)
+		t.Fatalf("NewKeyring: %v", err)
 	}
 	return ring
 }
@@ -37,26 +37,26 @@ func dot(region crdt.Region, incarnation uint32, at crdt.Time) crdt.Dot {
 // day is a moment in 2026.
 const day = crdt.Time(1000 * 24 * 3600 * 1000)
 
-func testCredential() credential {
-	c := credential{
-		id:    crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
-		dot:   dot(3, 0xabcde, day),
-		login: tagOf(crdt.SessionID{1}, "alice", 1),
+func testCredential() Credential {
+	c := Credential{
+		ID:    crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
+		Dot:   dot(3, 0xabcde, day),
+		Login: TagOf(crdt.SessionID{1}, "alice", 1),
 	}
-	copy(c.secret[:], "sixteen  octets!")
+	copy(c.Secret[:], "sixteen  octets!")
 	return c
 }
 
-func testSeens() map[string]seen {
-	id := testCredential().id
-	full := seen{id: id, user: crdt.UserKey("alice")}
+func testSeens() map[string]Seen {
+	id := testCredential().ID
+	full := Seen{ID: id, User: crdt.UserKey("alice")}
 	for r := crdt.Region(1); r <= crdt.MaxTokenDots; r++ {
-		full.token = full.token.With(dot(r, uint32(r), day.Add(time.Duration(r)*time.Second)))
-		full.epochs = full.epochs.With(dot(r, uint32(r), day.Add(-time.Duration(r)*time.Second)))
+		full.Token = full.Token.With(dot(r, uint32(r), day.Add(time.Duration(r)*time.Second)))
+		full.Epochs = full.Epochs.With(dot(r, uint32(r), day.Add(-time.Duration(r)*time.Second)))
 	}
-	return map[string]seen{
-		"floor alone":     {token: crdt.Token{}.WithFloor(day.Stamp())},
-		"one write":       {id: id, token: crdt.Token{}.With(dot(3, 0xabcde, day))},
+	return map[string]Seen{
+		"floor alone":     {Token: crdt.Token{}.WithFloor(day.Stamp())},
+		"one write":       {ID: id, Token: crdt.Token{}.With(dot(3, 0xabcde, day))},
 		"all it can hold": full,
 	}
 }
@@ -71,20 +71,20 @@ type vector struct {
 	Epochs                  []string `json:",omitempty"`
 }
 
-func describeCredential(c credential) vector {
-	return vector{ID: hex.EncodeToString(c.id[:]), Secret: hex.EncodeToString(c.secret[:]), Dot: c.dot.String(), Login: hex.EncodeToString(c.login[:])}
+func describeCredential(c Credential) vector {
+	return vector{ID: hex.EncodeToString(c.ID[:]), Secret: hex.EncodeToString(c.Secret[:]), Dot: c.Dot.String(), Login: hex.EncodeToString(c.Login[:])}
 }
 
-func describeSeen(s seen) vector {
-	v := vector{ID: hex.EncodeToString(s.id[:]), Floor: s.token.Floor().String()}
-	for _, d := range s.token.Dots() {
+func describeSeen(s Seen) vector {
+	v := vector{ID: hex.EncodeToString(s.ID[:]), Floor: s.Token.Floor().String()}
+	for _, d := range s.Token.Dots() {
 		v.Token = append(v.Token, d.String())
 	}
-	for _, d := range s.epochs {
+	for _, d := range s.Epochs {
 		v.Epochs = append(v.Epochs, d.String())
 	}
-	if len(s.epochs) > 0 {
-		v.User = hex.EncodeToString(s.user.Name())
+	if len(s.Epochs) > 0 {
+		v.User = hex.EncodeToString(s.User.Name())
 	}
 	return v
 }
@@ -111,27 +111,27 @@ func TestCookieVectors(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: key: %v", v.Name, err)
 		}
-		ring, err := newKeyring(raw)
+		ring, err := NewKeyring(raw)
 		if err != nil {
-			t.Fatalf("%s: newKeyring: %v", v.Name, err)
+			t.Fatalf("%s: NewKeyring: %v", v.Name, err)
 		}
 		var got vector
 		var again string
 		switch v.Kind {
 		case "credential":
-			c, err := ring.openCredential(v.Cookie)
+			c, err := ring.OpenCredential(v.Cookie)
 			if err != nil {
-				t.Errorf("%s: openCredential() = %v", v.Name, err)
+				t.Errorf("%s: OpenCredential() = %v", v.Name, err)
 				continue
 			}
-			got, again = describeCredential(c), ring.sealCredential(c)
+			got, again = describeCredential(c), ring.SignCredential(c)
 		case "seen":
-			s, err := ring.openSeen(v.Cookie)
+			s, err := ring.OpenSeen(v.Cookie)
 			if err != nil {
-				t.Errorf("%s: openSeen() = %v", v.Name, err)
+				t.Errorf("%s: OpenSeen() = %v", v.Name, err)
 				continue
 			}
-			got, again = describeSeen(s), ring.sealSeen(s)
+			got, again = describeSeen(s), ring.SignSeen(s)
 		default:
 			t.Fatalf("%s: kind %q", v.Name, v.Kind)
 		}
@@ -146,16 +146,16 @@ func TestCookieVectors(t *testing.T) {
 	}
 }
 
-func writeVectors(t *testing.T, file, key string, ring keyring) {
+func writeVectors(t *testing.T, file, key string, ring Keyring) {
 	t.Helper()
 	c := testCredential()
 	v := describeCredential(c)
-	v.Name, v.Kind, v.Key, v.Cookie = "credential", "credential", key, ring.sealCredential(c)
+	v.Name, v.Kind, v.Key, v.Cookie = "credential", "credential", key, ring.SignCredential(c)
 	out := []vector{v}
 	seens := testSeens()
 	for _, name := range []string{"floor alone", "one write", "all it can hold"} {
 		v := describeSeen(seens[name])
-		v.Name, v.Kind, v.Key, v.Cookie = name, "seen", key, ring.sealSeen(seens[name])
+		v.Name, v.Kind, v.Key, v.Cookie = name, "seen", key, ring.SignSeen(seens[name])
 		out = append(out, v)
 	}
 	b, err := json.MarshalIndent(out, "", "\t")
@@ -179,10 +179,10 @@ func encode(t *testing.T, v any) []byte {
 func TestSeenComesBack(t *testing.T) {
 	ring := testRing(t, "first")
 	for name, want := range testSeens() {
-		value := ring.sealSeen(want)
-		got, err := ring.openSeen(value)
-		if err != nil || !got.equal(want) {
-			t.Errorf("%s: openSeen(sealSeen(s)) = %+v, %v, want %+v", name, got, err, want)
+		value := ring.SignSeen(want)
+		got, err := ring.OpenSeen(value)
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%s: OpenSeen(SignSeen(s)) = %+v, %v, want %+v", name, got, err, want)
 		}
 		if len(value) > maxCookieBytes {
 			t.Errorf("%s: %d bytes, want at most %d", name, len(value), maxCookieBytes)
@@ -194,29 +194,29 @@ func TestSeenComesBack(t *testing.T) {
 func TestPurposesHaveTheirOwnKeys(t *testing.T) {
 	ring := testRing(t, "first")
 	body := append([]byte{cookieVersion, ring.keys[0].id}, make([]byte, credentialBytes-2)...)
-	if _, err := ring.openSeen(sign(body, ring.keys[0].credential)); err == nil {
-		t.Error("openSeen accepts what was signed as a credential")
+	if _, err := ring.OpenSeen(sign(body, ring.keys[0].credential)); err == nil {
+		t.Error("OpenSeen accepts what was signed as a credential")
 	}
-	if _, err := ring.openCredential(ring.sealSeen(testSeens()["one write"])); err == nil {
-		t.Error("openCredential accepts a token")
+	if _, err := ring.OpenCredential(ring.SignSeen(testSeens()["one write"])); err == nil {
+		t.Error("OpenCredential accepts a token")
 	}
 }
 
 // FuzzCredential: a value that was not signed is refused. Of signed bytes only
-// those are accepted that sealCredential makes.
+// those are accepted that SignCredential makes.
 func FuzzCredential(f *testing.F) {
 	ring := testRing(f, "first")
-	value := ring.sealCredential(testCredential())
+	value := ring.SignCredential(testCredential())
 	f.Add(value, []byte(nil))
 	f.Add("", body(f, value))
 	f.Add("AQ", []byte{1})
 	f.Fuzz(func(t *testing.T, value string, signed []byte) {
-		if c, err := ring.openCredential(value); err == nil && ring.sealCredential(c) != value {
-			t.Errorf("openCredential(%q) accepts what sealCredential does not make", value)
+		if c, err := ring.OpenCredential(value); err == nil && ring.SignCredential(c) != value {
+			t.Errorf("OpenCredential(%q) accepts what SignCredential does not make", value)
 		}
 		value = sign(append([]byte{cookieVersion, ring.keys[0].id}, signed...), ring.keys[0].credential)
-		if c, err := ring.openCredential(value); err == nil && ring.sealCredential(c) != value {
-			t.Errorf("openCredential accepts signed %x, which sealCredential does not make", signed)
+		if c, err := ring.OpenCredential(value); err == nil && ring.SignCredential(c) != value {
+			t.Errorf("OpenCredential accepts signed %x, which SignCredential does not make", signed)
 		}
 	})
 }
@@ -225,17 +225,17 @@ func FuzzCredential(f *testing.F) {
 func FuzzSeen(f *testing.F) {
 	ring := testRing(f, "first")
 	for _, s := range testSeens() {
-		value := ring.sealSeen(s)
+		value := ring.SignSeen(s)
 		f.Add(value, body(f, value))
 	}
 	f.Add("AQ", []byte{1})
 	f.Fuzz(func(t *testing.T, value string, signed []byte) {
-		if s, err := ring.openSeen(value); err == nil && ring.sealSeen(s) != value {
-			t.Errorf("openSeen(%q) accepts what sealSeen does not make", value)
+		if s, err := ring.OpenSeen(value); err == nil && ring.SignSeen(s) != value {
+			t.Errorf("OpenSeen(%q) accepts what SignSeen does not make", value)
 		}
 		value = sign(append([]byte{cookieVersion, ring.keys[0].id}, signed...), ring.keys[0].seen)
-		if s, err := ring.openSeen(value); err == nil && ring.sealSeen(s) != value {
-			t.Errorf("openSeen accepts signed %x, which sealSeen does not make", signed)
+		if s, err := ring.OpenSeen(value); err == nil && ring.SignSeen(s) != value {
+			t.Errorf("OpenSeen accepts signed %x, which SignSeen does not make", signed)
 		}
 	})
 }
@@ -252,10 +252,10 @@ func body(f *testing.F, value string) []byte {
 
 func BenchmarkOpenCredential(b *testing.B) {
 	ring := testRing(b, "first")
-	value := ring.sealCredential(testCredential())
+	value := ring.SignCredential(testCredential())
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ring.openCredential(value); err != nil {
+		if _, err := ring.OpenCredential(value); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -263,10 +263,10 @@ func BenchmarkOpenCredential(b *testing.B) {
 
 func BenchmarkOpenSeen(b *testing.B) {
 	ring := testRing(b, "first")
-	value := ring.sealSeen(testSeens()["one write"])
+	value := ring.SignSeen(testSeens()["one write"])
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := ring.openSeen(value); err != nil {
+		if _, err := ring.OpenSeen(value); err != nil {
 			b.Fatal(err)
 		}
 	}
