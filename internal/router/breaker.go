@@ -1,8 +1,9 @@
 package router
 
 import (
-	"sync"
 	"time"
+
+	"github.com/roam-sessions/roam/engine"
 )
 
 const (
@@ -16,21 +17,19 @@ const (
 	mostOpen  = 4 * time.Second
 )
 
-// A breaker stops calls from this Region to another that keeps failing, so that
-// nobody waits for a timeout that is sure to come. Its zero value is closed.
-type breaker struct {
-	mu       sync.Mutex // guards what follows
-	failures int        // in a row
+// A Breaker stops calls from this Region to another that keeps failing, so that
+// nobody waits for a timeout that is sure to come. Its zero value is closed. It
+// is used by one goroutine at a time.
+type Breaker struct {
+	failures int // in a row
 	open     time.Duration
 	until    time.Time // open until then
 	probing  bool      // one call is trying whether the Region is back
 }
 
-// allow reports whether a call may be made at now. The caller must then say how
-// it went.
-func (b *breaker) allow(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// Allow reports whether a call may be made at now. The caller must then say how
+// it went, with Learn.
+func (b *Breaker) Allow(now time.Time) bool {
 	switch {
 	case b.failures < openAfter:
 		return true
@@ -41,15 +40,17 @@ func (b *breaker) allow(now time.Time) bool {
 	return true
 }
 
-func (b *breaker) succeeded() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.failures, b.open, b.probing = 0, 0, false
-}
-
-func (b *breaker) failed(now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// Learn notes how a call that was allowed ended. Left: the caller didn't wait
+// for its answer, so that an error says nothing of the Region.
+func (b *Breaker) Learn(now time.Time, err error, left bool) {
+	switch {
+	case err == nil || engine.IsRefusal(err):
+		*b = Breaker{}
+		return
+	case left:
+		b.probing = false
+		return
+	}
 	b.failures++
 	b.probing = false
 	if b.failures >= openAfter {
@@ -58,19 +59,8 @@ func (b *breaker) failed(now time.Time) {
 	}
 }
 
-// forget takes back an allowed call that came to nothing either way.
-func (b *breaker) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.probing = false
-}
-
-// isOpen reports whether calls are being stopped.
-func (b *breaker) isOpen() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.failures >= openAfter
-}
+// IsOpen reports whether calls are being stopped.
+func (b *Breaker) IsOpen() bool { return b.failures >= openAfter }
 
 const (
 	// retryShare is how much of the traffic may be retries: a tenth, so that a
@@ -80,24 +70,17 @@ const (
 	retryBurst = 10
 )
 
-// A retryBudget gives out retries as a share of first tries. Its zero value has
-// a full burst.
-type retryBudget struct {
-	mu    sync.Mutex // guards what follows
-	spent float64    // tokens missing from the burst
+// A RetryBudget gives out retries as a share of first tries. Its zero value has
+// a full burst. It is used by one goroutine at a time.
+type RetryBudget struct {
+	spent float64 // tokens missing from the burst
 }
 
-// deposit notes a first try.
-func (b *retryBudget) deposit() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.spent = max(0, b.spent-retryShare)
-}
+// Deposit notes a first try.
+func (b *RetryBudget) Deposit() { b.spent = max(0, b.spent-retryShare) }
 
-// withdraw reports whether a retry may be made.
-func (b *retryBudget) withdraw() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// Withdraw reports whether a retry may be made.
+func (b *RetryBudget) Withdraw() bool {
 	if b.spent+1 > retryBurst {
 		return false
 	}

@@ -27,9 +27,9 @@ func FuzzConfig(f *testing.F) {
 		c := Config{
 			Primary: crdt.Region(primary), ReadAfterWrite: Mode(mode), LocalTimeout: time.Duration(local),
 			RemoteTimeout: time.Duration(remote), WriteBudget: time.Duration(budget),
-		}.withDefaults()
+		}.withTimes()
 		var said string
-		if err := c.check(regions); err != nil {
+		if _, err := c.rules(regions); err != nil {
 			said = err.Error()
 		}
 		for _, fault := range []struct {

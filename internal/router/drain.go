@@ -24,7 +24,7 @@ var errStuck = errors.New("some records were not taken back")
 // deleted: what was taken back is released from the log and expires in time.
 // Doing so twice, as app servers that share a side store do, changes nothing.
 func (r *Router) drain(ctx context.Context) {
-	side := r.regions[r.rules.here].Side
+	side := r.regions[r.rules.Here].Side
 	log, ok := engine.As[engine.Log](side)
 	if !ok {
 		r.config.Log.Error("side store keeps no log: what is written there stays there")
@@ -85,10 +85,10 @@ func (d *drainer) release(ctx context.Context) error {
 // again offers once more what is stuck.
 func (d *drainer) again(ctx context.Context) {
 	for k := range d.stuck {
-		switch err := d.router.takeBack(ctx, k); {
-		case err == nil:
+		switch d.router.takeBack(ctx, k) {
+		case Settled:
 			delete(d.stuck, k)
-		case !ofRecord(err):
+		case Away:
 			return
 		}
 	}
@@ -99,11 +99,11 @@ func (d *drainer) again(ctx context.Context) {
 func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 	for _, f := range b.Frags {
 		for wait := drainLeast; ; wait = min(2*wait, drainMost) {
-			err := d.router.takeBack(ctx, f.Effect.Key)
-			if err != nil && ofRecord(err) && len(d.stuck) < maxStuck {
-				d.stuck[f.Effect.Key], err = struct{}{}, nil
+			fate := d.router.takeBack(ctx, f.Effect.Key)
+			if fate == Stuck && len(d.stuck) < maxStuck {
+				d.stuck[f.Effect.Key], fate = struct{}{}, Settled
 			}
-			if err == nil {
+			if fate == Settled {
 				break
 			}
 			if err := sleep(ctx, wait); err != nil {
@@ -115,30 +115,31 @@ func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 }
 
 // takeBack brings the side store's copy of one record to where writes belong.
-// A refusal is an end as well: the session died or expired meanwhile.
-func (r *Router) takeBack(ctx context.Context, k crdt.Key) error {
-	tryCtx, cancel := context.WithTimeout(ctx, r.rules.localTimeout)
-	rec, err := r.regions[r.rules.here].Side.Read(tryCtx, k, crdt.Token{})
+func (r *Router) takeBack(ctx context.Context, k crdt.Key) Fate {
+	tryCtx, cancel := context.WithTimeout(ctx, r.rules.LocalTimeout)
+	rec, err := r.regions[r.rules.Here].Side.Read(tryCtx, k, crdt.Token{})
 	cancel()
 	if err != nil {
-		return err
+		return fateOf(err)
 	}
 	if rec.IsBottom() {
-		return nil
+		return Settled
 	}
 	begun := r.config.Clock()
-	var errs []error
-	for _, id := range r.rules.writers() {
-		a := Answer{Region: id, Tries: 1, Left: id != r.rules.here}
-		err := r.guarded(ctx, id, r.rules.timeout(id), func(ctx context.Context) (err error) {
-			a.Dot, err = r.regions[id].Engine.Apply(ctx, k, crdt.Op{Adopt: &rec})
+	fate := Away // but for a Region that is there and can't take this one
+	for _, id := range r.rules.Writers() {
+		a := Answer{Region: id, Tries: 1, Left: id != r.rules.Here}
+		err := r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) (err error) {
+			a.Dot, err = r.regions[id].Engine.Apply(ctx, k, Adoption(rec))
 			return err
 		})
-		if err == nil || engine.IsRefusal(err) {
+		switch FateOfReturn(err) {
+		case Settled:
 			r.observe(TakeBack, k, a, err, begun)
-			return nil
+			return Settled
+		case Stuck:
+			fate = Stuck
 		}
-		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return fate
 }

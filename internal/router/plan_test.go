@@ -23,13 +23,13 @@ func scene() crdt.Key {
 	return crdt.SessionKey(crdt.NewSessionID(start.Add(time.Hour), west, crdt.IDEntropy{1, 2, 3}))
 }
 
-func testRules(edit func(*rules)) *rules {
-	r := &rules{
-		here: west, near: []crdt.Region{west, east, north},
-		localTimeout: 50 * time.Millisecond, remoteTimeout: 300 * time.Millisecond,
-		readBudget: time.Second, writeBudget: 2 * time.Second,
-		backoff: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond},
-		maxWait: 75 * time.Millisecond, strictBound: 10 * time.Second,
+func testRules(edit func(*Rules)) *Rules {
+	r := &Rules{
+		Here: west, Near: []crdt.Region{west, east, north},
+		LocalTimeout: 50 * time.Millisecond, RemoteTimeout: 300 * time.Millisecond,
+		ReadBudget: time.Second, WriteBudget: 2 * time.Second,
+		Backoff: []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond},
+		MaxWait: 75 * time.Millisecond, StrictBound: 10 * time.Second,
 	}
 	if edit != nil {
 		edit(r)

@@ -18,14 +18,14 @@ import (
 // Path read 2/4: from roam.Manager; next engine.Engine.Read.
 func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 	start := r.config.Clock()
-	plan := newReadPlan(&r.rules, q, r.hints())
+	plan := NewReadPlan(&r.rules, q, r.rules.Hints(r.config.Links, r.config.Random()))
 	left := false
 	var last Result
 	for now := crdt.TimeOf(start); ; now = r.now() {
 		switch step := plan.Next(now, last); step.Do {
 		case ReadAt:
 			last = r.readAt(ctx, step, q)
-			left = left || step.Region != r.rules.here
+			left = left || step.Region != r.rules.Here
 		case Sleep:
 			if err := sleep(ctx, step.Sleep); err != nil {
 				return r.gaveUp(q, start, left, err)
@@ -45,7 +45,7 @@ func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 // gaveUp answers a read whose caller's time is over.
 func (r *Router) gaveUp(q Query, start time.Time, left bool, err error) (Answer, error) {
 	a := Answer{
-		Record: crdt.Record{Key: q.Key}, Token: q.Seen, Region: r.rules.here,
+		Record: crdt.Record{Key: q.Key}, Token: q.Seen, Region: r.rules.Here,
 		Rung: Refused, Left: left, Doubtful: true,
 	}
 	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -60,17 +60,17 @@ func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
 	if g.Side == nil {
 		return r.readEngine(ctx, s, q)
 	}
-	if s.Region == r.rules.here {
+	if s.Region == r.rules.Here {
 		res := r.readEngine(ctx, s, q)
 		// An engine that hung has used up its time and not the side store's.
-		return withSide(res, readSide(ctx, g.Side, s, q))
+		return WithSide(res, readSide(ctx, g.Side, s, q))
 	}
 	var side Result
 	var both sync.WaitGroup // one round trip is enough for the two
 	both.Go(func() { side = readSide(ctx, g.Side, s, q) })
 	res := r.readEngine(ctx, s, q)
 	both.Wait()
-	return withSide(res, side)
+	return WithSide(res, side)
 }
 
 func readSide(ctx context.Context, side engine.Engine, s Step, q Query) (res Result) {
@@ -90,61 +90,6 @@ func (r *Router) readEngine(ctx context.Context, s Step, q Query) Result {
 		res.Record = crdt.Record{Key: q.Key}
 	}
 	return res
-}
-
-// withSide joins what a Region's side store has to what its engine has.
-func withSide(res, side Result) Result {
-	switch {
-	case side.Err != nil && res.Err == nil:
-		// What the side store has may be all there is of a logout.
-		res.Partial = true
-	case side.Err == nil && !side.Record.IsBottom():
-		joined := crdt.Join(res.Record, side.Record)
-		res.Side = joined.Dead != res.Record.Dead || !joined.Dead && !joined.VV.Equal(res.Record.VV)
-		res.Record = joined
-	}
-	return res
-}
-
-// guarded calls a Region's engine if its breaker is closed.
-func (r *Router) guarded(ctx context.Context, id crdt.Region, timeout time.Duration, call func(context.Context) error) error {
-	b := r.breakers[id]
-	if !b.allow(r.config.Clock()) {
-		return errOpen
-	}
-	tryCtx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	err := call(tryCtx)
-	switch {
-	case err == nil || engine.IsRefusal(err):
-		b.succeeded()
-	case ctx.Err() != nil:
-		b.forget() // the caller left: that says nothing of the Region
-	default:
-		b.failed(r.config.Clock())
-	}
-	return err
-}
-
-// hints are what the links say at this moment.
-func (r *Router) hints() Hints {
-	h := Hints{Jitter: r.config.Random()}
-	links := r.config.Links
-	if links == nil {
-		return h
-	}
-	for _, id := range r.rules.near[1:] {
-		h.Lag[id] = links.Lag(id)
-		if r.rules.primary != 0 && r.rules.primary != id {
-			continue
-		}
-		if age, ok := links.Heard(id); ok {
-			h.Unheard = max(h.Unheard, age)
-		} else {
-			h.Unheard = max(h.Unheard, r.rules.strictBound+1)
-		}
-	}
-	return h
 }
 
 // prune leaves out of a token what every Region has.

@@ -65,6 +65,21 @@ type Result struct {
 	Err     error
 }
 
+// WithSide returns what a Region's engine said, joined with what its side store
+// did. One of the two is better than none, but then it's no full answer.
+func WithSide(res, side Result) Result {
+	switch {
+	case side.Err != nil && res.Err == nil:
+		// What the side store has may be all there is of a logout.
+		res.Partial = true
+	case side.Err == nil && !side.Record.IsBottom():
+		joined := crdt.Join(res.Record, side.Record)
+		res.Side = joined.Dead != res.Record.Dead || !joined.Dead && !joined.VV.Equal(res.Record.VV)
+		res.Record = joined
+	}
+	return res
+}
+
 const (
 	// firstPoll is the first wait for a write on its way here; it doubles.
 	firstPoll = 2 * time.Millisecond
@@ -77,14 +92,14 @@ const (
 
 // A ReadPlan is one read under way. It is used by one goroutine.
 type ReadPlan struct {
-	rules *rules
+	rules *Rules
 	query Query
 	hints Hints
 
 	stage    readStage
 	asking   crdt.Region // of the last ReadAt
 	queue    []crdt.Region
-	answered regionSet
+	answered RegionSet
 	best     crdt.Record // all answers joined
 	side     bool
 	heard    bool        // some answer came, if only a part of one
@@ -106,8 +121,8 @@ const (
 	elsewhere
 )
 
-// newReadPlan returns the plan of q.
-func newReadPlan(r *rules, q Query, h Hints) ReadPlan {
+// NewReadPlan returns the plan of q. The rules must stay as they are.
+func NewReadPlan(r *Rules, q Query, h Hints) ReadPlan {
 	return ReadPlan{rules: r, query: q, hints: h, best: crdt.Record{Key: q.Key}, poll: firstPoll}
 }
 
@@ -116,19 +131,19 @@ func newReadPlan(r *rules, q Query, h Hints) ReadPlan {
 func (p *ReadPlan) Next(now crdt.Time, last Result) Step {
 	switch p.stage {
 	case begin:
-		p.end = now.Add(p.rules.readBudget)
-		if p.rules.mode == ByPrimary {
+		p.end = now.Add(p.rules.ReadBudget)
+		if p.rules.Mode == ByPrimary {
 			p.wrote = p.writer()
 		}
-		if p.wrote != 0 && p.wrote != p.rules.here {
-			p.stage, p.queue = elsewhere, []crdt.Region{p.wrote, p.rules.here}
+		if p.wrote != 0 && p.wrote != p.rules.Here {
+			p.stage, p.queue = elsewhere, []crdt.Region{p.wrote, p.rules.Here}
 			return p.ask(now)
 		}
 		p.stage = local
-		return p.readAt(now, p.rules.here)
+		return p.readAt(now, p.rules.Here)
 	case retrying, waiting:
 		if p.asking == 0 { // slept
-			return p.readAt(now, p.rules.here)
+			return p.readAt(now, p.rules.Here)
 		}
 	default:
 	}
@@ -156,7 +171,7 @@ func (p *ReadPlan) take(last Result) {
 	case !last.Partial:
 		p.answered.add(p.asking)
 	}
-	if p.asking == p.rules.here {
+	if p.asking == p.rules.Here {
 		p.partial = last.Err == nil && last.Partial
 	}
 	if last.Err == nil || last.Side {
@@ -174,13 +189,13 @@ func (p *ReadPlan) satisfied() bool {
 		return (p.answered != 0 || p.partial) && p.askedAlso() // nothing known of a user is an answer
 	case !p.born():
 		return p.missIsSure()
-	case p.rules.mode == ByPrimary:
+	case p.rules.Mode == ByPrimary:
 		return true // the order of asking is all there is to it
 	}
 	return p.query.Seen.FreshIn(p.best.VV)
 }
 
-func (p *ReadPlan) askedAlso() bool { return p.query.Also == 0 || p.answered.has(p.query.Also) }
+func (p *ReadPlan) askedAlso() bool { return p.query.Also == 0 || p.answered.Has(p.query.Also) }
 
 func (p *ReadPlan) born() bool { return !p.best.Born.Dot.IsZero() }
 
@@ -191,22 +206,22 @@ func (p *ReadPlan) missIsSure() bool {
 	if !p.best.IsBottom() || !p.query.Seen.FreshIn(nil) {
 		return false // something of it is, or was, somewhere
 	}
-	birth, primary := p.query.Key.SessionID().Birth(), p.rules.primary
-	if primary != 0 && !p.answered.has(primary) {
+	birth, primary := p.query.Key.SessionID().Birth(), p.rules.Primary
+	if primary != 0 && !p.answered.Has(primary) {
 		return false // wherever it was born, it was written there
 	}
-	return p.allAnswered() || p.answered.has(birth) && p.answered.len() >= 2
+	return p.allAnswered() || p.answered.Has(birth) && p.answered.Len() >= 2
 }
 
-func (p *ReadPlan) allAnswered() bool { return p.answered.len() == len(p.rules.near) }
+func (p *ReadPlan) allAnswered() bool { return p.answered.Len() == len(p.rules.Near) }
 
 // afterLocal: this Region did not have it all.
 func (p *ReadPlan) afterLocal(now crdt.Time) Step {
-	answered := p.answered.has(p.rules.here) || p.partial
+	answered := p.answered.Has(p.rules.Here) || p.partial
 	switch {
-	case answered && p.rules.mode == Accept:
+	case answered && p.rules.Mode == Accept:
 		return p.done()
-	case answered && p.rules.mode == ByRetry:
+	case answered && p.rules.Mode == ByRetry:
 		if p.born() || !p.recent(now, justCreated) {
 			return p.done()
 		}
@@ -237,11 +252,11 @@ func (p *ReadPlan) worthWaiting(now crdt.Time) time.Duration {
 	for _, d := range p.query.Seen.Missing(p.best.VV) {
 		lag := p.hints.Lag[d.Actor.Region()&crdt.MaxRegion]
 		if lag == 0 {
-			lag = p.rules.maxWait
+			lag = p.rules.MaxWait
 		}
 		longest = max(longest, lag-now.Sub(d.Stamp.Time()))
 	}
-	return min(longest, p.rules.maxWait)
+	return min(longest, p.rules.MaxWait)
 }
 
 // startAsking queues the other Regions, those most likely to know first: where
@@ -250,15 +265,15 @@ func (p *ReadPlan) worthWaiting(now crdt.Time) time.Duration {
 func (p *ReadPlan) startAsking(now crdt.Time) Step {
 	p.stage = elsewhere
 	add := func(r crdt.Region) {
-		if p.rules.knows(r) && r != p.rules.here && !slices.Contains(p.queue, r) {
+		if p.rules.knows(r) && r != p.rules.Here && !slices.Contains(p.queue, r) {
 			p.queue = append(p.queue, r)
 		}
 	}
 	if p.query.Also != 0 {
 		add(p.query.Also)
 	}
-	if p.rules.primary != 0 {
-		add(p.rules.primary)
+	if p.rules.Primary != 0 {
+		add(p.rules.Primary)
 	}
 	for _, d := range p.query.Seen.Missing(p.best.VV) {
 		add(d.Actor.Region())
@@ -266,7 +281,7 @@ func (p *ReadPlan) startAsking(now crdt.Time) Step {
 	if !p.born() && p.query.Key.Kind() == crdt.KindSession {
 		add(p.query.Key.SessionID().Birth())
 	}
-	for _, r := range p.rules.near {
+	for _, r := range p.rules.Near {
 		add(r)
 	}
 	return p.ask(now)
@@ -284,7 +299,7 @@ func (p *ReadPlan) ask(now crdt.Time) Step {
 
 func (p *ReadPlan) readAt(now crdt.Time, r crdt.Region) Step {
 	p.asking = r
-	return Step{Do: ReadAt, Region: r, Timeout: min(p.rules.timeout(r), max(p.end.Sub(now), time.Millisecond))}
+	return Step{Do: ReadAt, Region: r, Timeout: min(p.rules.Timeout(r), max(p.end.Sub(now), time.Millisecond))}
 }
 
 func (p *ReadPlan) sleep(d time.Duration) Step {
@@ -296,7 +311,7 @@ func (p *ReadPlan) sleep(d time.Duration) Step {
 func (p *ReadPlan) done() Step {
 	a := Answer{Record: p.best, Region: p.asking, Token: p.query.Seen}
 	if a.Region == 0 {
-		a.Region = p.rules.here
+		a.Region = p.rules.Here
 	}
 	if !p.heard {
 		return p.refuse(a, fmt.Errorf("%w: %w", ErrUnavailable, p.err))
@@ -322,7 +337,7 @@ func (p *ReadPlan) miss(a Answer) Step {
 		return Step{Do: Done, Answer: a}
 	}
 	a.Doubtful = true
-	if p.rules.mode == Accept || p.rules.mode == ByRetry {
+	if p.rules.Mode == Accept || p.rules.Mode == ByRetry {
 		a.Rung = Stale
 		return Step{Do: Done, Answer: a}
 	}
@@ -331,7 +346,7 @@ func (p *ReadPlan) miss(a Answer) Step {
 
 // rate gives the rung of an answer that has a record.
 func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
-	old := len(missing) > 0 || p.partial || p.hints.Unheard > p.rules.strictBound || !p.askedAlso()
+	old := len(missing) > 0 || p.partial || p.hints.Unheard > p.rules.StrictBound || !p.askedAlso()
 	switch {
 	case p.best.Dead:
 	case old && p.query.Class == Strict:
@@ -354,7 +369,7 @@ func (p *ReadPlan) refuse(a Answer, err error) Step {
 // routes with all that was shown, so that no later read shows less.
 func (p *ReadPlan) tokenAfter(a Answer) crdt.Token {
 	t := p.query.Seen.Prune(func(d crdt.Dot) bool { return slices.Contains(a.Lost, d) })
-	if p.wrote != 0 && p.answered.has(p.wrote) {
+	if p.wrote != 0 && p.answered.Has(p.wrote) {
 		t = t.Prune(func(crdt.Dot) bool { return true })
 	}
 	if p.query.Class == Strict {
@@ -377,8 +392,8 @@ func (p *ReadPlan) writer() crdt.Region {
 	switch r := newest.Actor.Region(); {
 	case newest.IsZero():
 		return 0
-	case p.rules.primary != 0:
-		return p.rules.primary
+	case p.rules.Primary != 0:
+		return p.rules.Primary
 	case p.rules.knows(r):
 		return r
 	}
@@ -388,18 +403,4 @@ func (p *ReadPlan) writer() crdt.Region {
 func (p *ReadPlan) recent(now crdt.Time, d time.Duration) bool {
 	f := p.query.Seen.Floor()
 	return f > 0 && now.Sub(f.Time()) < d
-}
-
-// regionSet is a set of Region numbers.
-type regionSet uint16
-
-func (s *regionSet) add(r crdt.Region)     { *s |= 1 << r }
-func (s regionSet) has(r crdt.Region) bool { return s&(1<<r) != 0 }
-
-func (s regionSet) len() int {
-	n := 0
-	for ; s != 0; s &= s - 1 {
-		n++
-	}
-	return n
 }

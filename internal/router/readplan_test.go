@@ -15,7 +15,7 @@ var errBlackHole = fmt.Errorf("black hole: %w", engine.ErrUnavailable)
 
 // A readScene is one read in one state of the world.
 type readScene struct {
-	rules func(*rules)
+	rules func(*Rules)
 	query Query
 	hints Hints
 	world map[crdt.Region]Result
@@ -65,7 +65,7 @@ func freshScenes() map[string]readScene {
 			want:  readWant{script: "read 1; read 2; ", region: east},
 		},
 		"the primary is asked before the Region of the write": {
-			rules: func(r *rules) { r.primary = north },
+			rules: func(r *Rules) { r.Primary = north },
 			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
 			world: map[crdt.Region]Result{west: has(session()), north: has(session(mine()))},
 			want:  readWant{script: "read 1; read 3; ", region: north},
@@ -110,12 +110,12 @@ func outageScenes() map[string]readScene {
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
 		"nor without the primary, where it takes all writes": {
-			rules: func(r *rules) { r.primary = east },
+			rules: func(r *Rules) { r.Primary = east },
 			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: has(nothing())},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
 		"one Region alone can say that nothing is there": {
-			rules: func(r *rules) { r.near = r.near[:1] },
+			rules: func(r *Rules) { r.Near = r.Near[:1] },
 			world: map[crdt.Region]Result{west: has(nothing())},
 			want:  readWant{script: "read 1; ", region: west, absent: true},
 		},
@@ -151,28 +151,28 @@ func outageScenes() map[string]readScene {
 func modeScenes() map[string]readScene {
 	return map[string]readScene{
 		"primary: the read after a write goes where it went": {
-			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine()},
+			rules: func(r *Rules) { r.Mode = ByPrimary }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{east: has(session(mine())), west: has(session())},
 			want:  readWant{script: "read 2; ", region: east},
 		},
 		"primary: out of reach, the local copy is said to be stale": {
-			rules: func(r *rules) { r.mode = ByPrimary }, query: Query{Seen: seenMine()},
+			rules: func(r *Rules) { r.Mode = ByPrimary }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{east: {Err: errBlackHole}, west: has(session())},
 			want:  readWant{script: "read 2; read 1; ", rung: Stale, region: west},
 		},
 		"retry: a creation is looked for once more": {
-			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine()}, hints: Hints{Jitter: 0.5},
+			rules: func(r *Rules) { r.Mode = ByRetry }, query: Query{Seen: seenMine()}, hints: Hints{Jitter: 0.5},
 			late:  start.Add(100 * time.Millisecond),
 			world: map[crdt.Region]Result{west: has(nothing()), east: has(session(mine()))},
 			want:  readWant{script: "read 1; sleep 150ms; read 1; ", region: west},
 		},
 		"retry: does not help a stale hit": {
-			rules: func(r *rules) { r.mode = ByRetry }, query: Query{Seen: seenMine()},
+			rules: func(r *Rules) { r.Mode = ByRetry }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{west: has(session())},
 			want:  readWant{script: "read 1; ", rung: Stale, region: west},
 		},
 		"accept: a miss is let through as unknown": {
-			rules: func(r *rules) { r.mode = Accept }, query: Query{Seen: seenMine()},
+			rules: func(r *Rules) { r.Mode = Accept }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{west: has(nothing())},
 			want:  readWant{script: "read 1; ", rung: Stale, region: west, absent: true},
 		},
@@ -189,7 +189,7 @@ func TestReadPlan(t *testing.T) {
 
 func (c readScene) play(t *testing.T) {
 	c.query.Key = scene()
-	plan := newReadPlan(testRules(c.rules), c.query, c.hints)
+	plan := NewReadPlan(testRules(c.rules), c.query, c.hints)
 	w := &world{read: func(r crdt.Region, now crdt.Time) Result {
 		if c.late != 0 && now >= c.late && r == west {
 			return c.world[east]
@@ -228,7 +228,7 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 	kinds := map[string]error{
 		"unavailable": engine.ErrUnavailable, "unreachable": engine.ErrUnreachable,
 		"not primary": engine.ErrNotPrimary, "full": engine.ErrFull, "corrupt": engine.ErrCorrupt,
-		"closed": engine.ErrClosed, "open breaker": errOpen, "deadline": context.DeadlineExceeded,
+		"closed": engine.ErrClosed, "open breaker": ErrOpen, "deadline": context.DeadlineExceeded,
 		"unknown": errors.New("something else"),
 	}
 	for name, kind := range kinds {
@@ -236,7 +236,7 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 			for _, mode := range []Mode{ByToken, ByPrimary, ByRetry, Accept} {
 				for failing := range 8 { // each set of failing Regions
 					t.Run(fmt.Sprint(name, " ", class, " ", mode, " ", failing), func(t *testing.T) {
-						plan := newReadPlan(testRules(func(r *rules) { r.mode = mode }), Query{Key: scene(), Class: class}, Hints{})
+						plan := NewReadPlan(testRules(func(r *Rules) { r.Mode = mode }), Query{Key: scene(), Class: class}, Hints{})
 						w := &world{read: func(r crdt.Region, _ crdt.Time) Result {
 							if failing&(1<<(r-1)) != 0 {
 								return Result{Err: fmt.Errorf("scene: %w", kind)}
@@ -276,7 +276,7 @@ func TestReadPlanAsksAlso(t *testing.T) {
 		"it is silent": {Result{Err: errBlackHole}, Stale, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			plan := newReadPlan(testRules(nil), Query{Key: user, Also: east}, Hints{})
+			plan := NewReadPlan(testRules(nil), Query{Key: user, Also: east}, Hints{})
 			w := &world{read: func(r crdt.Region, _ crdt.Time) Result {
 				if r == east {
 					return c.east

@@ -28,9 +28,10 @@ var (
 	// repeating it elsewhere might count it twice.
 	ErrUnknownOutcome = errors.New("write may or may not have happened")
 
-	// errOpen and errNoRetry stand for a try that was never sent.
-	errOpen    = fmt.Errorf("%w: circuit breaker is open", engine.ErrUnreachable)
-	errNoRetry = fmt.Errorf("%w: retry budget is spent", engine.ErrUnreachable)
+	// ErrOpen and ErrNoRetry stand for a try that was never sent: whoever does
+	// the steps of a plan says so with them.
+	ErrOpen    = fmt.Errorf("%w: circuit breaker is open", engine.ErrUnreachable)
+	ErrNoRetry = fmt.Errorf("%w: retry budget is spent", engine.ErrUnreachable)
 )
 
 // A Region is one Region as it is reached from here.
@@ -107,57 +108,36 @@ type Answer struct {
 
 // A Router reads and writes for one Region. It may be used by many goroutines.
 type Router struct {
-	rules    rules
-	regions  [crdt.MaxRegion + 1]Region
-	breakers [crdt.MaxRegion + 1]*breaker
-	retries  retryBudget
-	config   Config
-	pending  *revocations
-	stop     context.CancelFunc
-	done     sync.WaitGroup
-}
+	rules   Rules
+	regions [crdt.MaxRegion + 1]Region
+	guards  [crdt.MaxRegion + 1]*guard
+	retries tryBudget
+	config  Config
+	stop    context.CancelFunc
+	done    sync.WaitGroup
 
-// rules are what plans decide by. They never change.
-type rules struct {
-	here          crdt.Region
-	near          []crdt.Region // all Regions, here first, then by nearness
-	primary       crdt.Region   // zero: all are
-	side          bool
-	mode          Mode
-	localTimeout  time.Duration
-	remoteTimeout time.Duration
-	readBudget    time.Duration
-	writeBudget   time.Duration
-	backoff       []time.Duration
-	maxWait       time.Duration
-	strictBound   time.Duration
+	mu      sync.Mutex // guards pending
+	pending Revocations
 }
 
 // New returns the router of Region here, which is the first of regions; the
 // others follow by nearness. Ctx bounds what it does in the background, as
 // Close does. It fails, naming every fault, if the configuration makes no sense.
 func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
-	c = c.withDefaults()
-	if err := c.check(regions); err != nil {
+	rules, err := c.rules(regions)
+	if err != nil {
 		return nil, err
 	}
-	r := &Router{config: c, rules: rules{
-		here: regions[0].ID, primary: c.Primary, side: regions[0].Side != nil,
-		mode: c.ReadAfterWrite, localTimeout: c.LocalTimeout, remoteTimeout: c.RemoteTimeout,
-		readBudget: c.ReadBudget, writeBudget: c.WriteBudget, backoff: c.Backoff,
-		maxWait: c.MaxWait, strictBound: c.StrictBound,
-	}}
+	r := &Router{config: c.withOutside(), rules: rules}
 	for _, g := range regions {
-		r.rules.near = append(r.rules.near, g.ID)
 		r.regions[g.ID] = g
-		r.breakers[g.ID] = &breaker{}
+		r.guards[g.ID] = &guard{}
 	}
 	ctx, r.stop = context.WithCancel(ctx)
-	r.pending = newRevocations()
-	for _, id := range r.rules.near {
+	for _, id := range rules.Near {
 		r.done.Go(func() { r.spread(ctx, id) })
 	}
-	if r.rules.side {
+	if rules.Side {
 		r.done.Go(func() { r.drain(ctx) })
 	}
 	return r, nil
@@ -169,17 +149,17 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 func (r *Router) Close() error {
 	r.stop()
 	r.done.Wait()
-	if n := r.pending.len(); n > 0 {
+	if n := r.Pending(); n > 0 {
 		r.config.Log.Warn("revocations not confirmed by every Region", "count", n)
 	}
 	return nil
 }
 
 // Here returns the Region that the router reads and writes for.
-func (r *Router) Here() Region { return r.regions[r.rules.here] }
+func (r *Router) Here() Region { return r.regions[r.rules.Here] }
 
 // Regions returns the numbers of all Regions, here first.
-func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules.near) }
+func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules.Near) }
 
 // Name returns the name of a configured Region.
 func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }
@@ -187,8 +167,8 @@ func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegio
 // OpenBreakers returns the names of the Regions that are not asked at present.
 func (r *Router) OpenBreakers() []string {
 	out := []string{} // never nil: JSON has a list
-	for _, id := range r.rules.near {
-		if r.breakers[id].isOpen() {
+	for _, id := range r.rules.Near {
+		if r.guards[id].isOpen() {
 			out = append(out, r.regions[id].Name)
 		}
 	}
@@ -197,23 +177,9 @@ func (r *Router) OpenBreakers() []string {
 
 func (r *Router) now() crdt.Time { return crdt.TimeOf(r.config.Clock()) }
 
-func (c Config) withDefaults() Config {
-	set := func(d *time.Duration, def time.Duration) {
-		if *d == 0 {
-			*d = def
-		}
-	}
-	// Timeouts and retries: 200–500 ms and 100/200/400 ms are what the AWS
-	// architecture asks of cross-Region writes; docs/divergence.md.
-	set(&c.LocalTimeout, 50*time.Millisecond)
-	set(&c.RemoteTimeout, 300*time.Millisecond)
-	set(&c.ReadBudget, time.Second)
-	set(&c.WriteBudget, 2*time.Second)
-	set(&c.MaxWait, 75*time.Millisecond)
-	set(&c.StrictBound, 10*time.Second)
-	if c.Backoff == nil {
-		c.Backoff = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}
-	}
+// withOutside returns c with the world's own clock, dice and log where it names
+// none.
+func (c Config) withOutside() Config {
 	if c.Clock == nil {
 		c.Clock = time.Now
 	}
@@ -226,48 +192,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) check(regions []Region) error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if len(regions) == 0 {
-		fault("no Regions: name at least the one that this is")
-	}
-	seen := map[crdt.Region]bool{}
+// rules checks everything and returns what plans decide by.
+func (c Config) rules(regions []Region) (Rules, error) {
+	var (
+		near   []crdt.Region
+		faults []error
+	)
 	for _, g := range regions {
-		switch {
-		case !g.ID.Valid():
-			fault("Region %q has number %d: want 1 to %d", g.Name, g.ID, crdt.MaxRegion)
-		case seen[g.ID]:
-			fault("Region number %d is used twice: numbers are never shared or reused", g.ID)
-		}
+		near = append(near, g.ID)
 		if g.Engine == nil {
-			fault("Region %q has no engine", g.Name)
-		}
-		seen[g.ID] = true
-	}
-	if c.Primary != 0 && !seen[c.Primary] {
-		fault("primary %d is not one of the Regions", c.Primary)
-	}
-	if c.RemoteTimeout < 200*time.Millisecond || c.RemoteTimeout > 500*time.Millisecond {
-		fault("RemoteTimeout %v: want 200 to 500 ms", c.RemoteTimeout)
-	}
-	for _, d := range []struct {
-		name string
-		d    time.Duration
-	}{
-		{"LocalTimeout", c.LocalTimeout},
-		{"ReadBudget", c.ReadBudget},
-		{"WriteBudget", c.WriteBudget},
-		{"MaxWait", c.MaxWait},
-		{"StrictBound", c.StrictBound},
-		{"Backoff", slices.Min(append([]time.Duration{0}, c.Backoff...))},
-	} {
-		if d.d < 0 {
-			fault("%s %v: want no negative duration", d.name, d.d)
+			faults = append(faults, fmt.Errorf("Region %q has no engine", g.Name))
 		}
 	}
-	if c.ReadAfterWrite > Accept {
-		fault("read-after-write mode %d is unknown", c.ReadAfterWrite)
-	}
-	return errors.Join(faults...)
+	side := len(regions) > 0 && regions[0].Side != nil
+	rules, err := NewRules(near, side, c)
+	return rules, errors.Join(append(faults, err)...)
 }

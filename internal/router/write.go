@@ -9,17 +9,6 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 )
 
-// A Write is one operation on one record.
-type Write struct {
-	Key  crdt.Key
-	Seen crdt.Token // what the client has seen of the record
-	// Base is the record as it was read; bottom for a birth. It is brought along
-	// to a Region that has not heard of the session yet.
-	Base crdt.Record
-	// Op is what to do. Its Stamp and ID are set by Write, once for all tries.
-	Op crdt.Op
-}
-
 // Write makes w where writes belong, and returns the client's token after it.
 // The error is nil unless nothing could take it: a refusal of package crdt, or
 // one that wraps ErrUnavailable or ErrUnknownOutcome, in which case the write
@@ -28,18 +17,18 @@ type Write struct {
 // Path write 3/5: from roam.Manager; next engine.Engine.Apply.
 func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 	start := r.config.Clock()
-	w.Op.Stamp = r.mint(crdt.TimeOf(start), w)
+	w.Op.Stamp = Mint(crdt.TimeOf(start), w)
 	if w.Op.HasAdd() {
 		w.Op.ID = rand.Uint64() | 1 // never zero; tells a repeated try, guards nothing
 	}
-	plan := newWritePlan(&r.rules, w.Key, w.Op, !w.Base.IsBottom())
+	plan := NewWritePlan(&r.rules, w)
 	r.retries.deposit()
 	left := false
 	var last Result
 	for now := crdt.TimeOf(start); ; now = r.now() {
 		switch step := plan.Next(now, last, r.config.Random()); step.Do {
 		case ApplyAt:
-			left = left || step.Region != r.rules.here
+			left = left || step.Region != r.rules.Here
 			last = r.applyAt(ctx, step, w)
 		case ApplySide:
 			last = r.applySide(ctx, step, w)
@@ -52,7 +41,7 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 			return a, step.Err
 		}
 		if err := ctx.Err(); err != nil && last.Err != nil {
-			a := Answer{Token: w.Seen, Region: r.rules.here, Rung: Refused, Left: left}
+			a := Answer{Token: w.Seen, Region: r.rules.Here, Rung: Refused, Left: left}
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 			r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
 			return a, err
@@ -60,15 +49,9 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 	}
 }
 
-// mint returns the stamp of a write: above the record it read and what its
-// client has seen, wherever that was (DESIGN R1).
-func (r *Router) mint(now crdt.Time, w Write) crdt.Stamp {
-	return max(now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
-}
-
 func (r *Router) applyAt(ctx context.Context, s Step, w Write) Result {
 	if s.Retry && !r.retries.withdraw() {
-		return Result{Err: errNoRetry}
+		return Result{Err: ErrNoRetry}
 	}
 	op := w.Op
 	if s.Adopt {
@@ -87,7 +70,7 @@ func (r *Router) applyAt(ctx context.Context, s Step, w Write) Result {
 func (r *Router) applySide(ctx context.Context, s Step, w Write) Result {
 	ctx, cancel := context.WithTimeout(ctx, max(s.Timeout, time.Millisecond))
 	defer cancel()
-	side := r.regions[r.rules.here].Side
+	side := r.regions[r.rules.Here].Side
 	if !w.Base.IsBottom() {
 		if err := side.Join(ctx, w.Base); err != nil {
 			return Result{Err: err}

@@ -3,12 +3,29 @@ package router
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 )
+
+// A Write is one operation on one record.
+type Write struct {
+	Key  crdt.Key
+	Seen crdt.Token // what the client has seen of the record
+	// Base is the record as it was read; bottom for a birth. It is brought along
+	// to a Region that has not heard of the session yet.
+	Base crdt.Record
+	// Op is what to do. Its Stamp and ID are set once for all tries, by
+	// Router.Write.
+	Op crdt.Op
+}
+
+// Mint returns the stamp of a write: above the record it read and what its
+// client has seen, wherever that was (DESIGN R1).
+func Mint(now crdt.Time, w Write) crdt.Stamp {
+	return max(now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
+}
 
 // A WritePlan is one write under way. It is used by one goroutine.
 //
@@ -17,8 +34,7 @@ import (
 // exception: the actor that took the first try knows it again, another would
 // count twice. After an unknown outcome they stay where they are.
 type WritePlan struct {
-	rules  *rules
-	key    crdt.Key
+	rules  *Rules
 	hasAdd bool
 	base   bool // the record that was read can be adopted where it is missing
 
@@ -35,8 +51,9 @@ type WritePlan struct {
 	err     error
 }
 
-func newWritePlan(r *rules, k crdt.Key, op crdt.Op, haveBase bool) WritePlan {
-	return WritePlan{rules: r, key: k, hasAdd: op.HasAdd(), base: haveBase}
+// NewWritePlan returns the plan of w. The rules must stay as they are.
+func NewWritePlan(r *Rules, w Write) WritePlan {
+	return WritePlan{rules: r, hasAdd: w.Op.HasAdd(), base: !w.Base.IsBottom()}
 }
 
 // Next returns the step that follows the last one, of which last is the result;
@@ -44,8 +61,8 @@ func newWritePlan(r *rules, k crdt.Key, op crdt.Op, haveBase bool) WritePlan {
 func (p *WritePlan) Next(now crdt.Time, last Result, jitter float64) Step {
 	if !p.started {
 		p.started = true
-		p.end = now.Add(p.rules.writeBudget)
-		p.targets = p.rules.writers()
+		p.end = now.Add(p.rules.WriteBudget)
+		p.targets = p.rules.Writers()
 		return p.try(now, false)
 	}
 	switch p.last.Do {
@@ -67,17 +84,17 @@ func (p *WritePlan) afterError(now crdt.Time, err error, jitter float64) Step {
 		p.adopted = true
 		return p.step(Step{
 			Do: ApplyAt, Region: p.last.Region, Adopt: true,
-			Timeout: p.fit(now, p.rules.timeout(p.last.Region)),
+			Timeout: p.fit(now, p.rules.Timeout(p.last.Region)),
 		})
 	}
 	if engine.IsRefusal(err) {
 		return p.done(Answer{Region: p.last.Region}, err)
 	}
-	if errors.Is(err, errNoRetry) {
+	if errors.Is(err, ErrNoRetry) {
 		return p.fallBack(now)
 	}
 	p.err = err
-	sent := !errors.Is(err, errOpen)
+	sent := !errors.Is(err, ErrOpen)
 	p.sent = p.sent || sent
 	if p.hasAdd && !engine.OutcomeKnown(err) {
 		p.unknown = p.last.Region
@@ -92,10 +109,10 @@ func (p *WritePlan) afterError(now crdt.Time, err error, jitter float64) Step {
 // backOff sleeps before all targets are tried again, or gives up: at once if
 // none of them was even asked.
 func (p *WritePlan) backOff(now crdt.Time, jitter float64) Step {
-	if p.rounds >= len(p.rules.backoff) || p.tries > len(p.rules.backoff) || !p.sent {
+	if p.rounds >= len(p.rules.Backoff) || p.tries > len(p.rules.Backoff) || !p.sent {
 		return p.fallBack(now)
 	}
-	sleep := time.Duration(jitter * float64(p.rules.backoff[p.rounds])) // full jitter
+	sleep := time.Duration(jitter * float64(p.rules.Backoff[p.rounds])) // full jitter
 	p.rounds++
 	p.next, p.sent = 0, false
 	if now.Add(sleep) >= p.end {
@@ -106,7 +123,7 @@ func (p *WritePlan) backOff(now crdt.Time, jitter float64) Step {
 
 // try sends the write to the next target.
 func (p *WritePlan) try(now crdt.Time, retry bool) Step {
-	if now >= p.end || p.tries > len(p.rules.backoff) {
+	if now >= p.end || p.tries > len(p.rules.Backoff) {
 		return p.fallBack(now)
 	}
 	r := p.targets[p.next]
@@ -114,14 +131,14 @@ func (p *WritePlan) try(now crdt.Time, retry bool) Step {
 	p.tries++
 	return p.step(Step{
 		Do: ApplyAt, Region: r, Adopt: p.adopted, Retry: retry,
-		Timeout: p.fit(now, p.rules.timeout(r)),
+		Timeout: p.fit(now, p.rules.Timeout(r)),
 	})
 }
 
 // fallBack goes down the ladder: to this Region's side store, or to a refusal.
 func (p *WritePlan) fallBack(now crdt.Time) Step {
-	if p.rules.side && p.unknown == 0 {
-		return p.step(Step{Do: ApplySide, Timeout: p.fit(now, p.rules.localTimeout) + p.rules.localTimeout})
+	if p.rules.Side && p.unknown == 0 {
+		return p.step(Step{Do: ApplySide, Timeout: p.fit(now, p.rules.LocalTimeout) + p.rules.LocalTimeout})
 	}
 	return p.done(Answer{}, p.failure())
 }
@@ -129,10 +146,10 @@ func (p *WritePlan) fallBack(now crdt.Time) Step {
 func (p *WritePlan) afterSide(last Result) Step {
 	switch {
 	case last.Err == nil:
-		a := Answer{Dot: last.Dot, Region: p.rules.here, Rung: LocalOnly}
+		a := Answer{Dot: last.Dot, Region: p.rules.Here, Rung: LocalOnly}
 		return p.done(a, nil)
 	case engine.IsRefusal(last.Err):
-		return p.done(Answer{Region: p.rules.here}, last.Err)
+		return p.done(Answer{Region: p.rules.Here}, last.Err)
 	}
 	return p.done(Answer{}, fmt.Errorf("%w; side store: %w", p.failure(), last.Err))
 }
@@ -161,23 +178,4 @@ func (p *WritePlan) step(s Step) Step {
 // fit keeps a try within the budget: the budget beats the last try.
 func (p *WritePlan) fit(now crdt.Time, d time.Duration) time.Duration {
 	return max(min(d, p.end.Sub(now)), 0)
-}
-
-// writers returns the Regions that may take a write, in the order to try them.
-func (r *rules) writers() []crdt.Region {
-	if r.primary != 0 {
-		return []crdt.Region{r.primary}
-	}
-	return r.near
-}
-
-// knows reports whether a Region is configured.
-func (r *rules) knows(id crdt.Region) bool { return slices.Contains(r.near, id) }
-
-// timeout returns how long one try at a Region may take.
-func (r *rules) timeout(at crdt.Region) time.Duration {
-	if at == r.here {
-		return r.localTimeout
-	}
-	return r.remoteTimeout
 }

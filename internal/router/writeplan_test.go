@@ -11,7 +11,7 @@ import (
 
 // A writeScene is one write in one state of the world.
 type writeScene struct {
-	rules   func(*rules)
+	rules   func(*Rules)
 	op      crdt.Op
 	base    bool
 	results []Result // of the tries in their order; the last repeats
@@ -32,9 +32,9 @@ func add() crdt.Op { return crdt.Op{Changes: []crdt.Change{crdt.Add("n", 1)}} }
 
 func ok() Result { return Result{Dot: dot(west, start)} }
 
-func passive(r *rules) { r.primary = east }
+func passive(r *Rules) { r.Primary = east }
 
-func sided(r *rules) { r.primary, r.side = east, true }
+func sided(r *Rules) { r.Primary, r.Side = east, true }
 
 // reachScenes are about Regions that do not take a write.
 func reachScenes() map[string]writeScene {
@@ -50,7 +50,7 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 1; apply 2 (retry); ", region: east},
 		},
 		"an open breaker here costs no retry": {
-			op: put(), results: []Result{{Err: errOpen}, ok()},
+			op: put(), results: []Result{{Err: ErrOpen}, ok()},
 			want: writeWant{script: "apply 1; apply 2; ", region: east},
 		},
 		"a black-holed primary: three retries, jittered": {
@@ -68,11 +68,11 @@ func reachScenes() map[string]writeScene {
 			},
 		},
 		"an open breaker goes there at once": {
-			rules: sided, op: put(), results: []Result{{Err: errOpen}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: ErrOpen}, ok()},
 			want: writeWant{script: "apply 2; apply side; ", rung: LocalOnly, region: west, most: 10 * time.Millisecond},
 		},
 		"so does a spent retry budget": {
-			rules: sided, op: put(), results: []Result{{Err: errBlackHole}, {Err: errNoRetry}, ok()},
+			rules: sided, op: put(), results: []Result{{Err: errBlackHole}, {Err: ErrNoRetry}, ok()},
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); apply side; ", rung: LocalOnly, region: west},
 		},
 		"a primary that is none right now is asked again": {
@@ -80,7 +80,7 @@ func reachScenes() map[string]writeScene {
 			want: writeWant{script: "apply 2; sleep 50ms; apply 2 (retry); ", region: east},
 		},
 		"no store at all": {
-			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: errBlackHole}},
+			rules: sided, op: put(), results: []Result{{Err: ErrOpen}, {Err: errBlackHole}},
 			want: writeWant{script: "apply 2; apply side; ", rung: Refused, err: ErrUnavailable},
 		},
 	}
@@ -117,10 +117,18 @@ func meaningScenes() map[string]writeScene {
 			want: writeWant{script: "apply 1; ", err: crdt.ErrDead, region: west},
 		},
 		"the side store's refusal is the answer": {
-			rules: sided, op: put(), results: []Result{{Err: errOpen}, {Err: crdt.ErrExpired}},
+			rules: sided, op: put(), results: []Result{{Err: ErrOpen}, {Err: crdt.ErrExpired}},
 			want: writeWant{script: "apply 2; apply side; ", err: crdt.ErrExpired, region: west},
 		},
 	}
+}
+
+// base is the record that a write's caller has read.
+func base(have bool) crdt.Record {
+	if !have {
+		return nothing()
+	}
+	return session()
 }
 
 func TestWritePlan(t *testing.T) {
@@ -132,12 +140,12 @@ func TestWritePlan(t *testing.T) {
 }
 
 func (c writeScene) play(t *testing.T) {
-	plan := newWritePlan(testRules(c.rules), scene(), c.op, c.base)
+	plan := NewWritePlan(testRules(c.rules), Write{Key: scene(), Base: base(c.base), Op: c.op})
 	try := 0
 	w := &world{apply: func(s Step, _ crdt.Time) Result {
 		res := c.results[min(try, len(c.results)-1)]
 		try++
-		if s.Do == ApplyAt && s.Timeout > testRules(nil).timeout(s.Region) {
+		if s.Do == ApplyAt && s.Timeout > testRules(nil).Timeout(s.Region) {
 			t.Errorf("%s may take %v", stepName(s), s.Timeout)
 		}
 		return res
@@ -166,7 +174,7 @@ func (c writeScene) play(t *testing.T) {
 
 // However its tries fail, a write ends, within its budget and four tries.
 func TestWritePlanIsBounded(t *testing.T) {
-	errs := []error{errBlackHole, errOpen, errNoRetry, engine.ErrNotPrimary, engine.ErrFull, crdt.ErrAbsent, nil}
+	errs := []error{errBlackHole, ErrOpen, ErrNoRetry, engine.ErrNotPrimary, engine.ErrFull, crdt.ErrAbsent, nil}
 	for _, hasAdd := range []bool{false, true} {
 		for _, primary := range []crdt.Region{0, east} {
 			for code := range 7 * 7 * 7 * 7 {
@@ -174,7 +182,7 @@ func TestWritePlanIsBounded(t *testing.T) {
 				if hasAdd {
 					op.Changes[0] = crdt.Add("n", 1)
 				}
-				plan := newWritePlan(testRules(func(r *rules) { r.primary, r.side = primary, code%2 == 0 }), scene(), op, true)
+				plan := NewWritePlan(testRules(func(r *Rules) { r.Primary, r.Side = primary, code%2 == 0 }), Write{Key: scene(), Base: base(true), Op: op})
 				tries, digits := 0, code
 				w := &world{apply: func(Step, crdt.Time) Result {
 					err := errs[digits%7]
