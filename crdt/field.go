@@ -119,13 +119,37 @@ func (r Record) Value(name string) ([]byte, bool) {
 	return f.Value, ok
 }
 
-// Count returns the counter called name: the sum of what each actor added.
+// Count returns the counter called name: the sum of what each actor added. An
+// operation that two actors took, the second after the first one failed over and
+// before its answer was heard, counts once.
 func (r Record) Count(name string) int64 {
 	var sum int64
+	var counted []uint64
 	for f := range r.Under(counterPrefix + name + nameEnd) {
-		sum += decodeCell(f.Value).total
+		c := decodeCell(f.Value)
+		sum += c.total
+		for _, a := range c.last {
+			switch {
+			case a.id == 0:
+			case slices.Contains(counted, a.id):
+				sum -= a.delta
+			default:
+				counted = append(counted, a.id)
+			}
+		}
 	}
 	return sum
+}
+
+// taken returns the cell of a counter that has the operation id already, and
+// whether there is one.
+func (r Record) taken(counter string, id uint64) (Field, bool) {
+	for f := range r.Under(counter) {
+		if decodeCell(f.Value).has(id) {
+			return f, true
+		}
+	}
+	return Field{}, false
 }
 
 // Elements returns the elements of the set called name, sorted.
@@ -173,33 +197,45 @@ func actorName(prefix string, a Actor) string {
 	return prefix + string([]byte{byte(a >> 16), byte(a >> 8), byte(a)})
 }
 
-// keptIDs is how many operations a counter's cell remembers. A repeated
+// keptAdditions is how many operations a counter's cell remembers. A repeated
 // addition that comes after this many others of its actor counts twice.
-const keptIDs = 4
+const keptAdditions = 4
 
 // A cell is what one actor added to a counter: its running total and the
-// operations it added last, the newest first.
+// additions it made last, the newest first.
 type cell struct {
 	total int64
-	ids   [keptIDs]uint64
+	last  [keptAdditions]addition
 }
 
-const cellBytes = 8 + 8*keptIDs
+// An addition is what one operation added. The amount is kept with the ID, so
+// that of two actors that took one operation the second can be left out.
+type addition struct {
+	id    uint64 // of the operation; 0: none
+	delta int64
+}
+
+const (
+	additionBytes = 16
+	cellBytes     = 8 + additionBytes*keptAdditions
+)
+
+func (c cell) has(id uint64) bool {
+	return slices.ContainsFunc(c.last[:], func(a addition) bool { return a.id == id })
+}
 
 func (c cell) plus(id uint64, delta int64) cell {
-	if slices.Contains(c.ids[:], id) {
-		return c
-	}
 	c.total += delta
-	copy(c.ids[1:], c.ids[:])
-	c.ids[0] = id
+	copy(c.last[1:], c.last[:])
+	c.last[0] = addition{id, delta}
 	return c
 }
 
 func (c cell) encode() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, cellBytes), uint64(c.total))
-	for _, id := range c.ids {
-		b = binary.BigEndian.AppendUint64(b, id)
+	for _, a := range c.last {
+		b = binary.BigEndian.AppendUint64(b, a.id)
+		b = binary.BigEndian.AppendUint64(b, uint64(a.delta))
 	}
 	return b
 }
@@ -212,8 +248,9 @@ func decodeCell(b []byte) cell {
 		return c
 	}
 	c.total = int64(binary.BigEndian.Uint64(b))
-	for i := range c.ids {
-		c.ids[i] = binary.BigEndian.Uint64(b[8+8*i:])
+	for i := range c.last {
+		at := b[8+additionBytes*i:]
+		c.last[i] = addition{binary.BigEndian.Uint64(at), int64(binary.BigEndian.Uint64(at[8:]))}
 	}
 	return c
 }

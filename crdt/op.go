@@ -294,10 +294,7 @@ func (op Op) fields(base Record, dot, write Dot) []Field {
 	for _, c := range op.Changes {
 		f := Field{Name: c.field, Dot: write, Gone: c.gone, Value: c.value}
 		if c.add {
-			// A running total has one writer, so its order is the writer's own.
-			f.Name, f.Dot = c.field+actorName("", dot.Actor), dot
-			old, _ := base.lookup(f.Name)
-			f.Value = decodeCell(old.Value).plus(op.ID, c.delta).encode()
+			f = c.addTo(base, op.ID, dot)
 		}
 		out = append(out, f)
 	}
@@ -306,6 +303,19 @@ func (op Op) fields(base Record, dot, write Dot) []Field {
 	}
 	sortFields(out)
 	return out
+}
+
+// addTo returns the cell that the addition c comes to. One that some actor has
+// taken already, here or before a failover, is written down again as it is, so
+// that whoever hears of this operation has it too.
+func (c Change) addTo(base Record, id uint64, dot Dot) Field {
+	if f, ok := base.taken(c.field, id); ok {
+		return f
+	}
+	// A running total has one writer, so its order is the writer's own.
+	name := c.field + actorName("", dot.Actor)
+	old, _ := base.lookup(name)
+	return Field{Name: name, Dot: dot, Value: decodeCell(old.Value).plus(id, c.delta).encode()}
 }
 
 // withinLimits refuses a record that op made too large. One that was too large
