@@ -19,6 +19,7 @@ func sinkCases() []testCase {
 		{"a rebase goes on from the state", rebaseGoesOnFromState},
 		{"a successor goes on from its fork", successorGoesOnFromFork},
 		{"a fork beyond what was taken in is a hole", forkBeyondWhatWasTakenInHole},
+		{"a late batch of a predecessor takes nothing back", lateBatchOfPredecessorTakesNothingBack},
 		{"what is taken in is not passed on", whatTakenInNotPassedOn},
 		{"what is past its time is passed over", whatPastTimePassedOver},
 	}
@@ -136,6 +137,17 @@ func successorGoesOnFromFork(w *world) {
 	w.wantValue(e, k, "next", "1")
 	next.apply(k, w.put("next", "2"))
 	w.ingest(s, next.batch(part, 2, 2), engine.Ingested{Position: next.position(2)})
+}
+
+func lateBatchOfPredecessorTakesNothingBack(w *world) {
+	_, s, p, k := w.openSink(6)
+	part := k.Partition()
+	w.ingest(s, p.batch(part, 1, 6), engine.Ingested{Position: p.position(6)})
+	next := p.successor(part, 4)
+	next.apply(k, w.put("next", "1"))
+	w.ingest(s, next.batch(part, 1, 1), engine.Ingested{Position: next.position(1)})
+	w.ingest(s, p.batch(part, 1, 4), engine.Ingested{Position: next.position(1), Hole: true})
+	w.wantPosition(s, part, next.position(1))
 }
 
 func forkBeyondWhatWasTakenInHole(w *world) {

@@ -41,7 +41,7 @@ type partition struct {
 	order   expiry
 	bytes   int64
 	log     journal
-	cursors [crdt.MaxRegion + 1]engine.Position // by origin
+	cursors [crdt.MaxRegion + 1]cursor // by origin
 }
 
 // A slot holds one record.

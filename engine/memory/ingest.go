@@ -8,9 +8,18 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
+// A cursor is how far the log of a Region has been taken in.
+type cursor struct {
+	engine.Position
+	// fork is where its actor's entries begin. One whose fork is before it is a
+	// predecessor: a late batch of such a one must not take the cursor back. Zero
+	// where it was not heard.
+	fork uint64
+}
+
 // Position returns how far the log of from has been taken in.
 func (c *Core) Position(from crdt.Region, partition uint16) engine.Position {
-	return c.parts[partition].cursors[from]
+	return c.parts[partition].cursors[from].Position
 }
 
 // Ingest merges b and moves the cursor, as engine.Sink has it. It fails with
@@ -26,30 +35,28 @@ func (c *Core) Ingest(now crdt.Time, from crdt.Region, b engine.Batch) (engine.I
 // ingest takes in a batch that checkBatch let pass.
 func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.Ingested {
 	p := &c.parts[b.Partition]
-	cursor := p.cursors[from]
+	at := p.cursors[from]
 	switch {
 	case b.Rebase:
-		cursor = engine.Position{Actor: b.Actor, N: b.First - 1}
-	case cursor.Actor != b.Actor && b.Fork <= cursor.N:
+		at = cursor{Position: engine.Position{Actor: b.Actor, N: b.First - 1}}
+	case at.Actor != b.Actor && at.fork <= b.Fork && b.Fork <= at.N:
 		// A successor took over. What we have beyond its fork it never had;
 		// its own entries carry those numbers.
-		cursor = engine.Position{Actor: b.Actor, N: b.Fork}
+		at = cursor{engine.Position{Actor: b.Actor, N: b.Fork}, b.Fork}
 	}
-	if cursor.Actor != b.Actor || b.First > cursor.N+1 {
+	if at.Actor != b.Actor || b.First > at.N+1 {
 		c.mergeEndings(now, p, b.Frags)
 		// A late batch of a predecessor ends here too: the cursor stays put.
-		return engine.Ingested{Position: p.cursors[from], Hole: true}
+		return engine.Ingested{Position: p.cursors[from].Position, Hole: true}
 	}
-	if b.Last().N > cursor.N {
-		gaps := c.merge(now, p, b.Frags[cursor.N+1-b.First:])
-		if len(gaps) > 0 {
-			p.cursors[from] = cursor
-			return engine.Ingested{Position: cursor, Gaps: gaps}
+	var gaps []crdt.Key
+	if b.Last().N > at.N {
+		if gaps = c.merge(now, p, b.Frags[at.N+1-b.First:]); len(gaps) == 0 {
+			at.Position = b.Last()
 		}
-		cursor = b.Last()
 	}
-	p.cursors[from] = cursor
-	return engine.Ingested{Position: cursor}
+	p.cursors[from] = at
+	return engine.Ingested{Position: at.Position, Gaps: gaps}
 }
 
 // merge takes in fragments and returns the keys of those that it could not.
