@@ -144,19 +144,16 @@ func TestSenderResync(t *testing.T) {
 	}
 	b.o.trim(int(part), 3)
 	b.follow(0, part, engine.Position{})
-	got, id, due := b.s.Scan()
-	if !due || got != part {
-		t.Fatalf("Scan() = %d, %t, want %d, true", got, due, part)
-	}
 	b.s.Beat(1, 0, b.o.head())
 	if f := b.take(1)[0].(Heartbeat); !f.Partial {
 		t.Errorf("Beat during a resync = %+v, want partial", f)
 	}
-	b.s.ScanFrom(id, b.o.head())
-	if ok, err := b.s.State(1, id, b.o.inPartition(part)); !ok || err != nil {
-		t.Fatalf("State() = %t, %v, want true, nil", ok, err)
+	d := b.fold(1)
+	if len(d.Parts) != 1 || d.Parts[0].Partition != part || d.Parts[0].Cutoff != 0 {
+		t.Fatalf("Digests = %+v, want partition %d without a cutoff", d, part)
 	}
-	b.s.Scanned(1, id)
+	b.receive(1, differsAll(d))
+	b.states(1)
 	sent := b.take(1)
 	if len(sent) != 2 {
 		t.Fatalf("Take() = %+v, want states and a rebase", sent)
@@ -169,7 +166,7 @@ func TestSenderResync(t *testing.T) {
 	if err := b.s.Tick(crdt.Time(0).Add(long)); err != nil { // a millisecond before
 		t.Errorf("Tick = %v, want nil", err)
 	}
-	if _, _, due := b.s.Scan(); due {
+	if _, due := b.s.Scan(); due {
 		t.Errorf("Scan() before %v is due, want not", long)
 	}
 	b.receive(2, Ack{Partition: part, At: e.Batch.Last(), Joined: 1})
@@ -181,20 +178,17 @@ func TestSenderResync(t *testing.T) {
 // TestSenderResyncAgain: a state that is never joined is sent again.
 func TestSenderResyncAgain(t *testing.T) {
 	b := newBench(t, Hello{Want: 1}, Limits{Redeliver: time.Second})
-	_, id, _ := b.s.Scan()
-	b.s.ScanFrom(id, engine.Positions{})
-	if _, err := b.s.State(1, id, []crdt.Record{{Key: testKeys()[0], VV: crdt.Vector{{Actor: 1 << 20, Stamp: 5}}}}); err != nil {
-		t.Fatalf("State = %v, want nil", err)
-	}
-	b.s.Scanned(1, id)
+	b.o.join(crdt.Record{Key: keyIn(0), VV: crdt.Vector{{Actor: 1 << 20, Stamp: 5}}})
+	b.receive(1, differsAll(b.fold(1)))
+	b.states(1)
 	if got := b.take(1); len(got) != 1 {
 		t.Fatalf("Take() = %v, want one frame of states", got)
 	}
 	if err := b.s.Tick(9000); err != nil {
 		t.Fatalf("Tick = %v, want nil", err)
 	}
-	if part, again, due := b.s.Scan(); !due || again == id || b.s.Unacked() != 0 {
-		t.Errorf("Scan() = %d, %d, %t with %d unacked, want another one and nothing unacked", part, again, due, b.s.Unacked())
+	if again, due := b.s.Scan(); !due || again.States || b.s.Unacked() != 0 {
+		t.Errorf("Scan() = %+v, %t with %d unacked, want to fold again and nothing unacked", again, due, b.s.Unacked())
 	}
 }
 
@@ -418,4 +412,65 @@ func TestLedger(t *testing.T) {
 			t.Errorf("%s: Stable() = %v, want %v", c.name, got, want)
 		}
 	}
+}
+
+// fold does the scan that is due and returns the digests that it makes.
+func (b *bench) fold(now crdt.Time) Digests {
+	b.t.Helper()
+	scan, due := b.s.Scan()
+	if !due || scan.States {
+		b.t.Fatalf("Scan() = %+v, %t, want partitions to fold", scan, due)
+	}
+	b.s.ScanFrom(scan.ID, b.o.head())
+	folds := scan.Folds(now)
+	for i := range folds {
+		b.o.fold(&folds[i])
+		if !b.s.Folded(now, scan.ID, &folds[i]) {
+			break
+		}
+	}
+	for _, f := range b.take(now) {
+		if d, ok := f.(Digests); ok {
+			return d
+		}
+	}
+	b.t.Fatalf("Take() after the scan = no digests, want some")
+	return Digests{}
+}
+
+// states does the scan that is due and hands over what it wants.
+func (b *bench) states(now crdt.Time) []crdt.Record {
+	b.t.Helper()
+	scan, due := b.s.Scan()
+	if !due || !scan.States {
+		b.t.Fatalf("Scan() = %+v, %t, want one for states", scan, due)
+	}
+	var recs []crdt.Record
+	for _, r := range b.o.inPartition(scan.Parts[0]) {
+		if scan.Wants(r) {
+			recs = append(recs, r)
+		}
+	}
+	if more, err := b.s.State(now, scan.ID, recs); !more || err != nil {
+		b.t.Fatalf("State() = %t, %v, want true, nil", more, err)
+	}
+	b.s.Scanned(now, scan.ID)
+	return recs
+}
+
+// differsAll is the answer of a peer that has nothing of what d sums up.
+func differsAll(d Digests) Differs {
+	f := Differs{Serial: d.Serial}
+	for _, p := range d.Parts {
+		found := PartDiffers{Partition: p.Partition}
+		for b, sum := range p.Sums {
+			if sum != 0 {
+				found.Buckets = append(found.Buckets, BucketSum{Bucket: uint16(b)})
+			}
+		}
+		if len(found.Buckets) > 0 {
+			f.Parts = append(f.Parts, found)
+		}
+	}
+	return f
 }

@@ -16,6 +16,8 @@ type store struct {
 	records map[crdt.Key]crdt.Record
 	logs    [crdt.Partitions]plog
 	cursor  map[crdt.Region]engine.Positions
+	until   crdt.Time             // deadline of what put writes; 1,000
+	keys    map[uint16][]crdt.Key // testKeys by partition, in an order that does not change
 }
 
 type plog struct {
@@ -25,7 +27,11 @@ type plog struct {
 }
 
 func newStore(actor crdt.Actor) *store {
-	return &store{actor: actor, records: map[crdt.Key]crdt.Record{}, cursor: map[crdt.Region]engine.Positions{}}
+	keys := map[uint16][]crdt.Key{}
+	for _, k := range testKeys() {
+		keys[k.Partition()] = append(keys[k.Partition()], k)
+	}
+	return &store{actor: actor, records: map[crdt.Key]crdt.Record{}, cursor: map[crdt.Region]engine.Positions{}, keys: keys}
 }
 
 func (s *store) get(k crdt.Key) crdt.Record {
@@ -50,7 +56,7 @@ func (s *store) write(now crdt.Time, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
 func (s *store) put(now crdt.Time, k crdt.Key, value string) crdt.Dot {
 	stamp := max(now.Stamp(), s.get(k).VV.Max()) + 1
 	dot, err := s.write(now, k, crdt.Op{Stamp: stamp, Changes: []crdt.Change{
-		crdt.Index(crdt.NewSessionID(1000, 1, crdt.IDEntropy{byte(now % 3)}), []byte(value)),
+		crdt.Index(crdt.NewSessionID(max(1000, s.until), 1, crdt.IDEntropy{byte(now % 3)}), []byte(value)),
 	}})
 	if err != nil {
 		panic(fmt.Sprintf("put %v: %v", k, err)) // invariant: the test's own operation
@@ -129,14 +135,30 @@ func (s *store) join(r crdt.Record) {
 	}
 }
 
+func (s *store) fold(f *Fold) {
+	for _, r := range s.inPartition(f.Partition()) {
+		f.Add(r)
+	}
+}
+
 func (s *store) inPartition(p uint16) []crdt.Record {
 	var out []crdt.Record
-	for _, k := range testKeys() { // in an order that does not change
-		if r, ok := s.records[k]; ok && k.Partition() == p {
+	for _, k := range s.keys[p] {
+		if r, ok := s.records[k]; ok {
 			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// keyIn returns the first of testKeys in a partition.
+func keyIn(part uint16) crdt.Key {
+	for _, k := range testKeys() {
+		if k.Partition() == part {
+			return k
+		}
+	}
+	panic("no key in partition") // invariant: tests ask for the first four
 }
 
 // testKeys are the records that tests write: several to each of the first four

@@ -34,6 +34,8 @@ type Receiver struct {
 	ackAny       bool // joined has moved: the next ack says so
 	out          [][]byte
 	heard        heard
+	digests      comparing
+	actor        crdt.Actor // of the origin's log, as last changed
 	counts       Heard
 }
 
@@ -42,6 +44,11 @@ type Heard struct {
 	Entries uint64 // entries of batches that the engine took in
 	Pulls   uint64 // records asked for because of gaps
 	Holes   uint64
+	// Successions counts how often the log went on under another actor: a
+	// failover in the origin, after which both ends should compare.
+	Successions uint64
+	Compared    uint64 // partitions compared for the origin
+	Differed    uint64 // buckets of them that differed, also by what was on its way
 }
 
 type inPart struct {
@@ -52,10 +59,12 @@ type inPart struct {
 	hole    crdt.Time // when a hole was last reported; zero: there is none
 }
 
-// Work is one thing for the engine to do: to Ingest Batch, or to Join Records.
+// Work is one thing for the engine to do: to Ingest Batch, to Join Records, or to
+// scan for Digests and tell Compared. Scans go on beside the others.
 type Work struct {
 	Batch   *engine.Batch
 	Records []crdt.Record
+	Digests *Digests
 }
 
 type work struct {
@@ -82,6 +91,8 @@ func (r *Receiver) Receive(now crdt.Time, f Frame, size int) error {
 		return r.entries(f, size)
 	case States:
 		return r.states(f, size)
+	case Digests:
+		return r.compare(f, size)
 	case Heartbeat:
 		r.beat(now, f)
 		return nil
@@ -143,11 +154,15 @@ func (r *Receiver) states(f States, size int) error {
 }
 
 // Work returns what the engine is to do next, if that is anything and nothing
-// else is being done. Done is to be told of it.
+// else is being done. Done is to be told of it, or Compared if it is Digests,
+// which are given out while other work is done too.
 //
 // One thing at a time, in the order of arrival: a rebase must never be taken in
 // before the state that it stands on.
 func (r *Receiver) Work() (Work, bool) {
+	if d, due := r.nextDigests(); due {
+		return Work{Digests: d}, true
+	}
 	if r.busy || len(r.work) == 0 {
 		return Work{}, false
 	}
@@ -180,6 +195,10 @@ func (r *Receiver) Done(now crdt.Time, res engine.Ingested, err error) error {
 func (r *Receiver) ingested(now crdt.Time, w work, res engine.Ingested) error {
 	part := w.Batch.Partition
 	p := &r.parts[part]
+	if was := r.at[part].Actor; was != 0 && was != res.Position.Actor && r.actor != res.Position.Actor {
+		r.actor = res.Position.Actor
+		r.counts.Successions++
+	}
 	r.at[part] = res.Position
 	switch {
 	case len(res.Gaps) > 0:
