@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -17,10 +18,11 @@ type store struct {
 	logs    [crdt.Partitions]plog
 	cursor  map[crdt.Region]engine.Positions
 	until   crdt.Time             // deadline of what put writes; 1,000
-	keys    map[uint16][]crdt.Key // testKeys by partition, in an order that does not change
+	keys    map[uint16][]crdt.Key // testKeys and others by partition, in an order that does not change
 }
 
 type plog struct {
+	fork    uint64 // Batch.Fork
 	trimmed uint64 // number of the last entry that is no longer kept
 	frags   []crdt.Fragment
 	actor   crdt.Actor
@@ -86,7 +88,7 @@ func (s *store) after(p int, at engine.Position, n int) (engine.Batch, bool) {
 		return engine.Batch{}, false
 	}
 	return engine.Batch{
-		Partition: uint16(p), Actor: s.actor, First: next, Frags: l.frags[from:min(len(l.frags), from+n)],
+		Partition: uint16(p), Actor: s.actor, Fork: l.fork, First: next, Frags: l.frags[from:min(len(l.frags), from+n)],
 	}, true
 }
 
@@ -131,6 +133,9 @@ func (s *store) ingest(from crdt.Region, b engine.Batch) engine.Ingested {
 
 func (s *store) join(r crdt.Record) {
 	if !r.IsBottom() {
+		if p := r.Key.Partition(); !slices.Contains(s.keys[p], r.Key) {
+			s.keys[p] = append(s.keys[p], r.Key)
+		}
 		s.records[r.Key] = crdt.Join(s.get(r.Key), r)
 	}
 }

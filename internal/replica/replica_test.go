@@ -81,6 +81,12 @@ type site struct {
 
 func (n *lan) open(t testing.TB, here crdt.Region, eng *fake, regions crdt.Region, cfg Config) *site {
 	t.Helper()
+	return &site{n.start(t, here, eng, regions, cfg), eng}
+}
+
+// start runs a Replica until the test ends.
+func (n *lan) start(t testing.TB, here crdt.Region, eng engine.Engine, regions crdt.Region, cfg Config) *Replica {
+	t.Helper()
 	var peers []crdt.Region
 	for r := crdt.Region(1); r <= regions; r++ {
 		if r != here {
@@ -105,7 +111,7 @@ func (n *lan) open(t testing.TB, here crdt.Region, eng *fake, regions crdt.Regio
 			t.Errorf("Serve = %v, want nil after Close", err)
 		}
 	})
-	return &site{r, eng}
+	return r
 }
 
 func wall() crdt.Time { return crdt.TimeOf(time.Now()) }
