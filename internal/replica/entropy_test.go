@@ -12,6 +12,12 @@ import (
 	"github.com/roam-sessions/roam/engine/memory"
 )
 
+// onLAN is inBubble for this file's tests.
+func onLAN(t *testing.T, f func(t *testing.T, n *lan)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { time.Sleep(untilStamps); f(t, newLAN()) })
+}
+
 // lossy is a memory engine that can be made to pass over what it is told, without
 // a trace: as one does whose failover lost it.
 type lossy struct {
@@ -131,7 +137,7 @@ func counts(r *Replica, peer int) Counts { return r.Status().Peers[peer].Counts 
 // TestAntiEntropy: what was lost without a trace is there again within one sweep,
 // in whichever Region it was lost, is counted once, and nothing more is sent.
 func TestAntiEntropy(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *lan) {
+	onLAN(t, func(t *testing.T, n *lan) {
 		engs := []*lossy{newLossy(t, 1), newLossy(t, 2), newLossy(t, 3)}
 		var reps []*Replica
 		for i, e := range engs {
@@ -179,7 +185,7 @@ func TestAntiEntropy(t *testing.T) {
 // TestCompareOnDemand: nobody waits for the sweep who knows that something may be
 // lost; it works the other way round too.
 func TestCompareOnDemand(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *lan) {
+	onLAN(t, func(t *testing.T, n *lan) {
 		a, b := newLossy(t, 1), newLossy(t, 2)
 		ra := n.start(t, 1, a, 2, Config{})
 		rb := n.start(t, 2, b, 2, Config{})
@@ -208,7 +214,7 @@ func TestCompareOnDemand(t *testing.T) {
 // TestFailoverCompares: entries that a failover took back are still at the peer,
 // which gives them back without being asked.
 func TestFailoverCompares(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *lan) {
+	onLAN(t, func(t *testing.T, n *lan) {
 		var engs []*fake
 		for r := crdt.Region(1); r <= 2; r++ {
 			engs = append(engs, newFake(r, wall))
@@ -233,11 +239,10 @@ func TestFailoverCompares(t *testing.T) {
 		a.mu.Unlock()
 		a.put(keyIn(0), "successor's")
 		time.Sleep(15 * time.Second)
-		if got, want := a.s.get(k).Digest(), b.s.get(k).Digest(); got != want {
-			t.Errorf("Region 1 holds %v, want %v as Region 2", a.s.get(k).VV, b.s.get(k).VV)
-		}
-		if got := len(a.s.get(k).VV); got != 2 {
-			t.Errorf("Region 1 holds %v, want both actors' writes", a.s.get(k).VV)
+		mine, _ := a.Read(t.Context(), k, crdt.Token{})
+		theirs, _ := b.Read(t.Context(), k, crdt.Token{})
+		if mine.Digest() != theirs.Digest() || len(mine.VV) != 2 {
+			t.Errorf("Region 1 holds %v, Region 2 %v, want both actors' writes in both", mine.VV, theirs.VV)
 		}
 	})
 }
@@ -245,7 +250,7 @@ func TestFailoverCompares(t *testing.T) {
 // TestResyncOfEqualEngines: a Region that lost its log and its cursors, but has
 // all records, is given none of them.
 func TestResyncOfEqualEngines(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *lan) {
+	onLAN(t, func(t *testing.T, n *lan) {
 		a, b := newLossy(t, 1), newLossy(t, 2)
 		ra := n.start(t, 1, a, 2, Config{})
 		for i := range 5000 {
@@ -274,7 +279,7 @@ func TestResyncOfEqualEngines(t *testing.T) {
 // when every peer has given all, users first in each partition. One that is not
 // blank hears nothing.
 func TestRefilling(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *lan) {
+	onLAN(t, func(t *testing.T, n *lan) {
 		a, b, c := newLossy(t, 1), newLossy(t, 2), newLossy(t, 3)
 		a.login(t, 1000, "z")
 		n.start(t, 1, a, 3, Config{})

@@ -118,11 +118,14 @@ func wall() crdt.Time { return crdt.TimeOf(time.Now()) }
 
 func newLAN() *lan { return &lan{listeners: map[crdt.Region]*listener{}} }
 
+// untilStamps is from a bubble's beginning to after that of stamps.
+const untilStamps = 25 * 365 * 24 * time.Hour
+
 // inBubble runs f with a fake clock, in which every goroutine must end. The
 // bubble begins in 2000; stamps count from 2024.
 func inBubble(t *testing.T, f func(t *testing.T, n *lan)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { time.Sleep(24 * 365 * 25 * time.Hour); f(t, newLAN()) })
+	synctest.Test(t, func(t *testing.T) { time.Sleep(untilStamps); f(t, newLAN()) })
 }
 
 func (s *site) value(k crdt.Key) string {
