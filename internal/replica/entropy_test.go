@@ -132,7 +132,29 @@ func wantEqual(t *testing.T, engs ...*lossy) {
 	}
 }
 
-func counts(r *Replica, peer int) Counts { return r.Status().Peers[peer].Counts }
+// countsOf sums up what all links have done.
+func countsOf(reps []*Replica) (sum Counts) {
+	for _, r := range reps {
+		for _, p := range r.Status().Peers {
+			sum = sum.plus(p.Counts)
+		}
+	}
+	return sum
+}
+
+// loses has l pass over what from writes, and returns the session.
+func (l *lossy) loses(t *testing.T, from *lossy, n int, user string) crdt.Key {
+	t.Helper()
+	time.Sleep(time.Second)
+	l.setDeaf(true)
+	k := from.login(t, n, user)
+	time.Sleep(time.Second)
+	l.setDeaf(false)
+	if r, err := l.Read(t.Context(), k, crdt.Token{}); err != nil || !r.IsBottom() {
+		t.Fatalf("Read of what was lost = %+v, %v, want nothing and no error", r, err)
+	}
+	return k
+}
 
 // TestAntiEntropy: what was lost without a trace is there again within one sweep,
 // in whichever Region it was lost, is counted once, and nothing more is sent.
@@ -149,33 +171,23 @@ func TestAntiEntropy(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		wantEqual(t, engs...)
-		engs[1].setDeaf(true)
-		lost := engs[0].login(t, 1000, "lost")
-		time.Sleep(time.Second)
-		engs[1].setDeaf(false)
-		if r, err := engs[1].Read(t.Context(), lost, crdt.Token{}); err != nil || !r.IsBottom() {
-			t.Fatalf("Read in Region 2 = %+v, %v, want nothing and no error", r, err)
-		}
+		lost := engs[1].loses(t, engs[0], 1000, "lost")
 		time.Sleep(defaultSweep + 30*time.Second)
+		if r, err := engs[1].Read(t.Context(), lost, crdt.Token{}); err != nil || r.IsBottom() {
+			t.Errorf("Read of what was lost = %+v, %v, want it to be there again", r, err)
+		}
 		wantEqual(t, engs...)
 		// Region 2 differs from 1 and from 3: two records, in two partitions, on
 		// two links each way.
-		sum := Counts{}
-		for _, r := range reps {
-			sum = sum.plus(counts(r, 0)).plus(counts(r, 1))
-		}
-		t.Logf("Counts = %+v", sum)
-		if sum.Diverged == 0 || sum.Repaired == 0 || sum.Repaired > 200 || sum.Resyncs != 0 && sum.States > 0 {
-			t.Errorf("Counts = %+v, want some diverged and repaired, and no resync", sum)
+		sum := countsOf(reps)
+		if sum.Diverged < 2 || sum.Diverged > 8 || sum.Repaired < 2 || sum.Repaired > 100 || sum.States > 0 {
+			t.Errorf("Counts = %+v, want 2 to 8 diverged, their records repaired, and no states", sum)
 		}
 		if got := reps[0].Status().Sources[0].Counts; got.Compared < crdt.Partitions || got.Differed == 0 {
 			t.Errorf("Counts of a source = %+v, want all partitions compared and some that differed", got)
 		}
 		time.Sleep(2 * defaultSweep)
-		after := Counts{}
-		for _, r := range reps {
-			after = after.plus(counts(r, 0)).plus(counts(r, 1))
-		}
+		after := countsOf(reps)
 		if after.Diverged != sum.Diverged || after.Repaired != sum.Repaired || after.Compared == sum.Compared {
 			t.Errorf("Counts of equal Regions = %+v after %+v, want only more compared", after, sum)
 		}
@@ -192,10 +204,7 @@ func TestCompareOnDemand(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		a.login(t, 1, "ann")
 		time.Sleep(time.Second)
-		b.setDeaf(true)
-		a.login(t, 2, "bob")
-		time.Sleep(time.Second)
-		b.setDeaf(false)
+		b.loses(t, a, 2, "bob")
 		only := session(3, wall().Add(time.Hour), 0, "on one side only")
 		if err := b.mem.Join(t.Context(), only); err != nil {
 			t.Fatalf("Join = %v, want nil", err)
