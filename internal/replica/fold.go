@@ -36,6 +36,7 @@ type Fold struct {
 	records int
 	few     []bucketSum // until they are enough for more than one bucket
 	sums    []uint64    // by bucket; nil: there are few, or none
+	buf     []byte      // of the last record, to be used again
 }
 
 // bucketSum is a bucket, or a record in it, and its sum.
@@ -56,7 +57,7 @@ func (f *Fold) Add(r crdt.Record) {
 		}
 		r = r.Prune(f.cutoff)
 	}
-	one := bucketSum{bucketOf(r.Key, f.bits), sumOf(r)}
+	one := bucketSum{bucketOf(r.Key, f.bits), f.sumOf(r)}
 	if f.sums == nil && len(f.few) < bucketRecords {
 		f.few = append(f.few, one)
 		return
@@ -101,12 +102,23 @@ func bucketOf(k crdt.Key, n uint8) uint16 {
 // sumOf returns what r adds to the sum of its bucket. The key is mixed in, so that
 // no two records can make up for each other; and so is whether r is dead, since
 // the digest's hash is one that whoever writes a session's values could aim.
-func sumOf(r crdt.Record) uint64 {
+func (f *Fold) sumOf(r crdt.Record) uint64 {
 	h := hashOf(r.Key)
 	if r.Dead {
 		h = ^h
 	}
-	return scramble(h ^ r.Digest())
+	f.buf = crdt.AppendRecord(f.buf[:0], r)
+	return scramble(h ^ fnv1a(f.buf))
+}
+
+// fnv1a returns what hash/fnv does, and r.Digest() of the bytes of r, without
+// making anything.
+func fnv1a(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
 }
 
 func hashOf(k crdt.Key) uint64 {

@@ -73,7 +73,10 @@ func TestSums(t *testing.T) {
 		{"dead", dead, 945, 0x7ec702ec5a0a30f8},
 		{"user", user, 691, 0x60b63087a59cb6a1},
 	} {
-		if b, s := bucketOf(c.r.Key, maxBucketBits), sumOf(c.r); b != c.bucket || s != c.sum {
+		if got, want := fnv1a(crdt.AppendRecord(nil, c.r)), c.r.Digest(); got != want {
+			t.Errorf("%s: fnv1a = %#x, want Digest() = %#x", c.name, got, want)
+		}
+		if b, s := bucketOf(c.r.Key, maxBucketBits), new(Fold).sumOf(c.r); b != c.bucket || s != c.sum {
 			t.Errorf("%s: bucket %d, sum %#x, want %d, %#x", c.name, b, s, c.bucket, c.sum)
 		}
 	}

@@ -362,3 +362,60 @@ func TestLogGoesFirst(t *testing.T) {
 		t.Errorf("Offered() = %v, want %v: the log does not wait for a repair", got, b.o.head()[1])
 	}
 }
+
+// BenchmarkSweep compares a Region of 128 sessions, both ends and the frames.
+func BenchmarkSweep(b *testing.B) {
+	records := make([][]crdt.Record, crdt.Partitions)
+	for i := range 2 * crdt.Partitions {
+		records[i/2] = append(records[i/2], session(i, longLater, time.Hour, "v"))
+	}
+	s := NewSender(1, Hello{}, Limits{})
+	r := NewReceiver(2, 1, engine.Positions{}, 0, Limits{})
+	fold := func(f *Fold) {
+		for _, rec := range records[f.Partition()] {
+			f.Add(rec)
+		}
+	}
+	b.ReportAllocs()
+	now := crdt.Time(1000)
+	for b.Loop() {
+		now += 1000
+		s.Compare()
+		_ = s.Tick(now)
+		scan, _ := s.Scan()
+		s.ScanFrom(scan.ID, engine.Positions{})
+		folds := scan.Folds(now)
+		for i := range folds {
+			fold(&folds[i])
+			s.Folded(now, scan.ID, &folds[i])
+		}
+		buf := s.Take(now, frameTarget)
+		f, err := DecodeFrame(buf[lengthBytes:])
+		if err != nil {
+			b.Fatalf("DecodeFrame = %v, want nil", err)
+		}
+		if err := r.Receive(now, f, len(buf)); err != nil {
+			b.Fatalf("Receive = %v, want nil", err)
+		}
+		work, _ := r.Work()
+		folds = work.Digests.Folds()
+		for i := range folds {
+			fold(&folds[i])
+		}
+		if err := r.Compared(folds, nil); err != nil {
+			b.Fatalf("Compared = %v, want nil", err)
+		}
+		for _, buf := range split(r.Take()) {
+			f, err := DecodeFrame(buf[lengthBytes:])
+			if err != nil {
+				b.Fatalf("DecodeFrame = %v, want nil", err)
+			}
+			if d, ok := f.(Differs); ok && s.Receive(now, d) != nil {
+				b.Fatalf("Receive(%+v) = an error, want nil", d)
+			}
+		}
+	}
+	if got := s.Counts(); got.Compared == 0 || got.Diverged > 0 {
+		b.Errorf("Counts() = %+v, want equal Regions compared", got)
+	}
+}
