@@ -163,7 +163,7 @@ func (x *exchange) current(s *Sender, part uint16) bool {
 	case toResync:
 		return p.resync && p.round <= x.round
 	case toConfirm:
-		return !p.resync && s.sweep.suspects[part] != nil
+		return s.sweep.suspects[part] != nil // a resync clears it
 	}
 	return !p.resync
 }

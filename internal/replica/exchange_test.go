@@ -307,6 +307,24 @@ func TestResyncOvertakes(t *testing.T) {
 	if due {
 		t.Errorf("Scan() = %+v, want nothing while the answer is on its way", scan)
 	}
+
+	b, peer := sweepBench(t, 1)
+	clear(peer.records)
+	d = b.fold(1000)
+	b.s.wantState(0)
+	b.receive(1000, answer(t, d, peer))
+	if b.s.sweep.suspects[0] != nil {
+		t.Errorf("partition 0 is suspected after a first look that a resync overtook, want not")
+	}
+	b, peer = sweepBench(t, 1)
+	clear(peer.records)
+	b.secondLook(peer)
+	d = b.fold(3000)
+	b.s.wantState(0)
+	b.receive(3000, answer(t, d, peer))
+	if got := b.s.Counts(); got.Diverged != 0 || got.Repaired != 0 {
+		t.Errorf("Counts() after a second look that a resync overtook = %+v, want nothing diverged", got)
+	}
 }
 
 // TestReceiverCompares: digests wait for what came before them, and nothing waits
@@ -372,5 +390,39 @@ func TestReceiverSeesSuccession(t *testing.T) {
 	}
 	if got := r.Counts().Successions; got != 2 {
 		t.Errorf("Successions = %d after two new actors in two partitions, want 2", got)
+	}
+}
+
+// TestReceiverSeesShorterLog: a log that no longer has what the origin was told is
+// held here was cut by a failover. One that merely has been overtaken was not.
+func TestReceiverSeesShorterLog(t *testing.T) {
+	at := func(n uint64) (p engine.Positions) {
+		p[3] = engine.Position{Actor: crdt.NewActor(1, 5), N: n}
+		return p
+	}
+	for _, c := range []struct {
+		name        string
+		first, echo crdt.Time // of the heartbeat, and of one before it
+		head        engine.Positions
+		want        uint64
+	}{
+		{"as long", 0, 0, at(9), 0},
+		{"longer", 0, 0, at(12), 0},
+		{"empty", 0, 0, engine.Positions{}, 0},
+		{"shorter than at the hello", 0, 0, at(8), 1},
+		{"shorter than said", 1, 1, at(8), 1},
+		{"read before it was said", 1, 0, at(8), 0},
+	} {
+		r := NewReceiver(2, 1, at(9), 0, Limits{})
+		if c.first > 0 {
+			give(t, r, Heartbeat{Time: 1, At: at(9)}) // answered at 1
+		}
+		for range 3 {
+			r.said.Time = c.first
+			give(t, r, Heartbeat{Time: 5, Echo: c.echo, At: c.head})
+		}
+		if got := r.Counts().Successions; got != c.want {
+			t.Errorf("%s: Successions = %d, want %d", c.name, got, c.want)
+		}
 	}
 }

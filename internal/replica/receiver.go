@@ -36,6 +36,8 @@ type Receiver struct {
 	heard        heard
 	digests      comparing
 	actor        crdt.Actor // of the origin's log, as last changed
+	said         Heartbeat  // the last one sent; before it, what the hello said
+	lost         uint64     // partitions whose log was shorter than said
 	counts       Heard
 }
 
@@ -44,8 +46,9 @@ type Heard struct {
 	Entries uint64 // entries of batches that the engine took in
 	Pulls   uint64 // records asked for because of gaps
 	Holes   uint64
-	// Successions counts how often the log went on under another actor: a
-	// failover in the origin, after which both ends should compare.
+	// Successions counts failovers in the origin that lost entries, or may have:
+	// the log went on under another actor, or had become shorter. What was lost
+	// is here, so the link the other way should compare.
 	Successions uint64
 	Compared    uint64 // partitions compared for the origin
 	Differed    uint64 // buckets of them that differed, also by what was on its way
@@ -78,6 +81,7 @@ type work struct {
 // is needed. Its hello is the first of what Take returns.
 func NewReceiver(here, origin crdt.Region, at engine.Positions, want uint64, limits Limits) *Receiver {
 	r := &Receiver{here: here, origin: origin, limits: limits.withDefaults(), at: at, want: want}
+	r.said.At = at
 	r.send(Hello{Region: here, Window: uint32(r.limits.Window), Want: want, At: at}) //nolint:gosec // megabytes
 	return r
 }
