@@ -375,6 +375,18 @@ func TestHeardUnderSteadyWrites(t *testing.T) {
 	if h.local < 500 || h.local > 504 || h.remote != h.local+500 {
 		t.Errorf("heard = %d, %d, want 500 to 504 and that by the origin's clock", h.local, h.remote)
 	}
+	for name, next := range map[string]engine.Position{
+		"a successor": {Actor: 2 << 20, N: 4}, "a shorter log": {Actor: 1 << 20, N: 4},
+	} {
+		h = heard{}
+		at[0], head[0] = engine.Position{Actor: 1 << 20, N: 3}, engine.Position{Actor: 1 << 20, N: 7}
+		h.beat(Heartbeat{Time: 5000, Echo: 4000, At: head}, &at) // 4 to 7 get lost
+		at[0], head[0] = next, next
+		h.beat(Heartbeat{Time: 7000, Echo: 6000, At: head}, &at)
+		if h.local != 6000 {
+			t.Errorf("heard after %s = %d, want 6000", name, h.local)
+		}
+	}
 	h = heard{}
 	h.beat(Heartbeat{Time: 9000, Echo: 8000, Partial: true}, &at)
 	if h.local != 0 {

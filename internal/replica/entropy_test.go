@@ -236,15 +236,13 @@ func TestFailoverCompares(t *testing.T) {
 		a.put(k, "kept")
 		time.Sleep(time.Second)
 		a.mu.Lock()
-		before := a.s.records[k]
+		before := a.s.clone()
 		a.mu.Unlock()
 		a.put(k, "lost")
 		time.Sleep(time.Second)
 		a.mu.Lock() // the replica takes over, without the last entry
-		a.s.records[k] = before
-		a.s.actor = crdt.NewActor(1, 8)
-		l := &a.s.logs[0]
-		l.fork, l.trimmed, l.frags = 1, 1, nil
+		a.s = before
+		a.s.promote(crdt.NewActor(1, 8))
 		a.mu.Unlock()
 		a.put(keyIn(0), "successor's")
 		time.Sleep(15 * time.Second)

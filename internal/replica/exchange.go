@@ -57,13 +57,10 @@ type look struct {
 	records int
 }
 
-const (
-	// An exchange gathers small partitions until it has so many records or
-	// buckets, and goes by one large partition at a time. Its frame has at most
-	// three times as many buckets: 24 KiB.
-	exchangeRecords = 16 << 10
-	exchangeBuckets = 1 << maxBucketBits
-)
+// exchangeBuckets: an exchange gathers small partitions until it has so many
+// buckets, of 16,000 records at most, and takes large ones one at a time. Its
+// frame has less than twice as many: 16 KiB.
+const exchangeBuckets = 1 << maxBucketBits
 
 // A Scan is a pass over partitions that a Sender asks for. Either the records of
 // each partition are folded, or those that are wanted of one are sent.
@@ -148,7 +145,7 @@ func (s *Sender) Folded(now crdt.Time, id int, f *Fold) bool {
 		x.looks = append(x.looks, look{f.part, f.cutoff, f.at(width), f.records})
 		x.buckets += 1 << width
 	}
-	if len(x.parts) > 0 && x.records < exchangeRecords && x.buckets < exchangeBuckets {
+	if len(x.parts) > 0 && x.buckets < exchangeBuckets {
 		return true
 	}
 	s.sendDigests(now)

@@ -264,7 +264,7 @@ func TestSmallPartitionsShare(t *testing.T) {
 		b.s.ScanFrom(scan.ID, engine.Positions{})
 		folds := scan.Folds(1)
 		for i := range folds {
-			folds[i].records = exchangeRecords / 2
+			folds[i].records = bucketRecords * exchangeBuckets / 2
 			if !b.s.Folded(1, scan.ID, &folds[i]) {
 				break
 			}

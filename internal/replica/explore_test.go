@@ -17,7 +17,7 @@ var (
 
 // TestExplore drives the cores of two or three Regions over links that lose,
 // repeat, delay and reorder frames and are cut, with logs that are trimmed,
-// records that are forgotten and Regions that lose everything. Once all is well
+// records that are forgotten, copies that take over and Regions that lose everything. Once all is well
 // again, all Regions must be equal, whatever the order of things was.
 func TestExplore(t *testing.T) {
 	first, n := uint64(1), *seedsFlag
@@ -25,11 +25,12 @@ func TestExplore(t *testing.T) {
 		first, n = *seedFlag, 1
 	}
 	var sum Counts
-	var lost, ended int
+	var lost, ended, failovers int
 	for seed := first; seed < first+n; seed++ {
 		w := newWorld(seed)
 		w.run(1500)
 		w.heal(t)
+		failovers += w.failovers
 		for _, l := range w.links {
 			sum = sum.plus(l.counts).plus(l.s.Counts())
 			lost, ended = lost+l.lost, ended+l.ended
@@ -38,34 +39,38 @@ func TestExplore(t *testing.T) {
 			t.Fatalf("go test -run TestExplore -seed %d", seed)
 		}
 	}
-	t.Logf("seeds %d to %d: %+v, %d frames lost, %d links ended", first, first+n-1, sum, lost, ended)
+	t.Logf("seeds %d to %d: %+v, %d frames lost, %d links ended, %d failovers",
+		first, first+n-1, sum, lost, ended, failovers)
 	// An exploration that never went the hard ways shows nothing.
 	if n >= 100 && (sum.Redeliveries == 0 || sum.Holes == 0 || sum.Resyncs == 0 || sum.Pulls == 0 ||
-		sum.States == 0 || sum.Diverged == 0 || sum.Repaired == 0) {
+		sum.States == 0 || sum.Diverged == 0 || sum.Repaired == 0 || failovers == 0) {
 		t.Errorf("explored %+v, want some of each", sum)
 	}
 }
 
 type world struct {
-	rnd    *rand.Rand
-	now    crdt.Time
-	stores map[crdt.Region]*store
-	links  []*testLink
-	wrote  map[crdt.Key]map[crdt.Region]bool
-	calm   bool
-	t      []string // what went wrong
-	limits Limits
-	rates  [faults]int // per mille
+	rnd       *rand.Rand
+	now       crdt.Time
+	stores    map[crdt.Region]*store
+	copies    map[crdt.Region]*store // what a failover falls back to
+	links     []*testLink
+	wrote     map[crdt.Key]map[crdt.Region]bool
+	calm      bool
+	failovers int
+	t         []string // what went wrong
+	limits    Limits
+	rates     [faults]int // per mille
 }
 
 func newWorld(seed uint64) *world {
 	w := &world{
 		rnd: rand.New(rand.NewPCG(seed, 1)), now: 1_000_000, stores: map[crdt.Region]*store{},
-		wrote: map[crdt.Key]map[crdt.Region]bool{}, limits: Limits{Window: 1000, Redeliver: 2 * time.Second, Sweep: 10 * time.Second},
+		copies: map[crdt.Region]*store{},
+		wrote:  map[crdt.Key]map[crdt.Region]bool{}, limits: Limits{Window: 1000, Redeliver: 2 * time.Second, Sweep: 10 * time.Second},
 	}
 	for i, rate := range [faults]int{
 		faultTrim: 30, faultForget: 30, faultBlank: 4, faultCut: 4, faultLose: 15,
-		faultRepeat: 20, faultReorder: 20, faultEngine: 4,
+		faultRepeat: 20, faultReorder: 20, faultEngine: 4, faultCopy: 20, faultFailover: 4,
 	} {
 		w.rates[i] = rate * w.rnd.IntN(2)
 	}
@@ -103,6 +108,8 @@ const (
 	faultRepeat
 	faultReorder
 	faultEngine
+	faultCopy
+	faultFailover
 	faults
 )
 
@@ -110,7 +117,7 @@ func (w *world) run(steps int) {
 	for range steps {
 		w.now += crdt.Time(w.rnd.IntN(20))
 		if w.rnd.IntN(100) < 40 && !w.calm {
-			w.write(crdt.Region(1+w.rnd.IntN(len(w.stores))), testKeys()[w.rnd.IntN(len(testKeys()))])
+			w.write(w.anyRegion(), testKeys()[w.rnd.IntN(len(testKeys()))])
 		}
 		if w.chance(faultTrim) {
 			w.trim()
@@ -121,9 +128,18 @@ func (w *world) run(steps int) {
 		if w.chance(faultBlank) {
 			w.blank()
 		}
+		if w.chance(faultCopy) {
+			r := w.anyRegion()
+			w.copies[r] = w.stores[r].clone()
+		}
+		if w.chance(faultFailover) {
+			w.failover(w.anyRegion())
+		}
 		w.links[w.rnd.IntN(len(w.links))].step()
 	}
 }
+
+func (w *world) anyRegion() crdt.Region { return crdt.Region(1 + w.rnd.IntN(len(w.stores))) }
 
 func (w *world) write(r crdt.Region, k crdt.Key) {
 	w.stores[r].put(w.now, k, fmt.Sprint(r, w.now))
@@ -135,7 +151,7 @@ func (w *world) write(r crdt.Region, k crdt.Key) {
 
 // trim drops the front of a log whether or not peers have it.
 func (w *world) trim() {
-	s := w.stores[crdt.Region(1+w.rnd.IntN(len(w.stores)))]
+	s := w.stores[w.anyRegion()]
 	p := w.rnd.IntN(4)
 	s.trim(p, s.logs[p].trimmed+uint64(w.rnd.IntN(len(s.logs[p].frags)+1)))
 }
@@ -143,7 +159,7 @@ func (w *world) trim() {
 // forget loses a record that the Region never wrote, so that the next entry
 // about it finds a gap.
 func (w *world) forget() {
-	r, k := crdt.Region(1+w.rnd.IntN(len(w.stores))), testKeys()[w.rnd.IntN(len(testKeys()))]
+	r, k := w.anyRegion(), testKeys()[w.rnd.IntN(len(testKeys()))]
 	if !w.wrote[k][r] {
 		delete(w.stores[r].records, k)
 	}
@@ -151,7 +167,7 @@ func (w *world) forget() {
 
 // blank loses all that a Region has, if its peers have all of its log.
 func (w *world) blank() {
-	r := crdt.Region(1 + w.rnd.IntN(len(w.stores)))
+	r := w.anyRegion()
 	head := w.stores[r].head()
 	for _, s := range w.stores {
 		at := s.cursor[r]
@@ -160,12 +176,31 @@ func (w *world) blank() {
 		}
 	}
 	w.stores[r] = w.newStore(r)
+	delete(w.copies, r)
 	for _, l := range w.links {
 		if l.origin == r || l.peer == r {
 			l.end(nil)
 		}
 		if l.peer == r {
 			l.want = 1<<crdt.Partitions - 1
+		}
+	}
+}
+
+// failover has a copy take over, which lacks the last of what the Region wrote and
+// took in. Who takes in there begins anew; who sends from there goes on.
+func (w *world) failover(r crdt.Region) {
+	old := w.copies[r]
+	if old == nil {
+		return
+	}
+	delete(w.copies, r)
+	old.promote(crdt.NewActor(r, w.rnd.Uint32()))
+	w.stores[r] = old
+	w.failovers++
+	for _, l := range w.links {
+		if l.peer == r {
+			l.end(nil)
 		}
 	}
 }
@@ -182,7 +217,7 @@ func (w *world) heal(t *testing.T) {
 		}
 	}
 	w.settle()
-	if w.rates[faultForget] == 0 {
+	if w.rates[faultForget] == 0 && w.failovers == 0 {
 		w.compare(t) // nothing was lost, so nothing need be compared
 	}
 	for _, l := range w.links {

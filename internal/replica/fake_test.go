@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -34,6 +35,26 @@ func newStore(actor crdt.Actor) *store {
 		keys[k.Partition()] = append(keys[k.Partition()], k)
 	}
 	return &store{actor: actor, records: map[crdt.Key]crdt.Record{}, cursor: map[crdt.Region]engine.Positions{}, keys: keys}
+}
+
+// clone returns a copy, as a replica of s is.
+func (s *store) clone() *store {
+	out := *s
+	out.records, out.cursor, out.keys = maps.Clone(s.records), maps.Clone(s.cursor), maps.Clone(s.keys)
+	for p := range out.logs {
+		out.logs[p].frags = slices.Clone(s.logs[p].frags)
+	}
+	return &out
+}
+
+// promote makes s go on as actor, with none of its predecessor's log.
+func (s *store) promote(actor crdt.Actor) {
+	s.actor = actor
+	for p := range s.logs {
+		l := &s.logs[p]
+		l.trimmed += uint64(len(l.frags))
+		l.fork, l.frags = l.trimmed, nil
+	}
 }
 
 func (s *store) get(k crdt.Key) crdt.Record {

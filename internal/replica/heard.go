@@ -24,6 +24,9 @@ func (h *heard) beat(f Heartbeat, at *engine.Positions) {
 	if f.Partial {
 		return
 	}
+	if len(h.waiting) > 0 && !coversAll(&f.At, &h.waiting[0].At) {
+		h.waiting = nil // a failover took that head back: it may never be covered
+	}
 	if len(h.waiting) == 2 {
 		h.waiting = h.waiting[:1]
 	}
