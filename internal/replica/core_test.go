@@ -133,6 +133,43 @@ func TestSenderRedelivers(t *testing.T) {
 	}
 }
 
+// TestSenderGoesByThePeer: a peer that turns out to be at a lost actor's entries,
+// of which the log has nothing, is given the state.
+func TestSenderGoesByThePeer(t *testing.T) {
+	mine, lost := crdt.NewActor(1, 5), crdt.NewActor(1, 6)
+	var hello, head, said engine.Positions
+	hello[0] = engine.Position{Actor: mine, N: 39}
+	head[0], said[0] = engine.Position{Actor: mine, N: 35}, engine.Position{Actor: lost, N: 38}
+	b := newBench(t, Hello{At: hello}, Limits{})
+	b.receive(1, Heartbeat{Time: 1, At: said})
+	if _, from := b.s.Follow(); from[0] != said[0] || b.s.Acked()[0] != said[0] {
+		t.Errorf("Follow() from %v with %v acknowledged, want %v", from[0], b.s.Acked()[0], said[0])
+	}
+	for beat := range crdt.Time(stuckIdle + 2) { // at the first one it has just moved
+		b.s.Beat(beat, 0, head)
+		b.receive(beat, Heartbeat{Time: beat + 2, At: said})
+	}
+	b.take(5)
+	if d := b.fold(5); len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
+		t.Errorf("digests = %+v, want those of partition 0", d)
+	}
+	said[0].Actor = crdt.NewActor(1, 7)
+	b.receive(5, Heartbeat{Time: 9, At: said})
+	busy := newBench(t, Hello{At: hello}, Limits{})
+	busy.o.put(1, keyIn(0), "v")
+	busy.follow(1, 0, engine.Position{})
+	busy.receive(1, Heartbeat{Time: 1, At: said})
+	for name, got := range map[string]Counts{"that is resynced": b.s.Counts(), "on its way": busy.s.Counts()} {
+		want := uint64(0)
+		if name == "that is resynced" {
+			want = 1 // from before
+		}
+		if got.Redeliveries != want {
+			t.Errorf("Redeliveries of a partition %s = %d, want %d", name, got.Redeliveries, want)
+		}
+	}
+}
+
 // TestSenderResync: a log that begins beyond the peer's position is made up for
 // by the state of the partition and a rebase.
 func TestSenderResync(t *testing.T) {

@@ -418,7 +418,6 @@ func TestReceiverSeesShorterLog(t *testing.T) {
 			give(t, r, Heartbeat{Time: 1, At: at(9)}) // answered at 1
 		}
 		for range 3 {
-			r.said.Time = c.first
 			give(t, r, Heartbeat{Time: 5, Echo: c.echo, At: c.head})
 		}
 		if got := r.Counts().Successions; got != c.want {

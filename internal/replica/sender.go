@@ -278,7 +278,8 @@ func (s *Sender) Receive(now crdt.Time, f Frame) error {
 			s.rtt = now.Sub(f.Echo)
 		}
 		for p, at := range f.At {
-			s.ack(uint16(p), at) //nolint:gosec // below Partitions
+			s.ack(uint16(p), at)       //nolint:gosec // below Partitions
+			s.elsewhere(uint16(p), at) //nolint:gosec // below Partitions
 		}
 	case Differs:
 		if err := s.differs(now, f); err != nil {
@@ -310,6 +311,19 @@ func (s *Sender) ack(part uint16, at engine.Position) {
 	if held > 0 || at.Actor == p.acked.Actor && at.N > p.acked.N {
 		p.acked, p.tries, p.holes = at, 0, 0
 	}
+}
+
+// elsewhere goes back to where the peer says it is, if that is at another actor's
+// entries than it was thought to be and nothing is on its way: after two failovers,
+// of which the second took back what the first one's successor wrote.
+func (s *Sender) elsewhere(part uint16, at engine.Position) {
+	p := &s.parts[part]
+	if at.Actor == 0 || at.Actor == p.acked.Actor || len(p.flight) > 0 || p.resync {
+		return
+	}
+	s.counts.Redeliveries++
+	p.acked = at
+	s.rewind(part)
 }
 
 func (s *Sender) drop(it *item) {
