@@ -133,6 +133,43 @@ func TestSenderRedelivers(t *testing.T) {
 	}
 }
 
+// TestSenderGoesByThePeer: a peer that turns out to be at a lost actor's entries,
+// of which the log has nothing, is given the state.
+func TestSenderGoesByThePeer(t *testing.T) {
+	mine, lost := crdt.NewActor(1, 5), crdt.NewActor(1, 6)
+	var hello, head, said engine.Positions
+	hello[0] = engine.Position{Actor: mine, N: 39}
+	head[0], said[0] = engine.Position{Actor: mine, N: 35}, engine.Position{Actor: lost, N: 38}
+	b := newBench(t, Hello{At: hello}, Limits{})
+	b.receive(1, Heartbeat{Time: 1, At: said})
+	if _, from := b.s.Follow(); from[0] != said[0] || b.s.Acked()[0] != said[0] {
+		t.Errorf("Follow() from %v with %v acknowledged, want %v", from[0], b.s.Acked()[0], said[0])
+	}
+	for beat := range crdt.Time(stuckIdle + 2) { // at the first one it has just moved
+		b.s.Beat(beat, 0, head)
+		b.receive(beat, Heartbeat{Time: beat + 2, At: said})
+	}
+	b.take(5)
+	if d := b.fold(5); len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
+		t.Errorf("digests = %+v, want those of partition 0", d)
+	}
+	said[0].Actor = crdt.NewActor(1, 7)
+	b.receive(5, Heartbeat{Time: 9, At: said})
+	busy := newBench(t, Hello{At: hello}, Limits{})
+	busy.o.put(1, keyIn(0), "v")
+	busy.follow(1, 0, engine.Position{})
+	busy.receive(1, Heartbeat{Time: 1, At: said})
+	for name, got := range map[string]Counts{"that is resynced": b.s.Counts(), "on its way": busy.s.Counts()} {
+		want := uint64(0)
+		if name == "that is resynced" {
+			want = 1 // from before
+		}
+		if got.Redeliveries != want {
+			t.Errorf("Redeliveries of a partition %s = %d, want %d", name, got.Redeliveries, want)
+		}
+	}
+}
+
 // TestSenderResync: a log that begins beyond the peer's position is made up for
 // by the state of the partition and a rebase.
 func TestSenderResync(t *testing.T) {
@@ -144,19 +181,16 @@ func TestSenderResync(t *testing.T) {
 	}
 	b.o.trim(int(part), 3)
 	b.follow(0, part, engine.Position{})
-	got, id, due := b.s.Scan()
-	if !due || got != part {
-		t.Fatalf("Scan() = %d, %t, want %d, true", got, due, part)
-	}
 	b.s.Beat(1, 0, b.o.head())
 	if f := b.take(1)[0].(Heartbeat); !f.Partial {
 		t.Errorf("Beat during a resync = %+v, want partial", f)
 	}
-	b.s.ScanFrom(id, b.o.head())
-	if ok, err := b.s.State(1, id, b.o.inPartition(part)); !ok || err != nil {
-		t.Fatalf("State() = %t, %v, want true, nil", ok, err)
+	d := b.fold(1)
+	if len(d.Parts) != 1 || d.Parts[0].Partition != part || d.Parts[0].Cutoff != 0 {
+		t.Fatalf("Digests = %+v, want partition %d without a cutoff", d, part)
 	}
-	b.s.Scanned(1, id)
+	b.receive(1, differsAll(d))
+	b.states(1)
 	sent := b.take(1)
 	if len(sent) != 2 {
 		t.Fatalf("Take() = %+v, want states and a rebase", sent)
@@ -169,7 +203,7 @@ func TestSenderResync(t *testing.T) {
 	if err := b.s.Tick(crdt.Time(0).Add(long)); err != nil { // a millisecond before
 		t.Errorf("Tick = %v, want nil", err)
 	}
-	if _, _, due := b.s.Scan(); due {
+	if _, due := b.s.Scan(); due {
 		t.Errorf("Scan() before %v is due, want not", long)
 	}
 	b.receive(2, Ack{Partition: part, At: e.Batch.Last(), Joined: 1})
@@ -181,20 +215,17 @@ func TestSenderResync(t *testing.T) {
 // TestSenderResyncAgain: a state that is never joined is sent again.
 func TestSenderResyncAgain(t *testing.T) {
 	b := newBench(t, Hello{Want: 1}, Limits{Redeliver: time.Second})
-	_, id, _ := b.s.Scan()
-	b.s.ScanFrom(id, engine.Positions{})
-	if _, err := b.s.State(1, id, []crdt.Record{{Key: testKeys()[0], VV: crdt.Vector{{Actor: 1 << 20, Stamp: 5}}}}); err != nil {
-		t.Fatalf("State = %v, want nil", err)
-	}
-	b.s.Scanned(1, id)
+	b.o.join(crdt.Record{Key: keyIn(0), VV: crdt.Vector{{Actor: 1 << 20, Stamp: 5}}})
+	b.receive(1, differsAll(b.fold(1)))
+	b.states(1)
 	if got := b.take(1); len(got) != 1 {
 		t.Fatalf("Take() = %v, want one frame of states", got)
 	}
 	if err := b.s.Tick(9000); err != nil {
 		t.Fatalf("Tick = %v, want nil", err)
 	}
-	if part, again, due := b.s.Scan(); !due || again == id || b.s.Unacked() != 0 {
-		t.Errorf("Scan() = %d, %d, %t with %d unacked, want another one and nothing unacked", part, again, due, b.s.Unacked())
+	if again, due := b.s.Scan(); !due || again.States || b.s.Unacked() != 0 {
+		t.Errorf("Scan() = %+v, %t with %d unacked, want to fold again and nothing unacked", again, due, b.s.Unacked())
 	}
 }
 
@@ -380,6 +411,18 @@ func TestHeardUnderSteadyWrites(t *testing.T) {
 	}
 	if h.local < 500 || h.local > 504 || h.remote != h.local+500 {
 		t.Errorf("heard = %d, %d, want 500 to 504 and that by the origin's clock", h.local, h.remote)
+	}
+	for name, next := range map[string]engine.Position{
+		"a successor": {Actor: 2 << 20, N: 4}, "a shorter log": {Actor: 1 << 20, N: 4},
+	} {
+		h = heard{}
+		at[0], head[0] = engine.Position{Actor: 1 << 20, N: 3}, engine.Position{Actor: 1 << 20, N: 7}
+		h.beat(Heartbeat{Time: 5000, Echo: 4000, At: head}, &at) // 4 to 7 get lost
+		at[0], head[0] = next, next
+		h.beat(Heartbeat{Time: 7000, Echo: 6000, At: head}, &at)
+		if h.local != 6000 {
+			t.Errorf("heard after %s = %d, want 6000", name, h.local)
+		}
 	}
 	h = heard{}
 	h.beat(Heartbeat{Time: 9000, Echo: 8000, Partial: true}, &at)

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -60,6 +61,10 @@ func (d *decoder) frame(k kind) Frame {
 			d.fail("reason of %d bytes, at most %d", len(d.b), maxReasonBytes)
 		}
 		return Goodbye{Reason: string(d.bytes(len(d.b)))}
+	case kindDigests:
+		return d.digests()
+	case kindDiffers:
+		return d.differs()
 	}
 	d.fail("kind %d", k)
 	return nil
@@ -149,6 +154,76 @@ func (d *decoder) states() Frame {
 		f.Records = append(f.Records, r)
 	}
 	return f
+}
+
+func (d *decoder) digests() Frame {
+	f := Digests{Serial: d.serial()}
+	n := d.uint(1)
+	if d.err == nil && n == 0 {
+		d.fail("digests of nothing")
+	}
+	var seen uint64
+	for range n {
+		p := PartSums{Partition: d.another(&seen), Cutoff: d.time()}
+		width := d.uint(1)
+		if width > maxBucketBits {
+			d.fail("sums of 2^%d buckets, at most 2^%d", width, maxBucketBits)
+		}
+		sums := d.bytes(8 << width)
+		if d.err != nil {
+			return f
+		}
+		for ; len(sums) > 0; sums = sums[8:] {
+			p.Sums = append(p.Sums, binary.BigEndian.Uint64(sums))
+		}
+		f.Parts = append(f.Parts, p)
+	}
+	return f
+}
+
+func (d *decoder) differs() Frame {
+	f := Differs{Serial: d.serial()}
+	var seen uint64
+	for range d.uint(1) {
+		p := PartDiffers{Partition: d.another(&seen)}
+		n := d.uint(2)
+		if d.err == nil && (n == 0 || n > 1<<maxBucketBits) {
+			d.fail("%d buckets differ", n)
+		}
+		next := uint64(0)
+		for range n {
+			b := BucketSum{Bucket: uint16(d.uint(2)), Sum: d.uint(8)} //nolint:gosec // 16 bits
+			if d.err == nil && uint64(b.Bucket) < next {
+				d.fail("bucket %d out of order", b.Bucket)
+			}
+			if d.err != nil {
+				return f
+			}
+			next = uint64(b.Bucket) + 1
+			p.Buckets = append(p.Buckets, b)
+		}
+		f.Parts = append(f.Parts, p)
+	}
+	return f
+}
+
+// serial reads a number that counts from 1.
+func (d *decoder) serial() uint64 {
+	n := d.uint(8)
+	if d.err == nil && n == 0 {
+		d.fail("serial 0")
+	}
+	return n
+}
+
+// another reads a partition that is not in seen yet.
+func (d *decoder) another(seen *uint64) uint16 {
+	p := d.partition()
+	if d.err == nil && *seen&(1<<p) != 0 {
+		d.fail("partition %d twice", p)
+	}
+	*seen |= 1 << p
+	return p
 }
 
 // bytes returns the next n bytes, or nil if there are fewer.

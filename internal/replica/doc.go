@@ -12,5 +12,10 @@
 // that merges, a peer acknowledges only what its own engine holds, and whatever
 // a log no longer has is made up for by the state of its whole partition.
 //
+// What is lost without a trace, by an engine's failover or by a fault of ours, is
+// found by anti-entropy: each link compares all partitions in turn by digests, at a
+// rate, and sends the states of what differs. A link sends one way, so two Regions
+// that differ are mended by both of their links.
+//
 // The bytes of a link are described in docs/formats/link.md.
 package replica

@@ -3,6 +3,8 @@ package replica
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -16,16 +18,43 @@ type store struct {
 	records map[crdt.Key]crdt.Record
 	logs    [crdt.Partitions]plog
 	cursor  map[crdt.Region]engine.Positions
+	until   crdt.Time             // deadline of what put writes; 1,000
+	keys    map[uint16][]crdt.Key // testKeys and others by partition, in an order that does not change
 }
 
 type plog struct {
+	fork    uint64 // Batch.Fork
 	trimmed uint64 // number of the last entry that is no longer kept
 	frags   []crdt.Fragment
 	actor   crdt.Actor
 }
 
 func newStore(actor crdt.Actor) *store {
-	return &store{actor: actor, records: map[crdt.Key]crdt.Record{}, cursor: map[crdt.Region]engine.Positions{}}
+	keys := map[uint16][]crdt.Key{}
+	for _, k := range testKeys() {
+		keys[k.Partition()] = append(keys[k.Partition()], k)
+	}
+	return &store{actor: actor, records: map[crdt.Key]crdt.Record{}, cursor: map[crdt.Region]engine.Positions{}, keys: keys}
+}
+
+// clone returns a copy, as a replica of s is.
+func (s *store) clone() *store {
+	out := *s
+	out.records, out.cursor, out.keys = maps.Clone(s.records), maps.Clone(s.cursor), maps.Clone(s.keys)
+	for p := range out.logs {
+		out.logs[p].frags = slices.Clone(s.logs[p].frags)
+	}
+	return &out
+}
+
+// promote makes s go on as actor, with none of its predecessor's log.
+func (s *store) promote(actor crdt.Actor) {
+	s.actor = actor
+	for p := range s.logs {
+		l := &s.logs[p]
+		l.trimmed += uint64(len(l.frags))
+		l.fork, l.frags = l.trimmed, nil
+	}
 }
 
 func (s *store) get(k crdt.Key) crdt.Record {
@@ -50,7 +79,7 @@ func (s *store) write(now crdt.Time, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
 func (s *store) put(now crdt.Time, k crdt.Key, value string) crdt.Dot {
 	stamp := max(now.Stamp(), s.get(k).VV.Max()) + 1
 	dot, err := s.write(now, k, crdt.Op{Stamp: stamp, Changes: []crdt.Change{
-		crdt.Index(crdt.NewSessionID(1000, 1, crdt.IDEntropy{byte(now % 3)}), []byte(value)),
+		crdt.Index(crdt.NewSessionID(max(1000, s.until), 1, crdt.IDEntropy{byte(now % 3)}), []byte(value)),
 	}})
 	if err != nil {
 		panic(fmt.Sprintf("put %v: %v", k, err)) // invariant: the test's own operation
@@ -80,7 +109,7 @@ func (s *store) after(p int, at engine.Position, n int) (engine.Batch, bool) {
 		return engine.Batch{}, false
 	}
 	return engine.Batch{
-		Partition: uint16(p), Actor: s.actor, First: next, Frags: l.frags[from:min(len(l.frags), from+n)],
+		Partition: uint16(p), Actor: s.actor, Fork: l.fork, First: next, Frags: l.frags[from:min(len(l.frags), from+n)],
 	}, true
 }
 
@@ -125,18 +154,37 @@ func (s *store) ingest(from crdt.Region, b engine.Batch) engine.Ingested {
 
 func (s *store) join(r crdt.Record) {
 	if !r.IsBottom() {
+		if p := r.Key.Partition(); !slices.Contains(s.keys[p], r.Key) {
+			s.keys[p] = append(s.keys[p], r.Key)
+		}
 		s.records[r.Key] = crdt.Join(s.get(r.Key), r)
+	}
+}
+
+func (s *store) fold(f *Fold) {
+	for _, r := range s.inPartition(f.Partition()) {
+		f.Add(r)
 	}
 }
 
 func (s *store) inPartition(p uint16) []crdt.Record {
 	var out []crdt.Record
-	for _, k := range testKeys() { // in an order that does not change
-		if r, ok := s.records[k]; ok && k.Partition() == p {
+	for _, k := range s.keys[p] {
+		if r, ok := s.records[k]; ok {
 			out = append(out, r)
 		}
 	}
 	return out
+}
+
+// keyIn returns the first of testKeys in a partition.
+func keyIn(part uint16) crdt.Key {
+	for _, k := range testKeys() {
+		if k.Partition() == part {
+			return k
+		}
+	}
+	panic("no key in partition") // invariant: tests ask for the first four
 }
 
 // testKeys are the records that tests write: several to each of the first four

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -40,10 +41,12 @@ const (
 	kindStates
 	kindHeartbeat
 	kindGoodbye
+	kindDigests
+	kindDiffers
 )
 
 // A Frame is one message of a link: Hello, Entries, Ack, Hole, Pull, States,
-// Heartbeat or Goodbye.
+// Heartbeat, Goodbye, Digests or Differs.
 type Frame interface {
 	kind() kind
 	appendBody(b []byte) []byte
@@ -105,6 +108,38 @@ type Heartbeat struct {
 // Goodbye is the last frame of an end that gives the link up.
 type Goodbye struct{ Reason string }
 
+// Digests says what the origin has, in sums, for the peer to compare.
+type Digests struct {
+	Serial uint64     // counts these frames on one link, from 1
+	Parts  []PartSums // each of another partition
+}
+
+// PartSums are the sums of one partition's records, by bucket.
+type PartSums struct {
+	Partition uint16
+	// Cutoff: what clocks may drop by then is not in the sums; zero: all is.
+	Cutoff crdt.Time
+	Sums   []uint64 // a power of two of them, at most 1,024
+}
+
+// Differs answers Digests with the buckets that differ.
+type Differs struct {
+	Serial uint64
+	Parts  []PartDiffers // those in which any does
+}
+
+// PartDiffers are the buckets of one partition that differ, in order.
+type PartDiffers struct {
+	Partition uint16
+	Buckets   []BucketSum
+}
+
+// BucketSum is a bucket and its sum at the peer.
+type BucketSum struct {
+	Bucket uint16
+	Sum    uint64
+}
+
 func (Hello) kind() kind     { return kindHello }
 func (Entries) kind() kind   { return kindBatch }
 func (Ack) kind() kind       { return kindAck }
@@ -113,6 +148,8 @@ func (Pull) kind() kind      { return kindPull }
 func (States) kind() kind    { return kindStates }
 func (Heartbeat) kind() kind { return kindHeartbeat }
 func (Goodbye) kind() kind   { return kindGoodbye }
+func (Digests) kind() kind   { return kindDigests }
+func (Differs) kind() kind   { return kindDiffers }
 
 const (
 	lengthBytes = 4
@@ -232,6 +269,32 @@ func (f Heartbeat) appendBody(b []byte) []byte {
 
 func (f Goodbye) appendBody(b []byte) []byte {
 	return append(b, f.Reason[:min(len(f.Reason), maxReasonBytes)]...)
+}
+
+func (f Digests) appendBody(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, f.Serial)
+	b = append(b, byte(len(f.Parts)))
+	for _, p := range f.Parts {
+		b = appendTime(binary.BigEndian.AppendUint16(b, p.Partition), p.Cutoff)
+		b = append(b, byte(bits.Len(uint(len(p.Sums)))-1))
+		for _, sum := range p.Sums {
+			b = binary.BigEndian.AppendUint64(b, sum)
+		}
+	}
+	return b
+}
+
+func (f Differs) appendBody(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, f.Serial)
+	b = append(b, byte(len(f.Parts)))
+	for _, p := range f.Parts {
+		b = binary.BigEndian.AppendUint16(b, p.Partition)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(p.Buckets))) //nolint:gosec // at most 1,024
+		for _, d := range p.Buckets {
+			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint16(b, d.Bucket), d.Sum)
+		}
+	}
+	return b
 }
 
 // appendSized appends what write appends with its length in front.

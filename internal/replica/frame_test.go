@@ -38,6 +38,11 @@ func vectors() map[string]Frame {
 		"states":    States{Serial: 1, Records: []crdt.Record{s.get(testKeys()[0]), {Key: testKeys()[1]}}},
 		"heartbeat": Heartbeat{Time: 123456789, Echo: 123456000, Partial: true, At: at},
 		"goodbye":   Goodbye{Reason: "closed"},
+		"digests": Digests{Serial: 3, Parts: []PartSums{
+			{Partition: 0, Cutoff: 123576789, Sums: []uint64{1 << 63, 0, 5, 0x0123456789abcdef}}, {Partition: 63, Sums: []uint64{0}},
+		}},
+		"differs": Differs{Serial: 3, Parts: []PartDiffers{{Partition: 0, Buckets: []BucketSum{{0, 7}, {3, 0xfedcba9876543210}}}}},
+		"same":    Differs{Serial: 4},
 	}
 }
 
@@ -90,6 +95,14 @@ func TestReadFrameRefuses(t *testing.T) {
 		"fewer entries":          change("entries", headBytes+entriesHeadBytes-1, 1),
 		"states without serial":  change("states", headBytes+7, 0),
 		"pull of a wrong kind":   change("pull", headBytes+2, 9),
+		"digests of nothing":     change("digests", headBytes+8, 0),
+		"digests without serial": change("digests", headBytes+7, 0),
+		"too many buckets":       change("digests", headBytes+9+8, 11),
+		"fewer sums than said":   change("digests", headBytes+9+8, 3),
+		"a partition twice":      change("digests", headBytes+9+9+32+1, 0),
+		"no bucket differs":      change("differs", headBytes+12, 0),
+		"buckets out of order":   change("differs", headBytes+13+10+1, 0),
+		"differs without serial": change("differs", headBytes+7, 0),
 	} {
 		f, _, err := ReadFrame(bytes.NewReader(b))
 		if !errors.Is(err, ErrFrame) {

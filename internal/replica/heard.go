@@ -24,6 +24,9 @@ func (h *heard) beat(f Heartbeat, at *engine.Positions) {
 	if f.Partial {
 		return
 	}
+	if len(h.waiting) > 0 && !coversAll(&f.At, &h.waiting[0].At) {
+		h.waiting = nil // a failover took that head back: it may never be covered
+	}
 	if len(h.waiting) == 2 {
 		h.waiting = h.waiting[:1]
 	}
@@ -51,10 +54,30 @@ func coversAll(at, head *engine.Positions) bool {
 // beat takes in the origin's heartbeat and answers it.
 func (r *Receiver) beat(now crdt.Time, f Heartbeat) {
 	r.heard.beat(f, &r.at)
+	if f.Echo == r.said.Time {
+		r.shorter(&f.At)
+	}
 	if !f.Partial && len(r.heard.waiting) == 0 {
 		r.want = 0 // all that was asked for has come
 	}
-	r.send(Heartbeat{Time: now, Echo: f.Time, At: r.at})
+	r.said = Heartbeat{Time: now, Echo: f.Time, At: r.at}
+	r.send(r.said)
+}
+
+// shorter looks for entries that are held here and that the origin's log, read
+// after it had heard so, no longer has: a failover took them back, and maybe
+// nobody has written since.
+func (r *Receiver) shorter(head *engine.Positions) {
+	var lost uint64
+	for p, at := range r.said.At {
+		if at.Actor != 0 && at.Actor == head[p].Actor && at.N > head[p].N {
+			lost |= 1 << p
+		}
+	}
+	if lost&^r.lost != 0 {
+		r.counts.Successions++
+	}
+	r.lost = lost
 }
 
 // HeardAt returns the last moment by the clock here, of which it is known that

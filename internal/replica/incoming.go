@@ -108,7 +108,7 @@ func (i *incoming) loop(ctx context.Context) error {
 	i.r.update(func() { i.in.status.Connected = true })
 	var pending []byte
 	for {
-		if work, due := i.rc.Work(); due {
+		for work, due := i.rc.Work(); due; work, due = i.rc.Work() {
 			i.w.wg.Go(func() { i.work(ctx, work) })
 		}
 		if pending == nil {
@@ -143,10 +143,14 @@ func (i *incoming) loop(ctx context.Context) error {
 	}
 }
 
-// work has the engine take in a batch or records.
+// work has the engine take in a batch or records, or compares.
 //
 // Path replicate 3/4: from Receiver.Receive; next Receiver.Done.
 func (i *incoming) work(ctx context.Context, work Work) {
+	if work.Digests != nil {
+		i.compare(ctx, work.Digests)
+		return
+	}
 	var res engine.Ingested
 	var err error
 	if work.Batch != nil {
@@ -162,6 +166,20 @@ func (i *incoming) work(ctx context.Context, work Work) {
 	})
 }
 
+// compare scans what the origin has sent digests of.
+func (i *incoming) compare(ctx context.Context, d *Digests) {
+	var err error
+	folds := d.Folds()
+	for n := range folds {
+		if err = i.r.fold(ctx, &folds[n]); err != nil {
+			break
+		}
+	}
+	_ = i.w.do(ctx, i.w.events, func() error { // ctx ended: the link has
+		return i.rc.Compared(folds, err)
+	})
+}
+
 // users returns records with those of users first (R12): a session must not be
 // seen before the revocations that end it.
 func users(records []crdt.Record) []crdt.Record {
@@ -172,14 +190,23 @@ func users(records []crdt.Record) []crdt.Record {
 
 // report tells the Replica what has been heard.
 func (i *incoming) report(err error) {
+	succeeded, full := false, false
 	i.r.update(func() {
 		st := &i.in.status
+		succeeded = i.rc.Counts().Successions > st.link.Successions
 		st.At, st.HeardAt, st.OriginTime = i.rc.At(), max(st.HeardAt, i.rc.HeardAt()), max(st.OriginTime, i.rc.HeardOrigin())
 		st.link = i.rc.Counts()
 		i.in.want = i.rc.Want()
+		full = i.r.refilled()
 		if err != nil {
 			st.past, st.link = st.past.plus(st.link), Heard{}
 			st.Connected, st.LastError = false, err.Error()
 		}
 	})
+	if succeeded {
+		i.r.compareWith(i.rc.origin) // what its failover lost may be here
+	}
+	if full {
+		i.r.refiller.SetRefilling(false)
+	}
 }

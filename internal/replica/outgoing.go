@@ -24,8 +24,8 @@ type outgoing struct {
 	beats  bool               // a heartbeat is being made
 }
 
-// link dials peer and pushes until something fails.
-func (r *Replica) link(ctx context.Context, peer crdt.Region) error {
+// link dials peer and pushes until something fails. It goes on with sweep.
+func (r *Replica) link(ctx context.Context, peer crdt.Region, sweep *Sweep) error {
 	dialCtx, cancelDial := context.WithTimeout(ctx, r.cfg.Silence)
 	conn, err := r.dial(dialCtx, peer)
 	cancelDial()
@@ -48,9 +48,11 @@ func (r *Replica) link(ctx context.Context, peer crdt.Region) error {
 		return fmt.Errorf("%w: dialled Region %d, met %d", ErrFrame, peer, hello.Region)
 	}
 	o := &outgoing{r: r, peer: peer, w: w, s: NewSender(r.here, hello, r.cfg.Limits), follow: func() {}}
+	o.s.Resume(*sweep)
 	r.cfg.Log.Info("link to peer is up", "peer", peer)
 	w.start(ctx, from)
 	err = o.loop(ctx)
+	*sweep = o.s.Sweep()
 	cancel()
 	o.report(false)
 	return err
@@ -67,10 +69,7 @@ func (o *outgoing) loop(ctx context.Context) error {
 	var pending []byte
 	for {
 		o.wishes(ctx)
-		gated := o.w.gated
-		if !o.s.Ready() {
-			gated = nil
-		}
+		gated, slow := o.gates()
 		if pending == nil {
 			pending = o.s.Take(o.r.now(), frameTarget)
 		}
@@ -96,6 +95,10 @@ func (o *outgoing) loop(ctx context.Context) error {
 			err = run()
 		case run := <-gated:
 			err = run()
+		case run := <-slow:
+			err = run()
+		case <-o.r.compare[o.peer]:
+			o.s.Compare()
 		case <-tick.C:
 			err = o.s.Tick(o.r.now())
 			o.report(true)
@@ -109,6 +112,18 @@ func (o *outgoing) loop(ctx context.Context) error {
 	}
 }
 
+// gates returns the channels of those who may hand something in now; nil is for
+// those who wait.
+func (o *outgoing) gates() (log, scans chan func() error) {
+	if o.s.Ready() {
+		log = o.w.gated
+	}
+	if o.s.Room() {
+		scans = o.w.slow
+	}
+	return log, scans
+}
+
 // wishes starts what the Sender asks for.
 func (o *outgoing) wishes(ctx context.Context) {
 	if gen, from := o.s.Follow(); gen != o.gen {
@@ -118,8 +133,8 @@ func (o *outgoing) wishes(ctx context.Context) {
 		followCtx, o.follow = context.WithCancel(ctx)
 		o.w.wg.Go(func() { o.runFollow(ctx, followCtx, gen, from) })
 	}
-	if part, id, due := o.s.Scan(); due {
-		o.w.wg.Go(func() { o.scan(ctx, part, id) })
+	if scan, due := o.s.Scan(); due {
+		o.w.wg.Go(func() { o.scan(ctx, scan) })
 	}
 	if keys, due := o.s.Reads(); due {
 		o.w.wg.Go(func() { o.read(ctx, keys) })
@@ -141,41 +156,88 @@ func (o *outgoing) fail(ctx context.Context, err error) {
 	_ = o.w.do(ctx, o.w.events, func() error { return err }) // ctx ended: the link has
 }
 
-// scan goes through a partition for a resync.
-func (o *outgoing) scan(ctx context.Context, part uint16, id int) {
-	if err := o.scanPart(ctx, part, id); err != nil {
-		o.fail(ctx, fmt.Errorf("scan partition %d for Region %d: %w", part, o.peer, err))
+// scan makes a pass over partitions.
+func (o *outgoing) scan(ctx context.Context, scan Scan) {
+	pass := o.fold
+	if scan.States {
+		pass = o.states
+	}
+	if err := pass(ctx, scan); err != nil {
+		o.fail(ctx, fmt.Errorf("scan partitions %v for Region %d: %w", scan.Parts, o.peer, err))
 	}
 }
 
-func (o *outgoing) scanPart(ctx context.Context, part uint16, id int) error {
-	const chunk = 64 // records handed over at a time
-	scanner, ok := engine.As[engine.Scanner](o.r.eng)
-	if !ok {
-		return fmt.Errorf("%w: it can't be scanned", ErrEngine)
-	}
+// fold sums up partitions until the Sender has enough.
+func (o *outgoing) fold(ctx context.Context, scan Scan) error {
+	wall := crdt.TimeOf(time.Now()) // records expire by such a clock
 	head, err := o.r.log.Head(ctx)
 	if err != nil {
 		return err
 	}
-	if err := o.w.do(ctx, o.w.events, func() error { o.s.ScanFrom(id, head); return nil }); err != nil {
+	if err := o.w.do(ctx, o.w.events, func() error { o.s.ScanFrom(scan.ID, head); return nil }); err != nil {
 		return err
 	}
-	wanted := true
+	folds := scan.Folds(wall)
+	for i := range folds {
+		if err := o.r.fold(ctx, &folds[i]); err != nil {
+			return err
+		}
+		more := false
+		err := o.w.do(ctx, o.w.events, func() error {
+			more = o.s.Folded(o.r.now(), scan.ID, &folds[i])
+			return nil
+		})
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// fold adds the records of a partition to f.
+func (r *Replica) fold(ctx context.Context, f *Fold) error {
+	return r.scanner.Scan(ctx, f.Partition(), func(rec crdt.Record) bool {
+		f.Add(rec)
+		return true
+	})
+}
+
+// states hands over the records that are wanted of a partition. It scans twice:
+// once for users, whose revocations end sessions that come after them (R12). A
+// session's user may be in another partition, so over a whole refill that is no
+// promise; a Region that refills must not answer for what it lacks.
+func (o *outgoing) states(ctx context.Context, scan Scan) error {
+	for _, users := range []bool{true, false} {
+		wanted := func(rec crdt.Record) bool {
+			return (rec.Key.Kind() == crdt.KindUser) == users && scan.Wants(rec)
+		}
+		if more, err := o.statesOf(ctx, scan, wanted); err != nil || !more {
+			return err
+		}
+	}
+	return o.w.do(ctx, o.w.slow, func() error { o.s.Scanned(o.r.now(), scan.ID); return nil })
+}
+
+func (o *outgoing) statesOf(ctx context.Context, scan Scan, wanted func(crdt.Record) bool) (more bool, err error) {
+	const chunk = 64 // records handed over at a time
+	more = true
 	var records []crdt.Record
 	flush := func() error {
-		return o.w.do(ctx, o.w.gated, func() (err error) {
-			wanted, err = o.s.State(o.r.now(), id, records)
+		return o.w.do(ctx, o.w.slow, func() (err error) {
+			more, err = o.s.State(o.r.now(), scan.ID, records)
 			records = nil
 			return err
 		})
 	}
 	var handed error
-	err = scanner.Scan(ctx, part, func(rec crdt.Record) bool {
+	err = o.r.scanner.Scan(ctx, scan.Parts[0], func(rec crdt.Record) bool {
+		if !wanted(rec) {
+			return true
+		}
 		if records = append(records, rec); len(records) >= chunk {
 			handed = flush()
 		}
-		return handed == nil && wanted
+		return handed == nil && more
 	})
 	if err == nil {
 		err = handed
@@ -183,10 +245,7 @@ func (o *outgoing) scanPart(ctx context.Context, part uint16, id int) error {
 	if err == nil && len(records) > 0 {
 		err = flush()
 	}
-	if err != nil || !wanted {
-		return err
-	}
-	return o.w.do(ctx, o.w.gated, func() error { o.s.Scanned(o.r.now(), id); return nil })
+	return more, err
 }
 
 // read answers a pull.

@@ -34,6 +34,10 @@ type Receiver struct {
 	ackAny       bool // joined has moved: the next ack says so
 	out          [][]byte
 	heard        heard
+	digests      comparing
+	actor        crdt.Actor // of the origin's log, as last changed
+	said         Heartbeat  // the last one sent; before it, what the hello said
+	lost         uint64     // partitions whose log was shorter than said
 	counts       Heard
 }
 
@@ -42,6 +46,12 @@ type Heard struct {
 	Entries uint64 // entries of batches that the engine took in
 	Pulls   uint64 // records asked for because of gaps
 	Holes   uint64
+	// Successions counts failovers in the origin that lost entries, or may have:
+	// the log went on under another actor, or had become shorter. What was lost
+	// is here, so the link the other way should compare.
+	Successions uint64
+	Compared    uint64 // partitions compared for the origin
+	Differed    uint64 // buckets of them that differed, also by what was on its way
 }
 
 type inPart struct {
@@ -52,10 +62,12 @@ type inPart struct {
 	hole    crdt.Time // when a hole was last reported; zero: there is none
 }
 
-// Work is one thing for the engine to do: to Ingest Batch, or to Join Records.
+// Work is one thing for the engine to do: to Ingest Batch, to Join Records, or to
+// scan for Digests and tell Compared. Scans go on beside the others.
 type Work struct {
 	Batch   *engine.Batch
 	Records []crdt.Record
+	Digests *Digests
 }
 
 type work struct {
@@ -69,6 +81,7 @@ type work struct {
 // is needed. Its hello is the first of what Take returns.
 func NewReceiver(here, origin crdt.Region, at engine.Positions, want uint64, limits Limits) *Receiver {
 	r := &Receiver{here: here, origin: origin, limits: limits.withDefaults(), at: at, want: want}
+	r.said.At = at
 	r.send(Hello{Region: here, Window: uint32(r.limits.Window), Want: want, At: at}) //nolint:gosec // megabytes
 	return r
 }
@@ -82,6 +95,8 @@ func (r *Receiver) Receive(now crdt.Time, f Frame, size int) error {
 		return r.entries(f, size)
 	case States:
 		return r.states(f, size)
+	case Digests:
+		return r.compare(f, size)
 	case Heartbeat:
 		r.beat(now, f)
 		return nil
@@ -143,11 +158,15 @@ func (r *Receiver) states(f States, size int) error {
 }
 
 // Work returns what the engine is to do next, if that is anything and nothing
-// else is being done. Done is to be told of it.
+// else is being done. Done is to be told of it, or Compared if it is Digests,
+// which are given out while other work is done too.
 //
 // One thing at a time, in the order of arrival: a rebase must never be taken in
 // before the state that it stands on.
 func (r *Receiver) Work() (Work, bool) {
+	if d, due := r.nextDigests(); due {
+		return Work{Digests: d}, true
+	}
 	if r.busy || len(r.work) == 0 {
 		return Work{}, false
 	}
@@ -180,6 +199,10 @@ func (r *Receiver) Done(now crdt.Time, res engine.Ingested, err error) error {
 func (r *Receiver) ingested(now crdt.Time, w work, res engine.Ingested) error {
 	part := w.Batch.Partition
 	p := &r.parts[part]
+	if was := r.at[part].Actor; was != 0 && was != res.Position.Actor && r.actor != res.Position.Actor {
+		r.actor = res.Position.Actor
+		r.counts.Successions++
+	}
 	r.at[part] = res.Position
 	switch {
 	case len(res.Gaps) > 0:

@@ -73,29 +73,33 @@ func (c Config) withDefaults() Config {
 // connection to prove; Replica believes a hello.
 type Dial func(ctx context.Context, peer crdt.Region) (net.Conn, error)
 
-// ErrEngine says that an engine has no log, or takes in none.
+// ErrEngine says that an engine has no log, takes in none or can't be scanned.
 var ErrEngine = errors.New("engine does not replicate")
 
 // A Replica pushes the log of the engine of one Region to its peers and takes in
 // theirs. It may be used by many goroutines.
 type Replica struct {
-	here  crdt.Region
-	eng   engine.Engine
-	log   engine.Log
-	sink  engine.Sink
-	dial  Dial
-	cfg   Config
-	start time.Time // of the process's clock, which does not step
+	here     crdt.Region
+	eng      engine.Engine
+	log      engine.Log
+	sink     engine.Sink
+	scanner  engine.Scanner
+	refiller refiller                      // nil: the engine has no such power
+	compare  map[crdt.Region]chan struct{} // asks a link for a comparison
+	dial     Dial
+	cfg      Config
+	start    time.Time // of the process's clock, which does not step
 
 	wg sync.WaitGroup // all goroutines
 
-	mu      sync.Mutex // guards what follows; nothing that blocks is called under it
-	closed  bool
-	cancels map[int]context.CancelFunc
-	next    int // key in cancels
-	ledger  *Ledger
-	out     map[crdt.Region]*Peer
-	in      map[crdt.Region]*inbound
+	mu        sync.Mutex // guards what follows; nothing that blocks is called under it
+	closed    bool
+	cancels   map[int]context.CancelFunc
+	next      int // key in cancels
+	ledger    *Ledger
+	out       map[crdt.Region]*Peer
+	in        map[crdt.Region]*inbound
+	refilling bool // the engine was blank, and peers' states have not all come
 }
 
 // inbound is what outlives one link from an origin.
@@ -107,19 +111,25 @@ type inbound struct {
 }
 
 // New returns a Replica for the engine e of Region here, pushing to peers until
-// Close or the end of ctx. It fails with ErrEngine if e has no engine.Log and
-// engine.Sink, and with e's error if it does not answer.
+// Close or the end of ctx. It fails with ErrEngine if e has no engine.Log,
+// engine.Sink and engine.Scanner, and with e's error if it does not answer.
+//
+// An engine that holds nothing is refilled from its peers. One that has a method
+// SetRefilling(bool) is told so before New returns, and again when all peers have
+// given what they have.
 func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Region, dial Dial, cfg Config) (*Replica, error) {
 	r := &Replica{
 		here: here, eng: e, dial: dial, cfg: cfg.withDefaults(), start: time.Now(),
 		cancels: map[int]context.CancelFunc{}, ledger: NewLedger(peers),
-		out: map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{},
+		out: map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{}, compare: map[crdt.Region]chan struct{}{},
 	}
-	var hasLog, hasSink bool
+	var hasLog, hasSink, hasScanner bool
 	r.log, hasLog = engine.As[engine.Log](e)
 	r.sink, hasSink = engine.As[engine.Sink](e)
-	if !hasLog || !hasSink {
-		return nil, fmt.Errorf("replicate Region %d: %w: log %t, sink %t", here, ErrEngine, hasLog, hasSink)
+	r.scanner, hasScanner = engine.As[engine.Scanner](e)
+	if !hasLog || !hasSink || !hasScanner {
+		return nil, fmt.Errorf("replicate Region %d: %w: log %t, sink %t, scanner %t",
+			here, ErrEngine, hasLog, hasSink, hasScanner)
 	}
 	blank, err := r.blank(ctx, peers)
 	if err != nil {
@@ -130,10 +140,12 @@ func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Re
 			return nil, fmt.Errorf("replicate Region %d: peer %d is this Region, is twice or is none", here, p)
 		}
 		r.out[p], r.in[p] = &Peer{Region: p}, &inbound{status: Source{Region: p}}
+		r.compare[p] = make(chan struct{}, 1)
 		if blank {
 			r.in[p].want = 1<<crdt.Partitions - 1
 		}
 	}
+	r.beginRefill()
 	ctx, leave := r.enter(ctx)
 	go r.run(ctx, leave, peers)
 	return r, nil
@@ -202,6 +214,22 @@ func (r *Replica) enter(ctx context.Context) (context.Context, context.CancelFun
 	}
 }
 
+// Compare has all partitions compared with all peers as soon as there are links,
+// and what differs mended, both ways if they do so too. It is for who knows that
+// an engine may have lost something, as after a failover.
+func (r *Replica) Compare() {
+	for p := range r.compare {
+		r.compareWith(p)
+	}
+}
+
+func (r *Replica) compareWith(peer crdt.Region) {
+	select {
+	case r.compare[peer] <- struct{}{}:
+	default: // it has been asked for
+	}
+}
+
 // now is the time by the monotonic clock: a step of the wall clock must neither
 // end links nor make what was heard look fresh.
 func (r *Replica) now() crdt.Time { return crdt.TimeOf(r.start.Add(time.Since(r.start))) }
@@ -234,9 +262,10 @@ func (r *Replica) release(ctx context.Context) {
 // push keeps a link to peer until ctx ends.
 func (r *Replica) push(ctx context.Context, peer crdt.Region) {
 	wait := r.cfg.BackoffMin
+	var sweep Sweep
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := r.link(ctx, peer)
+		err := r.link(ctx, peer, &sweep)
 		r.update(func() {
 			st := r.out[peer]
 			st.Connected, st.Unacked, st.LagTime = false, 0, 0

@@ -81,6 +81,12 @@ type site struct {
 
 func (n *lan) open(t testing.TB, here crdt.Region, eng *fake, regions crdt.Region, cfg Config) *site {
 	t.Helper()
+	return &site{n.start(t, here, eng, regions, cfg), eng}
+}
+
+// start runs a Replica until the test ends.
+func (n *lan) start(t testing.TB, here crdt.Region, eng engine.Engine, regions crdt.Region, cfg Config) *Replica {
+	t.Helper()
 	var peers []crdt.Region
 	for r := crdt.Region(1); r <= regions; r++ {
 		if r != here {
@@ -105,18 +111,21 @@ func (n *lan) open(t testing.TB, here crdt.Region, eng *fake, regions crdt.Regio
 			t.Errorf("Serve = %v, want nil after Close", err)
 		}
 	})
-	return &site{r, eng}
+	return r
 }
 
 func wall() crdt.Time { return crdt.TimeOf(time.Now()) }
 
 func newLAN() *lan { return &lan{listeners: map[crdt.Region]*listener{}} }
 
+// untilStamps is from a bubble's beginning to after that of stamps.
+const untilStamps = 25 * 365 * 24 * time.Hour
+
 // inBubble runs f with a fake clock, in which every goroutine must end. The
 // bubble begins in 2000; stamps count from 2024.
 func inBubble(t *testing.T, f func(t *testing.T, n *lan)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { time.Sleep(24 * 365 * 25 * time.Hour); f(t, newLAN()) })
+	synctest.Test(t, func(t *testing.T) { time.Sleep(untilStamps); f(t, newLAN()) })
 }
 
 func (s *site) value(k crdt.Key) string {

@@ -8,16 +8,28 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-// A resync gives the peer the whole state of a partition, then a rebase to where
-// the log was before the scan began. It is the plain form: every record is sent.
-// Digests, which find the few that differ, take its place behind Scan, State and
-// Scanned.
-type resync struct {
-	queue []uint16 // partitions that want it
-	id    int      // of the scan that is under way, counted
+// A resync makes the peer hold the whole state of a partition: an exchange finds
+// the buckets that differ, the records in them are sent, then a rebase goes on
+// from where the log was before the origin's scan.
+
+// A transfer is a partition of which some buckets are to be sent, for a resync or
+// to mend what anti-entropy found.
+type transfer struct {
+	part    uint16
+	resync  bool
+	round   int // Sender.rounds when the exchange began
+	head    engine.Position
+	bits    uint8
+	buckets bucketSet
+	records int // in the partition
+}
+
+// A pass is the scan that a transfer is being made by.
+type pass struct {
+	transfer
+	id    int
 	on    bool
-	part  uint16
-	head  engine.Position // of the log, noted before the scan
+	ended bool // the scan is through; some records may wait for room
 }
 
 // pulls are the records that the peer asked for.
@@ -34,9 +46,14 @@ const (
 	maxPullQueue = crdt.Partitions * maxPullKeys
 )
 
-// resyncing reports whether the peer still lacks some of what a resync sends.
+// resyncing reports whether the peer is known to lack some of the state.
 func (s *Sender) resyncing() bool {
-	return s.resync.on || len(s.resync.queue) > 0 || len(s.recs) > 0 || s.unjoined > 0
+	for i := range s.parts {
+		if s.parts[i].resync {
+			return true
+		}
+	}
+	return s.pass.on || len(s.todo) > 0 || s.unjoined > 0
 }
 
 // wantState has the state of part sent. What is on its way of it is dropped, and
@@ -44,96 +61,156 @@ func (s *Sender) resyncing() bool {
 func (s *Sender) wantState(part uint16) {
 	s.counts.Resyncs++
 	p := &s.parts[part]
-	p.resync, p.holes, p.tries = true, 0, 0
+	s.rounds++
+	p.resync, p.round, p.holes, p.tries = true, s.rounds, 0, 0
 	s.forget(part)
 	if s.rest.Partition == part {
 		s.rest = engine.Batch{}
 	}
-	if s.resync.on && s.resync.part == part {
-		s.resync.on, s.recs = false, nil
+	if s.pass.on && s.pass.part == part {
+		s.pass, s.recs = pass{}, nil
 	}
-	s.resync.queue = append(s.resync.queue, part)
-}
-
-// Scan returns the partition that is to be scanned and the number of the scan,
-// if one is due. The head of the log is to be read first and given to ScanFrom.
-func (s *Sender) Scan() (part uint16, id int, due bool) {
-	if s.resync.on || len(s.resync.queue) == 0 {
-		return 0, 0, false
-	}
-	s.resync.part, s.resync.queue = s.resync.queue[0], s.resync.queue[1:]
-	s.resync.id++
-	s.resync.on = true
-	return s.resync.part, s.resync.id, true
-}
-
-// ScanFrom takes in the head that the log had before scan id began. Whatever is
-// later comes by the log.
-func (s *Sender) ScanFrom(id int, head engine.Positions) {
-	if s.scanning(id) {
-		s.resync.head = head[s.resync.part]
+	s.sweep.suspects[part] = nil
+	if !s.queued(part) {
+		s.resyncs = append(s.resyncs, part)
 	}
 }
 
-// State takes in some of what scan id found; false means that it is over and
-// nobody waits for more. It may be called when Ready.
+func (s *Sender) queued(part uint16) bool { return slices.Contains(s.resyncs, part) }
+
+// resyncFrom goes on from what differs in a partition that is resynced.
+func (s *Sender) resyncFrom(now crdt.Time, x *exchange, l look, found []BucketSum) {
+	if len(found) == 0 {
+		s.rebase(now, l.part, x.head[l.part])
+		return
+	}
+	t := l.transfer(found)
+	t.resync, t.round, t.head = true, x.round, x.head[l.part]
+	s.todo = append(s.todo, t)
+}
+
+// transfer has the buckets in found sent.
+func (l *look) transfer(found []BucketSum) transfer {
+	t := transfer{part: l.part, bits: l.bits(), records: l.records}
+	for _, b := range found {
+		t.buckets.add(b.Bucket)
+	}
+	return t
+}
+
+// nextTransfer returns a transfer that has not been overtaken by a resync. There
+// is one a partition at most.
+func (s *Sender) nextTransfer() (transfer, bool) {
+	for len(s.todo) > 0 {
+		t := s.todo[0]
+		s.todo = s.todo[1:]
+		if p := &s.parts[t.part]; t.resync && p.round <= t.round || !t.resync && !p.resync {
+			return t, true
+		}
+	}
+	return transfer{}, false
+}
+
+// Room reports whether State may be called. While it may not, the scan waits:
+// that is its back-pressure.
+func (s *Sender) Room() bool {
+	switch {
+	case !s.pass.on:
+		return true // to hear that it is over
+	case len(s.recs) > 0:
+		return false
+	case s.pass.resync:
+		return s.Ready()
+	}
+	return len(s.rest.Frags) == 0 && s.unacked < s.window/mendShare
+}
+
+// mendShare: what anti-entropy mends takes up no more of the window than one
+// part in so many, so that entries of the log don't wait behind it for long.
+const mendShare = 4
+
+// State takes in some records that scan id wants; false means that it is over and
+// nobody waits for more. It may be called when there is Room.
 func (s *Sender) State(now crdt.Time, id int, records []crdt.Record) (bool, error) {
-	if !s.scanning(id) {
+	if !s.pass.on || s.pass.id != id {
 		return false, nil
 	}
-	s.recs = records
+	s.recs = append(s.recs, records...)
+	if s.pass.resync {
+		s.counts.States += uint64(len(records))
+	} else {
+		s.counts.Repaired += uint64(len(records))
+	}
 	return true, s.pump(now)
 }
 
-// Scanned ends scan id, which went through the whole partition. It may be called
-// when Ready.
+// Scanned ends scan id, which went through the whole partition.
 func (s *Sender) Scanned(now crdt.Time, id int) {
-	if !s.scanning(id) {
+	if s.pass.on && s.pass.id == id {
+		s.pass.ended = true
+		s.endPass(now)
+	}
+}
+
+// endPass ends a scan for States once all that it found has been let in.
+func (s *Sender) endPass(now crdt.Time) {
+	if !s.pass.ended || len(s.recs) > 0 {
 		return
 	}
-	s.resync.on = false
-	p := &s.parts[s.resync.part]
+	t := s.pass.transfer
+	s.pass = pass{}
+	if t.resync {
+		s.rebase(now, t.part, t.head)
+	} else {
+		s.spend(now, t.records)
+	}
+}
+
+// rebase lets the peer, which holds the state of part or is about to, go on from
+// where the log was.
+func (s *Sender) rebase(now crdt.Time, part uint16, head engine.Position) {
+	p := &s.parts[part]
 	p.resync = false
-	p.offered = s.resync.head
+	p.offered = head
 	s.refollow()
-	if p.offered == (engine.Position{}) {
+	if head == (engine.Position{}) {
 		return // nothing was ever logged here: there is no place to go on from
 	}
-	b := engine.Batch{
-		Partition: s.resync.part, Actor: p.offered.Actor, Fork: p.offered.N, First: p.offered.N + 1, Rebase: true,
-	}
+	b := engine.Batch{Partition: part, Actor: head.Actor, Fork: head.N, First: head.N + 1, Rebase: true}
 	it := &item{
-		part: b.Partition, last: p.offered, at: now, rebase: true,
+		part: part, last: head, at: now, rebase: true,
 		buf: appendEntriesHead(appendHead(nil, kindBatch), b),
 	}
 	p.flight = append(p.flight, it)
 	s.queue = append(s.queue, it)
 }
 
-func (s *Sender) scanning(id int) bool { return s.resync.on && s.resync.id == id }
-
 // pumpStates lets in as many records of the scan as there is room for.
 func (s *Sender) pumpStates(now crdt.Time) error {
 	for len(s.recs) > 0 {
 		one := appendSized(nil, func(b []byte) []byte { return crdt.AppendRecord(b, s.recs[0]) })
 		it, size := s.openStates(one)
+		if !s.pass.resync && s.unacked > 0 && s.unacked+size > s.window/mendShare {
+			return nil
+		}
 		if ok, err := s.letIn(now, it, one, size); !ok || err != nil {
 			return err
 		}
 		s.recs = s.recs[1:]
 	}
+	s.endPass(now)
 	return nil
 }
 
 func (s *Sender) openStates(one []byte) (*item, int) {
 	if len(s.queue) > 0 {
 		it := s.queue[len(s.queue)-1]
-		if it.states && !it.gone && len(it.buf)+len(one) <= frameTarget {
+		if it.states && !it.gone && it.part == s.pass.part && len(it.buf)+len(one) <= frameTarget {
 			return it, len(one)
 		}
 	}
 	buf := newStates()
-	return &item{part: s.resync.part, states: true, buf: buf}, len(buf) + len(one)
+	return &item{part: s.pass.part, states: true, buf: buf}, len(buf) + len(one)
 }
 
 func newStates() []byte {
@@ -164,8 +241,6 @@ func (s *Sender) tickStates(now crdt.Time) {
 	}
 	s.states = nil
 }
-
-func (s *Sender) queued(part uint16) bool { return slices.Contains(s.resync.queue, part) }
 
 // pull notes what the peer asks for.
 func (s *Sender) pull(f Pull) error {

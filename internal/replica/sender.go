@@ -29,16 +29,24 @@ type Sender struct {
 	queue []*item
 	// ctrl holds whole frames that no window holds back.
 	ctrl     [][]byte
-	unacked  int          // bytes of batches and of a resync's states
-	rest     engine.Batch // what the window had no room for; no entries: nothing
-	recs     []crdt.Record
-	states   []*item // States frames taken and not joined, by serial
-	serial   uint64  // of the last States frame taken
-	unjoined int     // frames of a resync's states that the peer does not hold yet
-	gen      int     // which Follow is wanted
-	offers   uint64  // batches offered so far
-	beaten   uint64  // offers at the last heartbeat
-	resync   resync
+	low      []byte        // a frame of digests, which goes when nothing else does
+	unacked  int           // bytes of batches and of a resync's states
+	rest     engine.Batch  // what the window had no room for; no entries: nothing
+	recs     []crdt.Record // of the scan, for which there was no room
+	states   []*item       // States frames taken and not joined, by serial
+	serial   uint64        // of the last States frame taken
+	unjoined int           // frames of a resync's states that the peer does not hold yet
+	gen      int           // which Follow is wanted
+	offers   uint64        // batches offered so far
+	beaten   uint64        // offers at the last heartbeat
+	resyncs  []uint16      // partitions that want a resync and are in no exchange
+	rounds   int           // resyncs that were asked for so far
+	exchange exchange
+	scans    int        // scans asked for so far
+	digests  uint64     // serial of the last Digests frame
+	todo     []transfer // what exchanges found, in order
+	pass     pass
+	sweep    sweep
 	pulls    pulls
 	peer     crdt.Time // time of the peer's last heartbeat
 	rtt      time.Duration
@@ -50,8 +58,15 @@ type Counts struct {
 	Entries      uint64 // sent, redeliveries included
 	Redeliveries uint64 // partitions rewound because no acknowledgement came
 	Holes        uint64 // partitions rewound because the peer asked
-	Resyncs      uint64 // partitions sent whole
+	Resyncs      uint64 // partitions whose whole state the peer needed
+	States       uint64 // records sent by resyncs
 	Pulls        uint64 // records sent because the peer had gaps
+	Compared     uint64 // partitions compared by anti-entropy, each look
+	// Diverged counts buckets that anti-entropy found to differ at two looks,
+	// though nothing was on its way to the peer and neither end had changed any
+	// of their records in between. It should stay zero.
+	Diverged uint64
+	Repaired uint64 // records sent because their buckets differed at two looks
 }
 
 type outPart struct {
@@ -61,6 +76,7 @@ type outPart struct {
 	tries   int             // redeliveries since the last progress
 	holes   int             // holes since the last progress
 	resync  bool            // the state is under way; offers are dropped
+	round   int             // of the last resync, as Sender.rounds counts
 	stuck   int             // heartbeats at which the head was ahead and the log silent
 	seen    engine.Position // offered at the last heartbeat
 }
@@ -87,6 +103,7 @@ func NewSender(here crdt.Region, hello Hello, limits Limits) *Sender {
 	if hello.Window > 0 {
 		s.window = min(s.window, int(hello.Window))
 	}
+	s.sweep.hello = hello.At
 	for p := range s.parts {
 		s.parts[p].offered, s.parts[p].acked = hello.At[p], hello.At[p]
 		if hello.Want&(1<<p) != 0 {
@@ -105,10 +122,11 @@ func (s *Sender) Follow() (gen int, from engine.Positions) {
 	return s.gen, from
 }
 
-// Ready reports whether Offer and State may be called. While they may not, the
-// log and the scan wait: that is the back-pressure.
+// Ready reports whether Offer may be called. While it may not, the log waits:
+// that is the back-pressure. Records of a resync have their turn before more of
+// the log; those that anti-entropy sends have not.
 func (s *Sender) Ready() bool {
-	return len(s.rest.Frags) == 0 && len(s.recs) == 0 && s.unacked < s.window
+	return len(s.rest.Frags) == 0 && (len(s.recs) == 0 || !s.pass.resync) && s.unacked < s.window
 }
 
 // Offer takes in what the log has emitted under gen.
@@ -120,6 +138,7 @@ func (s *Sender) Offer(now crdt.Time, gen int, b engine.Batch) error {
 		return nil
 	}
 	s.offers++
+	s.succeeded(p.offered, b.Actor)
 	if b.First > follows(p.offered, b) {
 		s.wantState(b.Partition) // the log begins beyond what the peer has
 		return nil
@@ -219,6 +238,10 @@ func (s *Sender) Take(now crdt.Time, atMost int) []byte {
 		out = append(out, s.seal(it)...)
 		it.buf = nil
 	}
+	if s.low != nil && len(s.queue) == 0 && len(out) < atMost {
+		out = append(out, s.low...)
+		s.low, s.exchange.at = nil, now
+	}
 	return out
 }
 
@@ -255,7 +278,12 @@ func (s *Sender) Receive(now crdt.Time, f Frame) error {
 			s.rtt = now.Sub(f.Echo)
 		}
 		for p, at := range f.At {
-			s.ack(uint16(p), at) //nolint:gosec // below Partitions
+			s.ack(uint16(p), at)       //nolint:gosec // below Partitions
+			s.elsewhere(uint16(p), at) //nolint:gosec // below Partitions
+		}
+	case Differs:
+		if err := s.differs(now, f); err != nil {
+			return err
 		}
 	case Goodbye:
 		return fmt.Errorf("%w: %q", ErrGoodbye, f.Reason)
@@ -285,6 +313,19 @@ func (s *Sender) ack(part uint16, at engine.Position) {
 	}
 }
 
+// elsewhere goes back to where the peer says it is, if that is at another actor's
+// entries than it was thought to be and nothing is on its way: after two failovers,
+// of which the second took back what the first one's successor wrote.
+func (s *Sender) elsewhere(part uint16, at engine.Position) {
+	p := &s.parts[part]
+	if at.Actor == 0 || at.Actor == p.acked.Actor || len(p.flight) > 0 || p.resync {
+		return
+	}
+	s.counts.Redeliveries++
+	p.acked = at
+	s.rewind(part)
+}
+
 func (s *Sender) drop(it *item) {
 	if !it.gone {
 		it.gone = true
@@ -295,7 +336,8 @@ func (s *Sender) drop(it *item) {
 	}
 }
 
-// Tick redelivers what was not acknowledged in time. It is to be called now and
+// Tick redelivers what was not acknowledged in time, and begins what anti-entropy
+// has to do. It is to be called now and
 // then, a few times within Limits.Redeliver.
 func (s *Sender) Tick(now crdt.Time) error {
 	for i := range s.parts {
@@ -315,6 +357,8 @@ func (s *Sender) Tick(now crdt.Time) error {
 		s.rewind(uint16(i)) //nolint:gosec // below Partitions
 	}
 	s.tickStates(now)
+	s.tickExchange(now)
+	s.tickSweep(now)
 	return s.pump(now)
 }
 
@@ -367,6 +411,7 @@ func (s *Sender) Beat(at, echo crdt.Time, head engine.Positions) {
 		patience = stuckIdle
 	}
 	s.beaten = s.offers
+	s.beatSweep(at, &head)
 	for i := range s.parts {
 		p := &s.parts[i]
 		moved := p.seen != p.offered

@@ -105,10 +105,16 @@ func (r *Replica) Holders(partition uint16, at engine.Position) (held []crdt.Reg
 func (c Counts) plus(d Counts) Counts {
 	return Counts{
 		Entries: c.Entries + d.Entries, Redeliveries: c.Redeliveries + d.Redeliveries,
-		Holes: c.Holes + d.Holes, Resyncs: c.Resyncs + d.Resyncs, Pulls: c.Pulls + d.Pulls,
+		Holes: c.Holes + d.Holes, Resyncs: c.Resyncs + d.Resyncs, States: c.States + d.States,
+		Pulls: c.Pulls + d.Pulls, Compared: c.Compared + d.Compared,
+		Diverged: c.Diverged + d.Diverged, Repaired: c.Repaired + d.Repaired,
 	}
 }
 
 func (h Heard) plus(d Heard) Heard {
-	return Heard{Entries: h.Entries + d.Entries, Pulls: h.Pulls + d.Pulls, Holes: h.Holes + d.Holes}
+	return Heard{
+		Entries: h.Entries + d.Entries, Pulls: h.Pulls + d.Pulls, Holes: h.Holes + d.Holes,
+		Successions: h.Successions + d.Successions,
+		Compared:    h.Compared + d.Compared, Differed: h.Differed + d.Differed,
+	}
 }

@@ -19,7 +19,8 @@ type wire struct {
 	out     chan []byte // taken only when the last write is through
 	failed  chan error  // of the writer
 	events  chan func() error
-	gated   chan func() error // those that wait for room in the window
+	gated   chan func() error // of the log, that wait for room in the window
+	slow    chan func() error // of scans, that wait for it too
 	wg      sync.WaitGroup    // reader, writer and all who hand in functions
 }
 
@@ -33,7 +34,7 @@ func newWire(conn net.Conn, silence time.Duration) *wire {
 	return &wire{
 		conn: conn, silence: silence,
 		in: make(chan arrival), out: make(chan []byte), failed: make(chan error, 1),
-		events: make(chan func() error), gated: make(chan func() error),
+		events: make(chan func() error), gated: make(chan func() error), slow: make(chan func() error),
 	}
 }
 
