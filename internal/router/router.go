@@ -31,7 +31,7 @@ var (
 	// ErrOpen and ErrNoRetry stand for a try that was never sent: whoever does
 	// the steps of a plan says so with them.
 	ErrOpen    = fmt.Errorf("%w: circuit breaker is open", engine.ErrUnreachable)
-	ErrNoRetry = fmt.Errorf("%w: retry budget is spent", engine.ErrUnreachable)
+	ErrNoRetry = fmt.Errorf("%w: budget of retries or hedges is spent", engine.ErrUnreachable)
 )
 
 // A Region is one Region as it is reached from here.
@@ -100,6 +100,7 @@ type Answer struct {
 	Dot    crdt.Dot // of a write; zero if there was nothing to do
 	Tries  int      // of a write
 	Left   bool     // another Region was asked
+	Hedges int      // of a read: Regions asked beside one that kept silent
 	// Doubtful: that nothing was found proves nothing.
 	Doubtful bool
 	// Lost are writes that the client has seen and no Region has any more.
@@ -110,8 +111,10 @@ type Answer struct {
 type Router struct {
 	rules   Rules
 	regions [crdt.MaxRegion + 1]Region
-	guards  [crdt.MaxRegion + 1]*guard
+	guards  [crdt.MaxRegion + 1]*guard // of engines
+	sides   [crdt.MaxRegion + 1]*guard // of side stores
 	retries tryBudget
+	hedges  tryBudget
 	config  Config
 	stop    context.CancelFunc
 	done    sync.WaitGroup
@@ -131,7 +134,7 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 	r := &Router{config: c.withOutside(), rules: rules}
 	for _, g := range regions {
 		r.regions[g.ID] = g
-		r.guards[g.ID] = &guard{}
+		r.guards[g.ID], r.sides[g.ID] = &guard{}, &guard{}
 	}
 	ctx, r.stop = context.WithCancel(ctx)
 	for _, id := range rules.Near {

@@ -32,8 +32,8 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 			last = r.applyAt(ctx, step, w)
 		case ApplySide:
 			last = r.applySide(ctx, step, w)
-		case Sleep:
-			last = Result{Err: sleep(ctx, step.Sleep)}
+		case Wait:
+			last = Result{Err: sleep(ctx, step.For)}
 		default:
 			a := step.Answer
 			a.Left, a.Token = left, r.prune(w.Seen.With(a.Dot))
