@@ -17,7 +17,9 @@ import (
 // Path read 2/4: from roam.Manager; next engine.Engine.Read.
 func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 	start := r.config.Clock()
-	plan := NewReadPlan(&r.rules, q, r.rules.Hints(r.config.Links, r.config.Random()))
+	hints := r.rules.Hints(r.config.Links, r.config.Random())
+	hints.Known, _ = r.journal.Known(q.Key)
+	plan := NewReadPlan(&r.rules, q, hints)
 	var beside *fetches // made when a read has to run beside another
 	left := false
 	var event Event
@@ -88,8 +90,8 @@ func (r *Router) startRead(ctx context.Context, f *fetches, s Step, q Query) Eve
 
 // wouldAsk reports whether some part of a Region would be asked.
 func (r *Router) wouldAsk(id crdt.Region) bool {
-	now := r.config.Clock()
-	return r.guards[id].would(now) || r.regions[id].Side != nil && r.sides[id].would(now)
+	now, g := r.config.Clock(), r.regions[id]
+	return r.guards[id].would(now) || g.Side != nil && r.sides[id].would(now) || g.Journal != nil && r.journals[id].would(now)
 }
 
 // wait waits for the next read to end, or for d to pass, or for ctx to end. Nil
@@ -118,24 +120,36 @@ func (f *fetches) end() {
 	f.running.Wait()
 }
 
-// readAt reads what a Region's engine has, joined with what its side store has.
-// One of the two is better than none, but then it's no full answer.
+// readAt reads what a Region's engine has, joined with what its side store and
+// its journal have. Some of it is better than nothing, but then it's no full
+// answer. What the journal here has is in the plan from the beginning.
 func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
 	g := r.regions[s.Region]
-	if g.Side == nil {
-		return r.readEngine(ctx, s, q)
-	}
 	if s.Region == r.rules.Here {
 		res := r.readEngine(ctx, s, q)
+		if g.Side == nil {
+			return res
+		}
 		// An engine that hung has used up its time and not the side store's.
 		return WithSide(res, readFrom(ctx, g.Side, s, q))
 	}
-	var side Result
-	var both sync.WaitGroup // one round trip is enough for the two
-	both.Go(func() { side = r.readBehind(ctx, r.sides[s.Region], g.Side, s, q) })
+	var side, known Result
+	var all sync.WaitGroup // one round trip is enough for all
+	if g.Side != nil {
+		all.Go(func() { side = r.readBehind(ctx, r.sides[s.Region], g.Side, s, q) })
+	}
+	if g.Journal != nil {
+		all.Go(func() { known = r.readBehind(ctx, r.journals[s.Region], g.Journal, s, q) })
+	}
 	res := r.readEngine(ctx, s, q)
-	both.Wait()
-	return WithSide(res, side)
+	all.Wait()
+	if g.Side != nil {
+		res = WithSide(res, side)
+	}
+	if g.Journal != nil {
+		res = WithJournal(res, known)
+	}
+	return res
 }
 
 func (r *Router) readEngine(ctx context.Context, s Step, q Query) Result {

@@ -86,3 +86,15 @@ func WithSide(res, side Result) Result {
 	}
 	return res
 }
+
+// WithJournal returns what a Region's engine and side store said, joined with
+// what its journal did.
+func WithJournal(res, known Result) Result {
+	switch {
+	case known.Err == nil:
+		res.Record = crdt.Join(res.Record, known.Record)
+	case res.Err == nil:
+		res.Partial = true // it may be all there is of a logout
+	}
+	return res
+}
