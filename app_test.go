@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/journal"
 )
 
 // testKey returns a cookie key that is the same in every run.
@@ -58,6 +59,7 @@ type app struct {
 	store    *roam.Store
 	sessions *roam.Manager
 	engine   *probe
+	journal  *journal.Journal
 	failures []error // what OnError was given
 }
 
@@ -72,8 +74,11 @@ func newApp(t testing.TB, o roam.Options) *app {
 		t.Fatalf("memory.New: %v", err)
 	}
 	a := &app{engine: &probe{Engine: mem}}
+	if a.journal, err = journal.New(1, journal.Config{Clock: clock}); err != nil {
+		t.Fatalf("journal.New: %v", err)
+	}
 	a.store, err = roam.Open(t.Context(), roam.Config{
-		Here:        roam.Region{ID: 1, Name: "here", Engine: a.engine},
+		Here:        roam.Region{ID: 1, Name: "here", Engine: a.engine, Journal: a.journal},
 		WriteBudget: 50 * time.Millisecond,
 		Clock:       clock,
 	})

@@ -25,7 +25,8 @@ func (a Auth) User() string { return a.login.User }
 // checked. If all sessions of the user are revoked from now on, in whatever
 // Region, the session that Login makes of it is revoked too: a login that was
 // under way must not outlive "log out everywhere". It fails with ErrUnavailable
-// if nobody can tell what was revoked so far.
+// if nobody can tell what was revoked so far. An answer that may lack something
+// will do: a login that did not see a revocation is refused where that is known.
 func (s *Store) BeginAuth(ctx context.Context, user string) (Auth, error) {
 	if user == "" || len(user) > crdt.MaxUserBytes {
 		return Auth{}, fmt.Errorf("begin authentication: user name of %d bytes: want 1 to %d", len(user), crdt.MaxUserBytes)

@@ -329,11 +329,13 @@ func TestLoginOfASessionThatEnds(t *testing.T) {
 	}
 }
 
+// A logout that neither the engine nor the journal takes is none.
 func TestFailedDestroyLeavesTheSession(t *testing.T) {
 	a := newApp(t, roam.Options{})
 	b := browser{}
 	a.visit(b, "/", a.login(t, "alice"))
 	a.engine.failWrites.Store(true)
+	_ = a.journal.Close()
 	res := a.visit(b, "/", func(_ http.ResponseWriter, r *http.Request, s *roam.Session) {
 		if _, err := s.Destroy(r.Context()); !errors.Is(err, roam.ErrUnavailable) {
 			t.Errorf("Destroy() = %v, want ErrUnavailable", err)

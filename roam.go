@@ -80,6 +80,11 @@ type Region struct {
 	// too, if it has one: it is read where a write is missed, and what only it
 	// has would otherwise be taken for lost.
 	Side engine.Engine
+	// Journal keeps logouts that the Region's engine may not have, so that they
+	// hold while no engine takes writes. Of this Region it is what OpenJournal
+	// returned; nil for one that lives and dies with the process. Of a peer it
+	// is what reaches the peer's; nil for none.
+	Journal Journal
 }
 
 // Config says which Regions there are and how a Store behaves. Zero fields take
@@ -151,7 +156,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // engines stay open: whoever opened them closes them.
 func (s *Store) Close() error { return s.router.Close() }
 
-// PendingRevocations returns how many revocations some Region has not confirmed.
+// PendingRevocations returns how many revocations some Region's engine has not
+// confirmed.
 func (s *Store) PendingRevocations() int { return s.router.Pending() }
 
 // OpenBreakers returns the names of the Regions that are not asked at present,
@@ -167,6 +173,9 @@ type Revocation struct {
 	// Waiting have not confirmed it. They are told until they do; meanwhile what
 	// was ended may still be served there.
 	Waiting []string
+	// Untold, if not nil, is why those that wait are not told again: the journal
+	// is full or its disk failed. Replication alone brings it to them then.
+	Untold error
 }
 
 // Everywhere reports whether every Region has the logout.
@@ -183,7 +192,7 @@ func (s *Store) nowhere() Revocation {
 
 func (s *Store) revoke(ctx context.Context, w router.Write) (router.Answer, Revocation, error) {
 	a, rev, err := s.router.Revoke(ctx, w)
-	var out Revocation
+	out := Revocation{Untold: rev.Untold}
 	for _, id := range rev.Have {
 		out.Have = append(out.Have, s.router.Name(id))
 	}

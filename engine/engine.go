@@ -13,6 +13,11 @@ type Engine interface {
 	// trying for one that is fresh for seen where it has replicas to choose
 	// from. Bottom, a record of which nothing is known, is an answer and no
 	// error; an error is never a missing record.
+	//
+	// An engine that lost records and is being given them back returns what it
+	// has together with ErrRefilling: what it shows was written, what it does
+	// not show may have been (DESIGN R12). With every other error the record
+	// means nothing.
 	Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error)
 
 	// Apply does crdt.Apply and writes the fragment to the log, in one atomic
@@ -54,6 +59,14 @@ func As[T any](e Engine) (T, bool) {
 	}
 	var none T
 	return none, false
+}
+
+// A Refiller can say that it is being given back what it lost. Whoever gives it
+// back tells it when it begins, before anything is read, and when all is there.
+type Refiller interface {
+	// SetRefilling says whether Read answers with ErrRefilling. When it returns,
+	// every Read that begins does or does not.
+	SetRefilling(on bool)
 }
 
 // A Scanner can go through what it keeps.

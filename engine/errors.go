@@ -22,12 +22,15 @@ var (
 	ErrFull = errors.New("engine is full")
 	// ErrCorrupt: what is stored can't be read. It is left as it is.
 	ErrCorrupt = errors.New("stored record is corrupt")
+	// ErrRefilling: the engine lost records and is being given them back. Of all
+	// calls only Read fails with it, and returns what there is beside it.
+	ErrRefilling = errors.New("engine is being refilled")
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("engine is closed")
 )
 
 // IsRefusal reports whether err speaks of the record: the same operation would
-// be refused again.
+// be refused again. ErrRefilling is none: it speaks of what may be missing.
 func IsRefusal(err error) bool {
 	for _, kind := range []error{
 		crdt.ErrAbsent, crdt.ErrDead, crdt.ErrExpired, crdt.ErrExists, crdt.ErrOtherUser,
@@ -40,12 +43,13 @@ func IsRefusal(err error) bool {
 	return false
 }
 
-// OutcomeKnown reports whether err says for certain that nothing was written.
+// OutcomeKnown reports whether err says for certain that nothing was written, as
+// ErrRefilling does, which only a Read has.
 func OutcomeKnown(err error) bool {
 	if errors.Is(err, ErrUnavailable) {
 		return false
 	}
-	for _, kind := range []error{ErrUnreachable, ErrNotPrimary, ErrFull, ErrCorrupt, ErrClosed} {
+	for _, kind := range []error{ErrUnreachable, ErrNotPrimary, ErrFull, ErrCorrupt, ErrRefilling, ErrClosed} {
 		if errors.Is(err, kind) {
 			return true
 		}

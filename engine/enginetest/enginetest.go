@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open, o Options) {
 	_, logs := engine.As[engine.Log](probe)
 	_, sinks := engine.As[engine.Sink](probe)
 	_, scans := engine.As[engine.Scanner](probe)
+	_, refills := engine.As[engine.Refiller](probe)
 	for _, g := range []struct {
 		name  string
 		run   bool
@@ -57,6 +58,7 @@ func Run(t *testing.T, open Open, o Options) {
 		{"follow", logs, followCases()},
 		{"sink", sinks, sinkCases()},
 		{"scan", scans, scanCases()},
+		{"refill", refills, refillCases()},
 		{"converge", logs && sinks, convergeCases()},
 	} {
 		if !g.run {

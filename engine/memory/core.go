@@ -42,6 +42,9 @@ type partition struct {
 	bytes   int64
 	log     journal
 	cursors [crdt.MaxRegion + 1]cursor // by origin
+	// refilling: what is not here may have been. It is by partition so that
+	// Engine's locks guard it.
+	refilling bool
 }
 
 // A slot holds one record.
@@ -96,6 +99,17 @@ func (c *Core) Read(now crdt.Time, k crdt.Key) crdt.Record {
 	}
 	return crdt.Record{Key: k}
 }
+
+// SetRefilling notes whether the Core is being given back what it lost.
+func (c *Core) SetRefilling(on bool) {
+	for i := range c.parts {
+		c.parts[i].refilling = on
+	}
+}
+
+// Refilling reports whether what Read does not find of k may have been there, so
+// that an engine answers it with engine.ErrRefilling.
+func (c *Core) Refilling(k crdt.Key) bool { return c.part(k).refilling }
 
 // Apply does crdt.Apply and writes the fragment to the log. It fails with the
 // refusals of crdt.Apply and with engine.ErrFull, and has done nothing then.

@@ -15,7 +15,7 @@ import (
 )
 
 // An Engine is a Core for many goroutines, with a clock. It is an
-// engine.Engine, Log, Sink and Scanner. Records that it returns are never
+// engine.Engine, Log, Sink, Scanner and Refiller. Records that it returns are never
 // changed again, so they may be kept and shared.
 //
 // A call whose context has ended fails with engine.ErrUnreachable and the
@@ -35,9 +35,10 @@ type Engine struct {
 }
 
 var (
-	_ engine.Log     = (*Engine)(nil)
-	_ engine.Sink    = (*Engine)(nil)
-	_ engine.Scanner = (*Engine)(nil)
+	_ engine.Log      = (*Engine)(nil)
+	_ engine.Sink     = (*Engine)(nil)
+	_ engine.Scanner  = (*Engine)(nil)
+	_ engine.Refiller = (*Engine)(nil)
 )
 
 // An atomicMeter is for many goroutines.
@@ -71,7 +72,8 @@ func New(here crdt.Region, c Config) (*Engine, error) {
 
 // Read returns the record of k, bottom if there is none. It is the only copy,
 // so it is as fresh as any. It fails with crdt.ErrMalformed for a key that
-// names nothing.
+// names nothing; while the engine is refilling, with engine.ErrRefilling beside
+// the record.
 //
 // Path read 3/4: from router.Router.Read; next Session.load, in package roam.
 func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error) {
@@ -81,6 +83,9 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Recor
 	now := e.now()
 	mu := e.lock(k.Partition())
 	defer mu.Unlock()
+	if e.core.Refilling(k) {
+		return e.core.Read(now, k), engine.ErrRefilling
+	}
 	return e.core.Read(now, k), nil
 }
 
@@ -156,6 +161,17 @@ func (e *Engine) SetPrimary(primary bool) {
 	e.secondary.Store(!primary)
 	for p := range uint16(crdt.Partitions) {
 		e.lock(p).Unlock()
+	}
+}
+
+// SetRefilling says whether the engine is being given back what it lost, so that
+// what Read does not find may have been there. A new engine is not: it can't
+// know what it once had.
+func (e *Engine) SetRefilling(on bool) {
+	for p := range uint16(crdt.Partitions) {
+		mu := e.lock(p)
+		e.core.parts[p].refilling = on
+		mu.Unlock()
 	}
 }
 

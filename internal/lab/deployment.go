@@ -11,9 +11,11 @@ import (
 
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/journal"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/shop"
 )
@@ -43,6 +45,7 @@ type deployment struct {
 type region struct {
 	place
 	main, side *memory.Engine
+	journal    *journal.Journal
 	listener   net.Listener
 	replica    *replica.Replica
 	store      *roam.Store
@@ -113,6 +116,9 @@ func (d *deployment) openEngines() error {
 		if r.side, err = memory.New(p.id, memory.Config{}); err != nil {
 			return fmt.Errorf("side store of %s: %w", p.name, err)
 		}
+		if r.journal, err = journal.New(p.id, journal.Config{}); err != nil {
+			return fmt.Errorf("journal of %s: %w", p.name, err)
+		}
 	}
 	return nil
 }
@@ -124,7 +130,7 @@ func (d *deployment) openRegion(ctx context.Context, l *Lab, r *region) error {
 		return fmt.Errorf("listen in %s: %w", r.name, err)
 	}
 	config := roam.Config{
-		Here:           roam.Region{ID: r.id, Name: r.name, Engine: r.main, Side: r.side},
+		Here:           roam.Region{ID: r.id, Name: r.name, Engine: r.main, Side: r.side, Journal: r.journal},
 		Primary:        d.primary(),
 		ReadAfterWrite: l.config.ReadAfterWrite,
 		Observe:        func(o roam.Observation) { l.observe(r, o) },
@@ -135,8 +141,9 @@ func (d *deployment) openRegion(ctx context.Context, l *Lab, r *region) error {
 		peers = append(peers, p.id)
 		config.Peers = append(config.Peers, roam.Region{
 			ID: p.id, Name: p.name,
-			Engine: d.net.Engine(r.name, p.name, p.main),
-			Side:   d.net.Engine(r.name, p.name, p.side),
+			Engine:  d.net.Engine(r.name, p.name, p.main),
+			Side:    d.net.Engine(r.name, p.name, p.side),
+			Journal: d.net.Engine(r.name, p.name, carried{journal: p.journal}),
 		})
 	}
 	dial := func(ctx context.Context, to crdt.Region) (net.Conn, error) {
@@ -156,6 +163,20 @@ func (d *deployment) openRegion(ctx context.Context, l *Lab, r *region) error {
 	})
 	return err
 }
+
+// A carried journal is one that the lab's network carries, as it does an engine.
+type carried struct {
+	engine.Engine // has nothing but what is below
+	journal       *journal.Journal
+}
+
+// Read asks the journal.
+func (c carried) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
+	return c.journal.Read(ctx, k, seen)
+}
+
+// Join hands the journal an ending.
+func (c carried) Join(ctx context.Context, r crdt.Record) error { return c.journal.Join(ctx, r) }
 
 func doors() []shop.Door {
 	out := []shop.Door{{Region: Nearest, URL: switchPath + "?to=" + Nearest}, {Region: Random, URL: switchPath + "?to=" + Random}}

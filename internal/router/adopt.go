@@ -5,6 +5,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/journal"
 )
 
 // What becomes of records that one place has and another must have: the side
@@ -42,7 +43,7 @@ func FateOfLook(res Result, ending crdt.Record) Fate {
 	switch {
 	case res.Err != nil:
 		return fateOf(res.Err)
-	case Knows(res.Record, ending):
+	case journal.Knows(res.Record, ending):
 		return Settled
 	}
 	return Stuck // not there yet
@@ -75,79 +76,4 @@ func EndingOf(w Write, d crdt.Dot) crdt.Record {
 		return crdt.EpochRecord(w.Key, d)
 	}
 	return crdt.Record{Key: w.Key, Dead: w.Op.Destroy}
-}
-
-// Knows reports whether a copy of a record shows the ending.
-func Knows(rec, ending crdt.Record) bool {
-	if ending.Dead {
-		return rec.Dead
-	}
-	return rec.Epochs().Covers(ending.Epochs())
-}
-
-// maxPending bounds the revocations that are pushed again. One beyond it
-// still travels with the log, and its caller is told who lacks it.
-const maxPending = 100_000
-
-// Revocations are the endings that some Region has not confirmed, in the order
-// in which they were made. The zero value is empty. It is used by one goroutine
-// at a time.
-type Revocations struct {
-	list []pendingEnding
-}
-
-type pendingEnding struct {
-	record  crdt.Record
-	waiting RegionSet
-}
-
-// Add notes an ending that the Regions of waiting have not confirmed. At the
-// bound, or if there are none, it is not noted.
-func (p *Revocations) Add(ending crdt.Record, waiting RegionSet) {
-	if waiting != 0 && len(p.list) < maxPending {
-		p.list = append(p.list, pendingEnding{ending, waiting})
-	}
-}
-
-// Waiting returns the endings that a Region has not confirmed.
-func (p *Revocations) Waiting(id crdt.Region) []crdt.Record {
-	var out []crdt.Record
-	for _, e := range p.list {
-		if e.waiting.Has(id) {
-			out = append(out, e.record)
-		}
-	}
-	return out
-}
-
-// Confirm notes that a Region knows of an ending.
-func (p *Revocations) Confirm(ending crdt.Record, id crdt.Region) {
-	p.keep(func(e *pendingEnding) bool {
-		if e.record.Key == ending.Key && Knows(ending, e.record) {
-			e.waiting &^= 1 << id
-		}
-		return e.waiting != 0
-	})
-}
-
-// Expire drops endings of what is past its time everywhere.
-func (p *Revocations) Expire(now crdt.Time) {
-	p.keep(func(e *pendingEnding) bool {
-		until, ok := e.record.KeepUntil()
-		return !ok || now < until
-	})
-}
-
-// Len returns how many there are.
-func (p *Revocations) Len() int { return len(p.list) }
-
-func (p *Revocations) keep(ok func(*pendingEnding) bool) {
-	kept := p.list[:0]
-	for i := range p.list {
-		if ok(&p.list[i]) {
-			kept = append(kept, p.list[i])
-		}
-	}
-	clear(p.list[len(kept):])
-	p.list = kept
 }

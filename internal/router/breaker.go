@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"time"
 
 	"github.com/roam-sessions/roam/engine"
@@ -30,21 +31,23 @@ type Breaker struct {
 // Allow reports whether a call may be made at now. The caller must then say how
 // it went, with Learn.
 func (b *Breaker) Allow(now time.Time) bool {
-	switch {
-	case b.failures < openAfter:
-		return true
-	case now.Before(b.until) || b.probing:
+	if !b.Would(now) {
 		return false
 	}
-	b.probing = true
+	b.probing = b.failures >= openAfter
 	return true
+}
+
+// Would reports whether Allow would, and changes nothing.
+func (b *Breaker) Would(now time.Time) bool {
+	return b.failures < openAfter || !now.Before(b.until) && !b.probing
 }
 
 // Learn notes how a call that was allowed ended. Left: the caller didn't wait
 // for its answer, so that an error says nothing of the Region.
 func (b *Breaker) Learn(now time.Time, err error, left bool) {
 	switch {
-	case err == nil || engine.IsRefusal(err):
+	case err == nil || engine.IsRefusal(err) || errors.Is(err, engine.ErrRefilling):
 		*b = Breaker{}
 		return
 	case left:
@@ -63,15 +66,17 @@ func (b *Breaker) Learn(now time.Time, err error, left bool) {
 func (b *Breaker) IsOpen() bool { return b.failures >= openAfter }
 
 const (
-	// retryShare is how much of the traffic may be retries: a tenth, so that a
-	// Region in trouble is not asked four times as much.
+	// retryShare is how much of the traffic may be retries, or hedges: a tenth, so
+	// that a Region in trouble is not asked four times as much, and a slow one
+	// doesn't double what the others are asked.
 	retryShare = 0.1
 	// retryBurst is how many retries can be saved up, for quiet Regions.
 	retryBurst = 10
 )
 
-// A RetryBudget gives out retries as a share of first tries. Its zero value has
-// a full burst. It is used by one goroutine at a time.
+// A RetryBudget gives out retries as a share of first tries, or hedges as a
+// share of the reads that ask another Region. Its zero value has a full burst.
+// It is used by one goroutine at a time.
 type RetryBudget struct {
 	spent float64 // tokens missing from the burst
 }

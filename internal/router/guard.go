@@ -20,6 +20,12 @@ func (g *guard) allow(now time.Time) bool {
 	return g.breaker.Allow(now)
 }
 
+func (g *guard) would(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.breaker.Would(now)
+}
+
 func (g *guard) isOpen() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -52,7 +58,11 @@ func (b *tryBudget) withdraw() bool {
 
 // guarded calls a Region's engine if its breaker is closed.
 func (r *Router) guarded(ctx context.Context, id crdt.Region, timeout time.Duration, call func(context.Context) error) error {
-	g := r.guards[id]
+	return r.behind(ctx, r.guards[id], timeout, call)
+}
+
+// behind makes a call if the breaker of g is closed.
+func (r *Router) behind(ctx context.Context, g *guard, timeout time.Duration, call func(context.Context) error) error {
 	if !g.allow(r.config.Clock()) {
 		return ErrOpen
 	}

@@ -1,11 +1,13 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 )
 
 // A Query is one read.
@@ -26,58 +28,11 @@ type Hints struct {
 	Lag [crdt.MaxRegion + 1]time.Duration
 	// Unheard is how old the oldest news is of the Regions that take writes.
 	Unheard time.Duration
+	// Known is what this Region's journal knows of the record's end; the zero
+	// Record if nothing.
+	Known crdt.Record
 	// Jitter is a random number in [0, 1).
 	Jitter float64
-}
-
-// A Step is what to do next. Do tells which of the other fields mean something.
-type Step struct {
-	Do      Do
-	Region  crdt.Region   // ReadAt, ApplyAt: where
-	Timeout time.Duration // ReadAt, ApplyAt, ApplySide: how long at most
-	Retry   bool          // ApplyAt: the try costs a retry token
-	Adopt   bool          // ApplyAt: together with the record that was read
-	Sleep   time.Duration // Sleep: how long
-	Answer  Answer        // Done
-	Err     error         // Done: nil unless refused
-}
-
-// Do is a kind of step.
-type Do uint8
-
-// The kinds of steps.
-const (
-	ReadAt Do = iota
-	ApplyAt
-	ApplySide
-	Sleep
-	Done
-)
-
-// A Result is what became of the last step.
-type Result struct {
-	Record crdt.Record // of ReadAt
-	// Side: Record holds something that only this Region's side store has.
-	Side bool
-	// Partial: the side store did not answer, so Record may lack a logout.
-	Partial bool
-	Dot     crdt.Dot // of ApplyAt and ApplySide
-	Err     error
-}
-
-// WithSide returns what a Region's engine said, joined with what its side store
-// did. One of the two is better than none, but then it's no full answer.
-func WithSide(res, side Result) Result {
-	switch {
-	case side.Err != nil && res.Err == nil:
-		// What the side store has may be all there is of a logout.
-		res.Partial = true
-	case side.Err == nil && !side.Record.IsBottom():
-		joined := crdt.Join(res.Record, side.Record)
-		res.Side = joined.Dead != res.Record.Dead || !joined.Dead && !joined.VV.Equal(res.Record.VV)
-		res.Record = joined
-	}
-	return res
 }
 
 const (
@@ -88,22 +43,40 @@ const (
 	// retryLeast and retryMost are the delays of "retry on a local miss".
 	retryLeast = 100 * time.Millisecond
 	retryMost  = 200 * time.Millisecond
+	// maxAsked bounds the Regions that are asked beside each other: one more
+	// than the likely one. With two silent ones the third is asked when the
+	// first gives up.
+	maxAsked = 2
 )
 
 // A ReadPlan is one read under way. It is used by one goroutine.
+//
+// This Region is asked first, alone. Elsewhere the likely Region is asked, and
+// if it keeps silent for longer than its answers usually take, the next one as
+// well (a hedge): a Region that hangs then costs a hedge delay and a round trip
+// instead of its timeout. The first answer that leaves nothing to ask wins.
 type ReadPlan struct {
 	rules *Rules
 	query Query
 	hints Hints
 
 	stage    readStage
-	asking   crdt.Region // of the last ReadAt
+	waited   bool // the last step was a Wait
 	queue    []crdt.Region
-	answered RegionSet
+	asked    RegionSet // and have not answered
+	width    int       // how many may be asked beside each other by now
+	narrow   bool      // no hedges
+	hedged   crdt.Region
+	hedges   int
+	hedgeAt  crdt.Time
+	answered RegionSet   // with all they have
+	partial  RegionSet   // but for a part of them, which did not answer
+	refills  RegionSet   // but for what they lost and have not got back yet
 	best     crdt.Record // all answers joined
 	side     bool
 	heard    bool        // some answer came, if only a part of one
-	partial  bool        // of this Region, the side store's part is missing
+	from     crdt.Region // that last answered with something
+	last     crdt.Region // that last answered at all
 	wrote    crdt.Region // ByPrimary: where the client's last write went
 	end      crdt.Time   // of the whole read
 	waitEnd  crdt.Time   // of waiting for the write to arrive
@@ -123,61 +96,113 @@ const (
 
 // NewReadPlan returns the plan of q. The rules must stay as they are.
 func NewReadPlan(r *Rules, q Query, h Hints) ReadPlan {
-	return ReadPlan{rules: r, query: q, hints: h, best: crdt.Record{Key: q.Key}, poll: firstPoll}
+	return ReadPlan{rules: r, query: q, hints: h, best: crdt.Record{Key: q.Key}, poll: firstPoll, width: 1}
 }
 
-// Next returns the step that follows the last one, of which last is the result;
-// the first time, last is ignored.
-func (p *ReadPlan) Next(now crdt.Time, last Result) Step {
-	switch p.stage {
-	case begin:
-		p.end = now.Add(p.rules.ReadBudget)
-		if p.rules.Mode == ByPrimary {
-			p.wrote = p.writer()
-		}
-		if p.wrote != 0 && p.wrote != p.rules.Here {
-			p.stage, p.queue = elsewhere, []crdt.Region{p.wrote, p.rules.Here}
-			return p.ask(now)
-		}
-		p.stage = local
-		return p.readAt(now, p.rules.Here)
-	case retrying, waiting:
-		if p.asking == 0 { // slept
-			return p.readAt(now, p.rules.Here)
-		}
-	default:
+// Next returns the step that follows.
+//
+// After ReadAt the read is to be started, and Next called again at once with no
+// event; after Wait, with the next event, or with none if its time passed first.
+// Each ReadAt ends in one event, within its Timeout; one that was never sent
+// does at once, with ErrOpen or ErrNoRetry. Where ReadAt says Alone, nothing
+// else will be asked before its event, so that it may be passed to Next on the
+// spot. After Done reads that have not ended are of no more interest.
+func (p *ReadPlan) Next(now crdt.Time, e Event) Step {
+	passed := p.waited && e.Region == 0
+	p.waited = false
+	if e.Region != 0 {
+		p.take(now, e)
 	}
-	p.take(last)
-	if p.satisfied() {
+	if p.stage == begin {
+		return p.begin(now)
+	}
+	if e.Region != 0 && p.satisfied() {
 		return p.done()
 	}
-	switch p.stage {
-	case local:
-		return p.afterLocal(now)
-	case waiting:
-		return p.wait(now)
-	case retrying:
-		return p.done()
-	default:
-		return p.ask(now)
-	}
-}
-
-// take joins what the last step brought.
-func (p *ReadPlan) take(last Result) {
 	switch {
-	case last.Err != nil:
-		p.err = last.Err
-	case !last.Partial:
-		p.answered.add(p.asking)
+	case p.stage == elsewhere:
+		return p.goOn(now, passed)
+	case p.asked != 0 && passed:
+		return p.done() // the budget went by
+	case p.asked != 0:
+		return p.wait(p.end.Sub(now)) // for this Region, which is asked alone
+	case p.stage == local:
+		return p.afterLocal(now)
+	case passed:
+		return p.readAt(now, p.rules.Here, false)
+	case p.stage == waiting:
+		return p.waitForWrite(now)
 	}
-	if p.asking == p.rules.Here {
-		p.partial = last.Err == nil && last.Partial
+	return p.done() // retried
+}
+
+func (p *ReadPlan) begin(now crdt.Time) Step {
+	p.end = now.Add(p.rules.ReadBudget)
+	if !p.hints.Known.Key.IsZero() {
+		if p.best = p.hints.Known; p.best.Dead {
+			p.heard = true
+			return p.done() // whatever anybody else has
+		}
 	}
-	if last.Err == nil || last.Side {
-		p.best, p.heard = crdt.Join(p.best, last.Record), true
+	if p.rules.Mode == ByPrimary {
+		p.wrote = p.writer()
 	}
-	p.side = p.side || last.Side
+	if p.wrote != 0 && p.wrote != p.rules.Here {
+		// The order of asking is all there is to this mode: no hedges.
+		p.stage, p.queue, p.narrow = elsewhere, []crdt.Region{p.wrote, p.rules.Here}, true
+		return p.goOn(now, false)
+	}
+	p.stage = local
+	return p.readAt(now, p.rules.Here, false)
+}
+
+// take joins what an answer brought, whenever it comes.
+func (p *ReadPlan) take(now crdt.Time, e Event) {
+	from, res := e.Region, e.Result
+	p.asked.remove(from)
+	if p.hedged == from {
+		p.hedged = 0
+		if p.neverSent(now, e) {
+			return
+		}
+	}
+	p.partial.remove(from)
+	p.refills.remove(from)
+	switch {
+	case res.Err != nil:
+		p.err = res.Err
+	case res.Partial || res.Refilling:
+		p.partial.set(from, res.Partial)
+		p.refills.set(from, res.Refilling)
+	default:
+		p.answered.add(from)
+	}
+	if res.Record.Key == p.query.Key { // even beside an error
+		p.best = crdt.Join(p.best, res.Record)
+	}
+	if res.Err == nil || res.Side || res.Record.Dead {
+		p.heard, p.last = true, from
+		if !res.Record.IsBottom() {
+			p.from = from
+		}
+	}
+	p.side = p.side || res.Side
+}
+
+// neverSent takes back a hedge that was refused before it cost anything. It
+// reports whether that is all the event says.
+func (p *ReadPlan) neverSent(now crdt.Time, e Event) bool {
+	switch {
+	case errors.Is(e.Result.Err, ErrNoRetry):
+		p.width-- // and there may be a token a hedge delay later
+		p.hedges--
+		p.queue = slices.Insert(p.queue, 0, e.Region) // its turn comes
+		return true
+	case errors.Is(e.Result.Err, ErrOpen):
+		p.width, p.hedgeAt = p.width-1, now
+		p.hedges--
+	}
+	return false
 }
 
 // satisfied reports whether no further answer could be better.
@@ -186,13 +211,22 @@ func (p *ReadPlan) satisfied() bool {
 	case p.best.Dead:
 		return true
 	case p.query.Key.Kind() != crdt.KindSession:
-		return (p.answered != 0 || p.partial) && p.askedAlso() // nothing known of a user is an answer
+		return p.toldOfUser() && p.askedAlso() // nothing known of a user is an answer
 	case !p.born():
 		return p.missIsSure()
 	case p.rules.Mode == ByPrimary:
 		return true // the order of asking is all there is to it
 	}
 	return p.query.Seen.FreshIn(p.best.VV)
+}
+
+// toldOfUser: some Region told all it has of a user, or all but what only this
+// Region's side store has, of which others know no more. What a Region that is
+// refilling has is never enough: the revocation that is missed would let a
+// session in.
+func (p *ReadPlan) toldOfUser() bool {
+	here := p.rules.Here
+	return p.answered != 0 || p.partial.Has(here) && !p.refills.Has(here)
 }
 
 func (p *ReadPlan) askedAlso() bool { return p.query.Also == 0 || p.answered.Has(p.query.Also) }
@@ -215,9 +249,11 @@ func (p *ReadPlan) missIsSure() bool {
 
 func (p *ReadPlan) allAnswered() bool { return p.answered.Len() == len(p.rules.Near) }
 
-// afterLocal: this Region did not have it all.
+// afterLocal: this Region did not have it all. One that is refilling is as good
+// as one that did not answer: no waiting here brings back what it lost.
 func (p *ReadPlan) afterLocal(now crdt.Time) Step {
-	answered := p.answered.Has(p.rules.Here) || p.partial
+	here := p.rules.Here
+	answered := p.answered.Has(here) || p.partial.Has(here) && !p.refills.Has(here)
 	switch {
 	case answered && p.rules.Mode == Accept:
 		return p.done()
@@ -226,23 +262,23 @@ func (p *ReadPlan) afterLocal(now crdt.Time) Step {
 			return p.done()
 		}
 		p.stage = retrying
-		return p.sleep(retryLeast + time.Duration(p.hints.Jitter*float64(retryMost-retryLeast)))
+		return p.wait(retryLeast + time.Duration(p.hints.Jitter*float64(retryMost-retryLeast)))
 	case answered:
 		p.stage, p.waitEnd = waiting, now.Add(p.worthWaiting(now))
-		return p.wait(now)
+		return p.waitForWrite(now)
 	}
 	return p.startAsking(now)
 }
 
-// wait sleeps as long as the missing write may still be on its way here.
-func (p *ReadPlan) wait(now crdt.Time) Step {
+// waitForWrite waits as long as the missing write may still be on its way here.
+func (p *ReadPlan) waitForWrite(now crdt.Time) Step {
 	left := min(p.waitEnd, p.end).Sub(now)
 	if left <= 0 {
 		return p.startAsking(now)
 	}
 	d := min(p.poll, left)
 	p.poll *= 2
-	return p.sleep(d)
+	return p.wait(d)
 }
 
 // worthWaiting returns how much longer than now the missing writes usually
@@ -284,36 +320,60 @@ func (p *ReadPlan) startAsking(now crdt.Time) Step {
 	for _, r := range p.rules.Near {
 		add(r)
 	}
-	return p.ask(now)
+	return p.goOn(now, false)
 }
 
-// ask asks the next Region in the queue.
-func (p *ReadPlan) ask(now crdt.Time) Step {
-	if len(p.queue) == 0 || now >= p.end {
+// goOn asks the next Region if there is room for one more, makes room if those
+// that are asked have been silent for too long, and else waits for them.
+func (p *ReadPlan) goOn(now crdt.Time, passed bool) Step {
+	if now >= p.end || p.asked == 0 && len(p.queue) == 0 {
 		return p.done()
 	}
-	r := p.queue[0]
-	p.queue = p.queue[1:]
-	return p.readAt(now, r)
+	mayHedge := !p.narrow && len(p.queue) > 0 && p.width < maxAsked
+	hedge := mayHedge && p.asked.Len() == p.width && (passed || now >= p.hedgeAt)
+	if hedge {
+		p.width++
+	}
+	switch {
+	case len(p.queue) > 0 && p.asked.Len() < p.width:
+		r := p.queue[0]
+		p.queue = p.queue[1:]
+		return p.readAt(now, r, hedge)
+	case mayHedge:
+		return p.wait(min(p.hedgeAt, p.end).Sub(now))
+	case passed: // and nobody that was asked has answered within the budget
+		return p.done()
+	}
+	return p.wait(p.end.Sub(now))
 }
 
-func (p *ReadPlan) readAt(now crdt.Time, r crdt.Region) Step {
-	p.asking = r
-	return Step{Do: ReadAt, Region: r, Timeout: min(p.rules.Timeout(r), max(p.end.Sub(now), time.Millisecond))}
+func (p *ReadPlan) readAt(now crdt.Time, r crdt.Region, hedge bool) Step {
+	alone := p.asked == 0 && (p.stage != elsewhere || p.narrow || len(p.queue) == 0)
+	p.asked.add(r)
+	p.hedgeAt = now.Add(p.rules.hedgeDelay(p.hints.Lag[r]))
+	if hedge {
+		p.hedged = r
+		p.hedges++
+	}
+	timeout := min(p.rules.Timeout(r), max(p.end.Sub(now), time.Millisecond))
+	return Step{Do: ReadAt, Region: r, Timeout: timeout, Hedge: hedge, Alone: alone}
 }
 
-func (p *ReadPlan) sleep(d time.Duration) Step {
-	p.asking = 0
-	return Step{Do: Sleep, Sleep: d}
+func (p *ReadPlan) wait(d time.Duration) Step {
+	p.waited = true
+	return Step{Do: Wait, For: max(d, time.Millisecond)}
 }
+
+// errSilent stands for the errors of reads that have not ended.
+var errSilent = fmt.Errorf("%w: no answer in time", engine.ErrUnavailable)
 
 // done judges what was gathered.
 func (p *ReadPlan) done() Step {
-	a := Answer{Record: p.best, Region: p.asking, Token: p.query.Seen}
-	if a.Region == 0 {
-		a.Region = p.rules.Here
-	}
+	a := Answer{Record: p.best, Region: p.source(), Token: p.query.Seen, Hedges: p.hedges}
 	if !p.heard {
+		if p.err == nil {
+			p.err = errSilent
+		}
 		return p.refuse(a, fmt.Errorf("%w: %w", ErrUnavailable, p.err))
 	}
 	var missing []crdt.Dot
@@ -331,6 +391,17 @@ func (p *ReadPlan) done() Step {
 	return p.rate(a, missing)
 }
 
+// source returns the Region that the answer is from: the last that had
+// something, or else the last that answered.
+func (p *ReadPlan) source() crdt.Region {
+	for _, r := range []crdt.Region{p.from, p.last} {
+		if r != 0 {
+			return r
+		}
+	}
+	return p.rules.Here
+}
+
 // miss answers that the session is gone, if that is sure.
 func (p *ReadPlan) miss(a Answer) Step {
 	if p.allAnswered() || p.missIsSure() {
@@ -346,7 +417,11 @@ func (p *ReadPlan) miss(a Answer) Step {
 
 // rate gives the rung of an answer that has a record.
 func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
-	old := len(missing) > 0 || p.partial || p.hints.Unheard > p.rules.StrictBound || !p.askedAlso()
+	// The part that is missing of this Region, or of the one that had the record,
+	// may be all there is of a logout.
+	half := p.partial.Has(p.rules.Here) || p.partial.Has(a.Region)
+	user := p.query.Key.Kind() != crdt.KindSession
+	old := len(missing) > 0 || half || user && !p.toldOfUser() || !p.askedAlso() || p.hints.Unheard > p.rules.StrictBound
 	switch {
 	case p.best.Dead:
 	case old && p.query.Class == Strict:

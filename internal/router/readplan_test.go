@@ -11,6 +11,9 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
+// errReset fails at once, errBlackHole when the timeout is over.
+var errReset = fmt.Errorf("reset: %w", engine.ErrUnavailable)
+
 var errBlackHole = fmt.Errorf("black hole: %w", engine.ErrUnavailable)
 
 // A readScene is one read in one state of the world.
@@ -19,7 +22,9 @@ type readScene struct {
 	query Query
 	hints Hints
 	world map[crdt.Region]Result
-	late  crdt.Time // from then on, west answers as east does
+	slow  map[crdt.Region]time.Duration // how late a Region answers
+	late  crdt.Time                     // from then on, west answers as east does
+	spent bool                          // there is no token for a hedge
 	want  readWant
 }
 
@@ -30,6 +35,8 @@ type readWant struct {
 	region crdt.Region
 	lost   int
 	absent bool
+	hedges int
+	took   time.Duration // exactly, if not zero
 }
 
 // mine is the client's last write, 10 ms ago, in east.
@@ -94,12 +101,12 @@ func outageScenes() map[string]readScene {
 		"safe routes get what there is": {
 			query: Query{Seen: seenMine()}, hints: Hints{Lag: [16]time.Duration{east: 1}},
 			world: map[crdt.Region]Result{west: has(session()), east: {Err: errBlackHole}, north: has(session())},
-			want:  readWant{script: "read 1; read 2; read 3; ", rung: Stale, region: north},
+			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Stale, region: north},
 		},
 		"strict routes refuse it": {
 			query: Query{Seen: seenMine(), Class: Strict}, hints: Hints{Lag: [16]time.Duration{east: 1}},
 			world: map[crdt.Region]Result{west: has(session()), east: {Err: errBlackHole}, north: has(session())},
-			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrStale, absent: true, region: north},
+			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Refused, err: ErrStale, absent: true, region: north},
 		},
 		"a miss is believed from the birth Region and one other": {
 			world: map[crdt.Region]Result{west: has(nothing()), east: has(nothing())},
@@ -107,12 +114,12 @@ func outageScenes() map[string]readScene {
 		},
 		"a miss is doubtful while too few have answered": {
 			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: {Err: errBlackHole}},
-			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
+			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Refused, err: ErrDoubtful, region: west, absent: true},
 		},
 		"nor without the primary, where it takes all writes": {
 			rules: func(r *Rules) { r.Primary = east },
 			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: has(nothing())},
-			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
+			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
 		"one Region alone can say that nothing is there": {
 			rules: func(r *Rules) { r.Near = r.Near[:1] },
@@ -125,7 +132,7 @@ func outageScenes() map[string]readScene {
 		},
 		"no engine at all": {
 			world: map[crdt.Region]Result{west: {Err: errBlackHole}, east: {Err: errBlackHole}, north: {Err: errBlackHole}},
-			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrUnavailable, region: north, absent: true},
+			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Refused, err: ErrUnavailable, region: west, absent: true},
 		},
 		"what only the side store has is named": {
 			world: map[crdt.Region]Result{west: {Record: session(dot(west, start)), Side: true}},
@@ -180,7 +187,7 @@ func modeScenes() map[string]readScene {
 }
 
 func TestReadPlan(t *testing.T) {
-	for _, scenes := range []map[string]readScene{freshScenes(), outageScenes(), modeScenes()} {
+	for _, scenes := range []map[string]readScene{freshScenes(), outageScenes(), modeScenes(), hedgeScenes(), failedHedgeScenes(), partScenes()} {
 		for name, c := range scenes {
 			t.Run(name, c.play)
 		}
@@ -189,18 +196,27 @@ func TestReadPlan(t *testing.T) {
 
 func (c readScene) play(t *testing.T) {
 	c.query.Key = scene()
-	plan := NewReadPlan(testRules(c.rules), c.query, c.hints)
-	w := &world{read: func(r crdt.Region, now crdt.Time) Result {
-		if c.late != 0 && now >= c.late && r == west {
-			return c.world[east]
+	for _, inline := range []bool{false, true} {
+		w := &world{slow: c.slow, inline: inline, read: func(r crdt.Region, now crdt.Time) Result {
+			if c.late != 0 && now >= c.late && r == west {
+				return c.world[east]
+			}
+			res := c.world[r]
+			if res.Record.Key.IsZero() {
+				res.Record.Key = scene()
+			}
+			return res
+		}}
+		if c.spent {
+			w.hedges = &RetryBudget{spent: retryBurst}
 		}
-		res := c.world[r]
-		if res.Record.Key.IsZero() {
-			res.Record.Key = scene()
-		}
-		return res
-	}}
-	got := w.play(t, plan.Next)
+		plan := NewReadPlan(testRules(c.rules), c.query, c.hints)
+		c.check(t, w, w.playRead(t, &plan))
+	}
+}
+
+func (c readScene) check(t *testing.T, w *world, got Step) {
+	t.Helper()
 	a := got.Answer
 	if script := w.script.String(); script != c.want.script {
 		t.Errorf("steps = %q, want %q", script, c.want.script)
@@ -208,8 +224,9 @@ func (c readScene) play(t *testing.T) {
 	if a.Rung != c.want.rung || !errors.Is(got.Err, c.want.err) || (got.Err == nil) != (c.want.err == nil) {
 		t.Errorf("answer = %v, %v; want %v, %v", a.Rung, got.Err, c.want.rung, c.want.err)
 	}
-	if a.Region != c.want.region || len(a.Lost) != c.want.lost {
-		t.Errorf("region, lost = %d, %d; want %d, %d", a.Region, len(a.Lost), c.want.region, c.want.lost)
+	if a.Region != c.want.region || len(a.Lost) != c.want.lost || a.Hedges != c.want.hedges {
+		t.Errorf("region, lost, hedges = %d, %d, %d; want %d, %d, %d",
+			a.Region, len(a.Lost), a.Hedges, c.want.region, c.want.lost, c.want.hedges)
 	}
 	if absent := a.Record.Born.Dot.IsZero(); absent != c.want.absent {
 		t.Errorf("record = %+v, want absent = %v", a.Record, c.want.absent)
@@ -217,8 +234,9 @@ func (c readScene) play(t *testing.T) {
 	if a.Token.Floor() < c.query.Seen.Floor() {
 		t.Errorf("floor = %v, below the client's %v", a.Token.Floor(), c.query.Seen.Floor())
 	}
-	if spent := w.now.Sub(start); spent > 1100*time.Millisecond {
-		t.Errorf("took %v, beyond the read budget", spent)
+	spent := w.now.Sub(start)
+	if spent > 1100*time.Millisecond || c.want.took != 0 && spent != c.want.took {
+		t.Errorf("took %v, want %v and at most the read budget", spent, c.want.took)
 	}
 }
 
@@ -246,7 +264,7 @@ func TestErrorIsNoMissingSession(t *testing.T) {
 							}
 							return Result{Record: crdt.Record{Key: scene()}} // not replicated yet
 						}}
-						got := w.play(t, plan.Next)
+						got := w.playRead(t, &plan)
 						found := !got.Answer.Record.Born.Dot.IsZero()
 						// With the birth Region and one more saying no, R12 believes a miss.
 						sureMiss := !found && got.Err == nil && !got.Answer.Doubtful
@@ -283,7 +301,7 @@ func TestReadPlanAsksAlso(t *testing.T) {
 				}
 				return Result{Record: crdt.Record{Key: user}}
 			}}
-			got := w.play(t, plan.Next)
+			got := w.playRead(t, &plan)
 			if a := got.Answer; got.Err != nil || a.Rung != c.rung || a.Record.Epochs().Has(mine()) != c.knows {
 				t.Errorf("answer = %v, epochs %v, %v; want %v, known %v", a.Rung, a.Record.Epochs(), got.Err, c.rung, c.knows)
 			}

@@ -2,10 +2,12 @@ package router
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 )
 
 const (
@@ -22,104 +24,234 @@ const (
 type Revocation struct {
 	Have    []crdt.Region // have it, so that no read there shows what it ended
 	Waiting []crdt.Region // have not confirmed it; they are told until they do
+	// Untold, if not nil, is why those that wait are not told again: the journal
+	// did not take the ending. Replication alone brings it to them then.
+	Untold error
 }
 
 // Revoke makes a write that ends something, w.Op.Destroy or w.Op.Revoke, and
-// tells every Region at once instead of leaving that to the log. After an
-// error no Region is told, but one that did not answer may have it.
+// tells every Region at once instead of leaving that to the log. Where no engine
+// takes the write, the journals do, and its rung is LocalOnly. After an error no
+// Region is told, but one that did not answer may have it.
 func (r *Router) Revoke(ctx context.Context, w Write) (Answer, Revocation, error) {
-	a, err := r.Write(ctx, w)
+	start := r.config.Clock()
+	a, err := r.write(ctx, start, w)
+	journaled := err != nil && !engine.IsRefusal(err)
+	if journaled {
+		a, err = r.end(ctx, w, a, err)
+	}
+	r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
 	if err != nil {
 		return a, Revocation{Waiting: r.rules.Near}, err
 	}
-	ending := EndingOf(w, a.Dot)
 	ctx, cancel := context.WithTimeout(ctx, spreadFor)
 	defer cancel()
-	waiting := r.tell(ctx, ending, a.Region)
-	out := Revocation{}
-	for _, id := range r.rules.Near {
-		if waiting.Has(id) {
-			out.Waiting = append(out.Waiting, id)
-		} else {
-			out.Have = append(out.Have, id)
-		}
+	if journaled {
+		return a, r.tellJournals(ctx, EndingOf(w, a.Dot), 0, SetOf(a.Region)), nil
 	}
-	r.track(func(p *Revocations) { p.Add(ending, waiting) })
-	return a, out, nil
+	return a, r.tellAll(ctx, EndingOf(w, a.Dot), a), nil
 }
 
-// tell tells all Regions of an ending at once, but for the one that took it, and
-// returns those that did not confirm.
-func (r *Router) tell(ctx context.Context, ending crdt.Record, took crdt.Region) RegionSet {
+// end makes an ending in this Region's journal, since no engine took it for the
+// reason given. It is not held up by a caller who has gone.
+func (r *Router) end(ctx context.Context, w Write, a Answer, reason error) (Answer, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.rules.LocalTimeout)
+	defer cancel()
+	known := w.Base.Epochs()
+	if w.Op.Revoke {
+		// What the engine here has heard is not needed, but makes epochs rise.
+		look := r.readEngine(ctx, Step{Region: r.rules.Here, Timeout: r.rules.LocalTimeout}, Query{Key: w.Key})
+		known = known.Join(look.Record.Epochs())
+	}
+	dot, err := r.journal.End(ctx, w.Key, known)
+	if err != nil {
+		return a, fmt.Errorf("%w; journal: %w", reason, err)
+	}
+	a.Dot, a.Region, a.Rung, a.Token = dot, r.rules.Here, LocalOnly, w.Seen
+	return a, nil
+}
+
+// tellAll tells all engines of an ending that one has taken, and the journals of
+// those that did not confirm it.
+func (r *Router) tellAll(ctx context.Context, ending crdt.Record, took Answer) Revocation {
+	patience, cancel := context.WithTimeout(ctx, spreadFor-r.rules.RemoteTimeout)
+	defer cancel()
+	engines := SetOf(r.rules.Near...) &^ r.tell(patience, ending, took.Region)
+	if took.Rung != Normal {
+		engines.remove(took.Region) // its side store has it, and reads there show it
+	}
+	return r.tellJournals(ctx, ending, engines, SetOf(took.Region))
+}
+
+// tellJournals tells the journals of all Regions whose engines don't have an
+// ending, this one's among them, and says how far it has come. Those of shown
+// show it already.
+func (r *Router) tellJournals(ctx context.Context, ending crdt.Record, engines, shown RegionSet) Revocation {
+	all := SetOf(r.rules.Near...)
+	var out Revocation
+	if engines != all {
+		out.Untold = r.journal.Join(context.WithoutCancel(ctx), ending)
+		if out.Untold == nil {
+			shown.add(r.rules.Here)
+		} else {
+			r.config.Log.Error("revocation is not told again", "key", ending.Key, "err", out.Untold)
+		}
+	}
+	told := r.push(ctx, ending, all&^engines)
+	for _, id := range r.rules.Near {
+		if engines.Has(id) {
+			r.journal.Confirm(ending, id)
+		}
+		if told.Has(id) {
+			r.journal.Tell(ending, id)
+		}
+		if (engines | shown | told).Has(id) {
+			out.Have = append(out.Have, id)
+		} else {
+			out.Waiting = append(out.Waiting, id)
+		}
+	}
+	return out
+}
+
+// push hands an ending to the journals of other Regions, and returns those that
+// took it.
+func (r *Router) push(ctx context.Context, ending crdt.Record, to RegionSet) RegionSet {
+	return r.each(to, func(id crdt.Region) bool {
+		return id != r.rules.Here && r.regions[id].Journal != nil && r.hand(ctx, ending, id) == nil
+	})
+}
+
+func (r *Router) hand(ctx context.Context, ending crdt.Record, id crdt.Region) error {
+	return r.behind(ctx, r.journals[id], r.rules.Timeout(id), func(ctx context.Context) error {
+		return r.regions[id].Journal.Join(ctx, ending)
+	})
+}
+
+// each does something for all Regions of a set at once, and returns those for
+// which it was true.
+func (r *Router) each(set RegionSet, do func(crdt.Region) bool) RegionSet {
 	var (
-		mu      sync.Mutex // guards waiting
-		waiting RegionSet
-		all     sync.WaitGroup
+		mu  sync.Mutex // guards out
+		out RegionSet
+		all sync.WaitGroup
 	)
 	for _, id := range r.rules.Near {
-		if id == took {
+		if !set.Has(id) {
 			continue
 		}
 		all.Go(func() {
-			if r.deliver(ctx, ending, id, true) != Settled {
+			if do(id) {
 				mu.Lock()
 				defer mu.Unlock()
-				waiting.add(id)
+				out.add(id)
 			}
 		})
 	}
 	all.Wait()
-	return waiting
+	return out
 }
 
-// deliver brings an ending to one Region. Where writes are taken, it is adopted
-// under that Region's own actor, so that it spreads from there too should this
-// Region die. A secondary hears of it from the primary; patient says to look
-// until ctx ends.
-func (r *Router) deliver(ctx context.Context, ending crdt.Record, id crdt.Region, patient bool) Fate {
+// tell tells all engines of an ending at once, but for that of the Region that
+// took it, and returns those that did not confirm.
+func (r *Router) tell(ctx context.Context, ending crdt.Record, took crdt.Region) RegionSet {
+	others := SetOf(r.rules.Near...) &^ SetOf(took)
+	return others &^ r.each(others, func(id crdt.Region) bool {
+		return r.deliver(ctx, ending, id) == Settled
+	})
+}
+
+// deliver brings an ending to the engine of one Region. Where writes are taken,
+// it is adopted under that Region's own actor, so that it spreads from there too
+// should this Region die. A secondary hears of it from the primary, and is
+// looked at until ctx ends.
+func (r *Router) deliver(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
 	if r.rules.TakesWrites(id) {
-		return FateOfEnding(r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) error {
-			_, err := r.regions[id].Engine.Apply(ctx, ending.Key, Adoption(ending))
-			return err
-		}))
+		return r.adopt(ctx, ending, id)
 	}
-	for look := firstLook; ; look *= 2 {
-		res := r.readAt(ctx, Step{Region: id, Timeout: r.rules.Timeout(id)}, Query{Key: ending.Key})
-		fate := FateOfLook(res, ending)
-		if fate == Settled || !patient || sleep(ctx, look) != nil {
+	for wait := firstLook; ; wait *= 2 {
+		fate := r.look(ctx, ending, id)
+		if fate == Settled || sleep(ctx, wait) != nil {
 			return fate
 		}
 	}
 }
 
-// spread tells one Region of the revocations that it lacks, until it has them
-// all. Each Region has its own goroutine, so that none waits for another.
+func (r *Router) adopt(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
+	return FateOfEnding(r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) error {
+		_, err := r.regions[id].Engine.Apply(ctx, ending.Key, Adoption(ending))
+		return err
+	}))
+}
+
+// look looks whether the engine of a Region, and no other part of it, has an
+// ending.
+func (r *Router) look(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
+	return FateOfLook(r.readEngine(ctx, Step{Region: id, Timeout: r.rules.Timeout(id)}, Query{Key: ending.Key}), ending)
+}
+
+// redeliver is deliver for an ending that the engine may have got meanwhile, from
+// whomever, and does not wait. It looks first, so that an epoch is not written
+// once per Region that knows of it; who is dead already writes nothing.
+func (r *Router) redeliver(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
+	if ending.Dead && r.rules.TakesWrites(id) {
+		return r.adopt(ctx, ending, id)
+	}
+	fate := r.look(ctx, ending, id)
+	if fate == Stuck && r.rules.TakesWrites(id) {
+		return r.adopt(ctx, ending, id)
+	}
+	return fate
+}
+
+// spread tells one Region of the endings that it lacks, until its engine has
+// them all. Each Region has its own goroutine, so that none waits for another.
 func (r *Router) spread(ctx context.Context, id crdt.Region) {
 	for sleep(ctx, spreadEvery) == nil {
-		var waiting []crdt.Record
-		r.track(func(p *Revocations) { waiting = p.Waiting(id) })
-		for _, ending := range waiting {
-			fate := r.deliver(ctx, ending, id, false)
-			if fate == Away {
-				break // the rest wait as well
-			}
+		r.catchUp(ctx, r.journal.Waiting, id, func(ending crdt.Record) Fate {
+			fate := r.redeliver(ctx, ending, id)
 			if fate == Settled {
-				r.track(func(p *Revocations) { p.Confirm(ending, id) })
+				r.journal.Confirm(ending, id)
 			}
+			return fate
+		})
+		if id != r.rules.Here && r.regions[id].Journal != nil {
+			r.catchUp(ctx, r.journal.Untold, id, func(ending crdt.Record) Fate {
+				fate := fateOf(r.hand(ctx, ending, id))
+				if fate == Settled {
+					r.journal.Tell(ending, id)
+				}
+				return fate
+			})
 		}
-		r.track(func(p *Revocations) { p.Expire(r.now()) })
+		if err := r.journal.Sweep(ctx, r.rules.Near); err != nil && ctx.Err() == nil {
+			r.config.Log.Warn("sweep journal", "err", err)
+		}
 	}
 }
 
-// Pending returns how many revocations some Region has not confirmed.
-func (r *Router) Pending() (n int) {
-	r.track(func(p *Revocations) { n = p.Len() })
-	return n
+// atOnce is how many endings are taken from the journal at once.
+const atOnce = 256
+
+// catchUp does something with all endings that a Region lacks, until it is away.
+func (r *Router) catchUp(ctx context.Context, lacks func(crdt.Region, int, int) []crdt.Record, id crdt.Region, do func(crdt.Record) Fate) {
+	stuck := 0
+	for ctx.Err() == nil {
+		some := lacks(id, stuck, atOnce)
+		for _, ending := range some {
+			switch do(ending) {
+			case Away:
+				return // the rest wait as well
+			case Stuck:
+				stuck++
+			case Settled:
+			}
+		}
+		if len(some) < atOnce {
+			return
+		}
+	}
 }
 
-// track does something with the revocations that wait. It must not block.
-func (r *Router) track(do func(*Revocations)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	do(&r.pending)
-}
+// Pending returns how many revocations some Region's engine has not confirmed.
+func (r *Router) Pending() int { return r.journal.Len() }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/journal"
 )
 
 // Why an answer was refused. A refusal that speaks of the record is one of
@@ -31,7 +32,7 @@ var (
 	// ErrOpen and ErrNoRetry stand for a try that was never sent: whoever does
 	// the steps of a plan says so with them.
 	ErrOpen    = fmt.Errorf("%w: circuit breaker is open", engine.ErrUnreachable)
-	ErrNoRetry = fmt.Errorf("%w: retry budget is spent", engine.ErrUnreachable)
+	ErrNoRetry = fmt.Errorf("%w: budget of retries or hedges is spent", engine.ErrUnreachable)
 )
 
 // A Region is one Region as it is reached from here.
@@ -42,6 +43,21 @@ type Region struct {
 	// Side is the Region's own writable store for when writes can't reach where
 	// they belong; nil for none. Of other Regions it is only read.
 	Side engine.Engine
+	// Journal keeps endings that the Region's engine may not have. Of this Region
+	// it is a *journal.Journal; nil for one in memory. Of another Region it is
+	// what a link reaches; nil for none.
+	Journal Journal
+}
+
+// A Journal is the endings that a Region knows of, as its own and other Regions
+// see them.
+type Journal interface {
+	// Read returns what is known of the end of k, as a record to join; bottom if
+	// that is nothing. The token means nothing to it.
+	Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error)
+	// Join takes an ending in. When it returns, reads in that Region show it,
+	// whatever becomes of the process. It is refused only at the journal's bound.
+	Join(ctx context.Context, ending crdt.Record) error
 }
 
 // Links is what replication knows of the other Regions. Where an engine
@@ -100,6 +116,7 @@ type Answer struct {
 	Dot    crdt.Dot // of a write; zero if there was nothing to do
 	Tries  int      // of a write
 	Left   bool     // another Region was asked
+	Hedges int      // of a read: Regions asked beside one that kept silent
 	// Doubtful: that nothing was found proves nothing.
 	Doubtful bool
 	// Lost are writes that the client has seen and no Region has any more.
@@ -110,14 +127,16 @@ type Answer struct {
 type Router struct {
 	rules   Rules
 	regions [crdt.MaxRegion + 1]Region
-	guards  [crdt.MaxRegion + 1]*guard
+	guards  [crdt.MaxRegion + 1]*guard // of engines
+	sides   [crdt.MaxRegion + 1]*guard // of side stores
 	retries tryBudget
+	hedges  tryBudget
 	config  Config
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 
-	mu      sync.Mutex // guards pending
-	pending Revocations
+	journal  *journal.Journal           // of this Region
+	journals [crdt.MaxRegion + 1]*guard // of those of others
 }
 
 // New returns the router of Region here, which is the first of regions; the
@@ -129,9 +148,12 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{config: c.withOutside(), rules: rules}
+	if r.journal, err = ownJournal(regions[0], r.config); err != nil {
+		return nil, err
+	}
 	for _, g := range regions {
 		r.regions[g.ID] = g
-		r.guards[g.ID] = &guard{}
+		r.guards[g.ID], r.sides[g.ID], r.journals[g.ID] = &guard{}, &guard{}, &guard{}
 	}
 	ctx, r.stop = context.WithCancel(ctx)
 	for _, id := range rules.Near {
@@ -143,9 +165,21 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 	return r, nil
 }
 
+// ownJournal returns the journal of the Region that this is.
+func ownJournal(here Region, c Config) (*journal.Journal, error) {
+	switch own := here.Journal.(type) {
+	case nil:
+		return journal.New(here.ID, journal.Config{Clock: c.Clock, Log: c.Log})
+	case *journal.Journal:
+		return own, nil
+	}
+	return nil, fmt.Errorf("journal of Region %q, which is this one, is a %T: want one that was opened here", here.Name, here.Journal)
+}
+
 // Close ends what runs in the background and returns when it has. The engines
-// stay open. Revocations that some Region has not confirmed are left to
-// replication, and are counted in the log.
+// and the journal stay open. Revocations that some Region's engine has not
+// confirmed are counted in the log; they stay in the journal's file, if it has
+// one, and are else left to replication and to the journals of other Regions.
 func (r *Router) Close() error {
 	r.stop()
 	r.done.Wait()

@@ -217,6 +217,7 @@ func TestRevocationThatNobodyTakes(t *testing.T) {
 		}
 		e.cut(west, east, true, fault.Calls)
 		e.cut(west, north, true, fault.Calls)
+		_ = e.journals[west].Close()
 		_, rev, err := e.routers[west].Revoke(t.Context(), router.Write{Key: k, Seen: a.Token, Op: crdt.Op{Destroy: true}})
 		if !errors.Is(err, router.ErrUnavailable) || len(rev.Have) != 0 || len(rev.Waiting) != 3 {
 			t.Errorf("Revoke = %+v, %v; want ErrUnavailable and all waiting", rev, err)

@@ -130,6 +130,20 @@ func (r *Rules) Timeout(at crdt.Region) time.Duration {
 	return r.RemoteTimeout
 }
 
+// leastHedge keeps Regions that are near from being hedged against on every
+// hiccup: an engine's own slow answers take a few milliseconds.
+const leastHedge = 10 * time.Millisecond
+
+// hedgeDelay returns how long a Region may keep silent before another one is
+// asked beside it: its round trip and a little, which is twice its lag, or a
+// quarter of the timeout where that was not measured; at most half of it.
+func (r *Rules) hedgeDelay(lag time.Duration) time.Duration {
+	if lag == 0 {
+		return r.RemoteTimeout / 4
+	}
+	return min(max(2*lag, leastHedge), r.RemoteTimeout/2)
+}
+
 // knows reports whether a Region is configured.
 func (r *Rules) knows(id crdt.Region) bool { return slices.Contains(r.Near, id) }
 
@@ -178,4 +192,11 @@ func (s RegionSet) Len() int {
 	return n
 }
 
-func (s *RegionSet) add(r crdt.Region) { *s |= 1 << r }
+func (s *RegionSet) add(r crdt.Region)    { *s |= 1 << r }
+func (s *RegionSet) remove(r crdt.Region) { *s &^= 1 << r }
+
+func (s *RegionSet) set(r crdt.Region, in bool) {
+	if in {
+		s.add(r)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/journal"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
@@ -28,8 +29,22 @@ type earth struct {
 	engines map[crdt.Region]*memory.Engine
 	sides   map[crdt.Region]*memory.Engine
 	routers map[crdt.Region]*router.Router
-	seen    map[router.Act]int
+	// journals are each Region's own; link says whether others reach them.
+	journals map[crdt.Region]*journal.Journal
+	seen     map[router.Act]int
 }
+
+// A linked journal is one that a link can carry, as it does an engine.
+type linked struct {
+	engine.Engine // has nothing but what is below
+	journal       *journal.Journal
+}
+
+func (l linked) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
+	return l.journal.Read(ctx, k, seen)
+}
+
+func (l linked) Join(ctx context.Context, r crdt.Record) error { return l.journal.Join(ctx, r) }
 
 func name(r crdt.Region) string {
 	return map[crdt.Region]string{west: "west", east: "east", north: "north"}[r]
@@ -44,34 +59,68 @@ func newEarth(t *testing.T, lag time.Duration, config router.Config, skew ...map
 	e := &earth{
 		t: t, net: fault.NewNet(1), engines: map[crdt.Region]*memory.Engine{},
 		sides: map[crdt.Region]*memory.Engine{}, routers: map[crdt.Region]*router.Router{},
-		seen: map[router.Act]int{},
+		journals: map[crdt.Region]*journal.Journal{}, seen: map[router.Act]int{},
 	}
-	ids := []crdt.Region{west, east, north}
-	for _, id := range ids {
+	for _, id := range everyone() {
 		e.engines[id] = e.engine(id, config.Primary != 0 && config.Primary != id)
 		e.sides[id] = e.engine(id, false)
 	}
-	for _, id := range ids {
-		regions := []router.Region{{ID: id, Name: name(id), Engine: e.engines[id], Side: e.sides[id]}}
-		for _, to := range ids {
-			if to == id {
-				continue
+	for _, id := range everyone() {
+		for _, to := range everyone() {
+			if to != id {
+				e.net.SetLink(name(id), name(to), fault.Calls, fault.Link{Delay: 10 * time.Millisecond})
+				e.replicate(id, to, lag)
 			}
-			e.net.SetLink(name(id), name(to), fault.Calls, fault.Link{Delay: 10 * time.Millisecond})
-			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(id), name(to), e.engines[to])})
-			e.replicate(id, to, lag)
 		}
+	}
+	for _, id := range everyone() {
 		for _, ahead := range skew {
 			config.Clock = func() time.Time { return time.Now().Add(ahead[id]) }
 		}
-		r, err := router.New(t.Context(), regions, config)
-		if err != nil {
-			t.Fatalf("New: %v", err)
-		}
-		e.routers[id] = r
-		t.Cleanup(func() { _ = r.Close() })
+		e.journals[id] = e.journal(id)
+		e.start(id, config, false)
 	}
 	return e
+}
+
+func everyone() []crdt.Region { return []crdt.Region{west, east, north} }
+
+// start starts the router of a Region, in the place of the one before. Its peers'
+// journals are reached if linkJournals says so, and then no Region has a side store.
+func (e *earth) start(id crdt.Region, config router.Config, linkJournals bool) {
+	e.t.Helper()
+	here := router.Region{ID: id, Name: name(id), Engine: e.engines[id], Side: e.sides[id], Journal: e.journals[id]}
+	if linkJournals {
+		here.Side = nil
+	}
+	regions := []router.Region{here}
+	for _, to := range everyone() {
+		if to == id {
+			continue
+		}
+		g := router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(id), name(to), e.engines[to])}
+		if linkJournals {
+			g.Journal = e.net.Engine(name(id), name(to), linked{journal: e.journals[to]})
+		}
+		regions = append(regions, g)
+	}
+	if e.routers[id] != nil {
+		_ = e.routers[id].Close()
+	}
+	r, err := router.New(e.t.Context(), regions, config)
+	if err != nil {
+		e.t.Fatalf("New: %v", err)
+	}
+	e.routers[id] = r
+	e.t.Cleanup(func() { _ = r.Close() })
+}
+
+func (e *earth) journal(id crdt.Region) *journal.Journal {
+	j, err := journal.New(id, journal.Config{})
+	if err != nil {
+		e.t.Fatalf("journal.New: %v", err)
+	}
+	return j
 }
 
 func (e *earth) engine(id crdt.Region, secondary bool) *memory.Engine {

@@ -17,6 +17,12 @@ import (
 // Path write 3/5: from roam.Manager; next engine.Engine.Apply.
 func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 	start := r.config.Clock()
+	a, err := r.write(ctx, start, w)
+	r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
+	return a, err
+}
+
+func (r *Router) write(ctx context.Context, start time.Time, w Write) (Answer, error) {
 	w.Op.Stamp = Mint(crdt.TimeOf(start), w)
 	if w.Op.HasAdd() {
 		w.Op.ID = rand.Uint64() | 1 // never zero; tells a repeated try, guards nothing
@@ -32,19 +38,16 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 			last = r.applyAt(ctx, step, w)
 		case ApplySide:
 			last = r.applySide(ctx, step, w)
-		case Sleep:
-			last = Result{Err: sleep(ctx, step.Sleep)}
+		case Wait:
+			last = Result{Err: sleep(ctx, step.For)}
 		default:
 			a := step.Answer
 			a.Left, a.Token = left, r.prune(w.Seen.With(a.Dot))
-			r.observe(actOf(w.Key, w.Op), w.Key, a, step.Err, start)
 			return a, step.Err
 		}
 		if err := ctx.Err(); err != nil && last.Err != nil {
 			a := Answer{Token: w.Seen, Region: r.rules.Here, Rung: Refused, Left: left}
-			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-			r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
-			return a, err
+			return a, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (p *WritePlan) Next(now crdt.Time, last Result, jitter float64) Step {
 	switch p.last.Do {
 	case ApplySide:
 		return p.afterSide(last)
-	case Sleep:
+	case Wait:
 		return p.try(now, true)
 	}
 	if last.Err == nil {
@@ -118,7 +118,7 @@ func (p *WritePlan) backOff(now crdt.Time, jitter float64) Step {
 	if now.Add(sleep) >= p.end {
 		return p.fallBack(now)
 	}
-	return p.step(Step{Do: Sleep, Sleep: sleep})
+	return p.step(Step{Do: Wait, For: sleep})
 }
 
 // try sends the write to the next target.
