@@ -121,6 +121,7 @@ type Store struct {
 	clock  func() time.Time
 	random io.Reader
 	mode   Mode
+	hear   func(Observation) // nil: nobody does
 }
 
 // Open returns a Store over engines that are open. It never replicates between
@@ -144,7 +145,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{router: rt, clock: c.Clock, random: rand.Reader, mode: c.ReadAfterWrite}, nil
+	return &Store{router: rt, clock: c.Clock, random: rand.Reader, mode: c.ReadAfterWrite, hear: c.Observe}, nil
 }
 
 // Close ends the Store's work in the background and returns when it has. The
