@@ -50,7 +50,8 @@ type Options struct {
 // Secure, HttpOnly, SameSite=Lax and gone when the browser is closed.
 type Cookie struct {
 	// Name of the credential, without the prefix. Default "roam". The token's is
-	// the same with "-seen", those of sealed sessions with "-sealed".
+	// the same with "-seen", those of sealed sessions with "-sealed" and a number;
+	// these last end after 15 minutes, whether or not the browser is closed.
 	Name string
 	// Plain leaves out Secure and the __Host- prefix, for development over http.
 	Plain bool

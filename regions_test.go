@@ -17,6 +17,7 @@ type wire struct {
 	engine.Engine
 	err    atomic.Pointer[error]
 	writes *atomic.Int64
+	asked  func(write bool) // nil: nobody listens
 }
 
 func (w *wire) Unwrap() engine.Engine { return w.Engine }
@@ -26,6 +27,9 @@ func (w *wire) fail(err error) { w.err.Store(&err) }
 func (w *wire) heal() { w.err.Store(nil) }
 
 func (w *wire) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
+	if w.asked != nil {
+		w.asked(false)
+	}
 	if err := w.err.Load(); err != nil {
 		return crdt.Record{}, *err
 	}
@@ -33,6 +37,9 @@ func (w *wire) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Reco
 }
 
 func (w *wire) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
+	if w.asked != nil {
+		w.asked(true)
+	}
 	if err := w.err.Load(); err != nil {
 		return crdt.Dot{}, *err
 	}

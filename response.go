@@ -116,7 +116,7 @@ func (w *response) setCookies(cred *proof.Credential) {
 	for slot := range proof.Slots {
 		switch {
 		case out.Sealing != nil && out.Sealing.Slot == slot:
-			w.setCookie(m.sealedName(slot), out.Sealing.Value, min(maxAge, int(out.Sealing.Left(now).Seconds())))
+			w.setCookie(m.sealedName(slot), out.Sealing.Value, max(1, int(out.Sealing.Left(now).Seconds())))
 		case out.ClearSealed.Has(slot):
 			w.setCookie(m.sealedName(slot), "", -1)
 		}

@@ -28,7 +28,7 @@ func (s *Session) FieldsMissing() bool {
 }
 
 func (m *Manager) sealedName(slot int) string {
-	return m.credentialName() + [proof.Slots]string{"-sealed", "-sealed2"}[slot]
+	return m.credentialName() + [proof.Slots]string{"-sealed", "-sealed2", "-sealed3", "-sealed4"}[slot]
 }
 
 // openSealed opens the request's sealed cookies. One that is not ours is as none.

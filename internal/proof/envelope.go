@@ -21,6 +21,8 @@ const (
 	// MaxSealedLine bounds the whole Set-Cookie line of one sealed cookie.
 	// Browsers keep 4,096 bytes; two of this size, with the other cookies, are
 	// below the 8,190 bytes that common servers and proxies allow a header line.
+	// There are more only after as many requests at the same time, until the next
+	// one has joined them.
 	MaxSealedLine = 3584
 )
 
@@ -41,7 +43,7 @@ func (e SealEntropy) incarnation() uint32 { return binary.BigEndian.Uint32(e[sea
 // operation is never zero; it tells a repeated addition, and guards nothing.
 func (e SealEntropy) operation() uint64 { return binary.BigEndian.Uint64(e[sealSaltBytes+4:]) | 1 }
 
-func (e SealEntropy) slot() int { return int(e[len(e)-1]) % Slots }
+func (e SealEntropy) slot() int { return int(e[len(e)-1]) % slotsOfAKind }
 
 // Seal returns the value of the cookie that carries s, of at most room bytes. It
 // fails with ErrTooLarge. The salt comes from crypto/rand and is used once.

@@ -10,10 +10,14 @@ import (
 )
 
 const (
-	// Slots is how many sealed cookies a browser may have. A session that is
-	// sealed again goes into the other one than it came in, so that the answer to
-	// an older request, which clears what that one brought, does not clear it.
-	Slots = 2
+	// Slots is how many sealed cookies a browser may have: two for sealings that
+	// come with a new secret, two for others. So the answer to a request from
+	// before a login can't overwrite the session that was logged in. And a session
+	// that is sealed again goes into the other of two than it came in, so that the
+	// answer to an older request, which clears what that one brought, does not
+	// clear it.
+	Slots        = 2 * slotsOfAKind
+	slotsOfAKind = 2
 	// sealedFor is how long a sealed session is worth something, from its first
 	// sealing on and however often it is sealed again (DESIGN R11): so long may a
 	// copy of it be served where nobody can be asked whether it was logged out.
@@ -184,7 +188,7 @@ func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error
 		return Sealing{}, fmt.Errorf("seal: %w", err)
 	}
 	s.Record.VV = nil
-	out := Sealing{Slot: st.slot(m), Since: s.Since}
+	out := Sealing{Slot: st.slot(w, m), Since: s.Since}
 	out.Value, err = k.Seal(s, m.Seal.salt(), room)
 	if errors.Is(err, ErrTooLarge) && len(w.Op.Changes) == 0 && len(st.Sealed.Record.Fields) == 0 {
 		s.Record.Fields, s.Bare = nil, true
@@ -204,15 +208,16 @@ func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error
 	return out, nil
 }
 
-// slot returns the cookie to seal into: one that the request did not bring, by
-// the dice if there are several.
-func (st Standing) slot(m Maker) int {
-	slot := m.Seal.slot()
-	for range Slots {
-		if !st.Carried.Has(slot) {
-			return slot
-		}
-		slot = (slot + 1) % Slots
+// slot returns the cookie to seal into: one of its kind that the request did not
+// bring, by the dice if it brought neither.
+func (st Standing) slot(w Written, m Maker) int {
+	first := 0
+	if w.NewSecret {
+		first = slotsOfAKind
 	}
-	return slot
+	slot := m.Seal.slot()
+	if st.Carried.Has(first + slot) {
+		slot = (slot + 1) % slotsOfAKind
+	}
+	return first + slot
 }

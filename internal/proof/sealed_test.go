@@ -294,7 +294,7 @@ func TestSealedCopyDoubts(t *testing.T) {
 func TestAfterSealing(t *testing.T) {
 	rec, c := stored(t)
 	m := testMaker(day.Add(time.Second), 2)
-	out, s := seal(t, Visit{Credential: c}, Answer{Record: rec}, change("a"), m)
+	_, s := seal(t, Visit{Credential: c}, Answer{Record: rec}, change("a"), m)
 	for slot := range Slots {
 		v := Visit{Credential: c}
 		v.Sealed[slot] = s
@@ -312,10 +312,23 @@ func TestAfterSealing(t *testing.T) {
 				t.Fatalf("Seal: %v", err)
 			}
 			got := After(Ending{Spent: st.Unsealed().Spent, Sealing: &sealing}, m.Now)
-			if sealing.Slot == slot || got.Sealing == nil || got.ClearSealed != SlotSet(0).with(slot) {
+			if sealing.Slot == slot || sealing.Slot >= slotsOfAKind || got.Sealing == nil || got.ClearSealed != SlotSet(0).with(slot) {
 				t.Errorf("from %d sealed into %d: %+v, want the other, and this cleared", slot, sealing.Slot, got)
 			}
 		}
+	}
+}
+
+// A new secret has sealed cookies of its own, and the one that is set is not
+// cleared, whatever was brought.
+func TestWhatIsSealedIsNotCleared(t *testing.T) {
+	rec, c := stored(t)
+	m := testMaker(day.Add(time.Second), 2)
+	out, _ := seal(t, Visit{Credential: c}, Answer{Record: rec}, change("a"), m)
+	login := testMaker(m.Now, 1)
+	st := Visit{Credential: c}.Judge(Answer{Record: rec}, m.Now).Standing
+	if sealing, err := st.Seal(st.Write(Wish{Renew: true}, login), login, testRing(t, "first"), enough); err != nil || sealing.Slot < slotsOfAKind {
+		t.Errorf("a new secret is sealed into %d, %v; want one of its own", sealing.Slot, err)
 	}
 	both := SlotSet(0).with(0).with(1)
 	if got := After(Ending{Spent: both, Sealing: &out}, m.Now); got.ClearSealed.Has(out.Slot) || got.ClearSealed == 0 {
