@@ -234,11 +234,7 @@ func (s *Session) load(ctx context.Context, v proof.Visit) error {
 	if verdict.Stale {
 		s.answer.Rung = max(Stale, s.answer.Rung)
 	}
-	if silent && !s.standing.Sealed.IsZero() { // no use in asking once more
-		s.answer.Rung = Sealed
-		return nil
-	}
-	return s.unseal(ctx)
+	return s.unseal(ctx, silent)
 }
 
 func (m *Manager) credentialName() string {

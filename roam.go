@@ -106,7 +106,8 @@ type Config struct {
 	StrictBound time.Duration
 	// Links is what replication knows; nil where nothing measures it.
 	Links Links
-	// Observe, if set, is told of every read and write. It must not block.
+	// Observe, if set, is told of every read and write, and once more of one that
+	// the Regions refused and a sealed cookie made up for. It must not block.
 	Observe func(Observation)
 	// Clock is the time. Default time.Now.
 	Clock func() time.Time

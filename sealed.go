@@ -51,15 +51,19 @@ func (m *Manager) sealedRoom() int {
 }
 
 // unseal has the store take in what came sealed, before the handler sees the
-// session. What can't be taken in now stays as it is, and strict routes refuse it.
-func (s *Session) unseal(ctx context.Context) error {
+// session. What can't be taken in now stays as it is, and strict routes refuse
+// it. Silent says that no Region answered: there is no use in asking once more.
+func (s *Session) unseal(ctx context.Context, silent bool) error {
 	w, ok := s.standing.Import()
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
-	defer cancel()
-	a, err := s.manager.store.take(ctx, w)
+	a, err := router.Answer{}, ErrUnavailable
+	if !silent {
+		ctx, cancel := context.WithTimeout(ctx, touchTimeout)
+		defer cancel()
+		a, err = s.manager.store.take(ctx, w)
+	}
 	switch {
 	case err == nil:
 		s.standing = s.standing.Unsealed()
@@ -71,6 +75,7 @@ func (s *Session) unseal(ctx context.Context) error {
 		return fmt.Errorf("%w: what is sealed was not taken in: %w", ErrStale, err)
 	default:
 		s.answer.Rung = Sealed
+		s.manager.store.observe(Observation{Act: ActRead, Key: w.Key, Answer: s.answer})
 	}
 	return nil
 }

@@ -364,7 +364,14 @@ func TestSealedIsHeldAgainstRevocations(t *testing.T) {
 // A page does not wait to have taken in what nobody could even be read for.
 func TestNothingIsTakenInOfNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSealingLand(t, 2)
+		var sealed atomic.Int64
+		l := newSealingLand(t, 2, func(_ int, c *roam.Config) {
+			c.Observe = func(o roam.Observation) {
+				if o.Act == roam.ActRead && o.Answer.Rung == roam.Sealed {
+					sealed.Add(1)
+				}
+			}
+		})
 		b := browser{}
 		l.down(engine.ErrUnavailable)
 		l.apps[0].visit(b, "/", change(t))
@@ -383,8 +390,8 @@ func TestNothingIsTakenInOfNobody(t *testing.T) {
 			}
 		}
 		l.apps[0].show(t, b, "/")
-		if writes.Load() > 0 || reads.Load() == 0 {
-			t.Errorf("%d writes and %d reads were tried, want reads alone", writes.Load(), reads.Load())
+		if writes.Load() > 0 || reads.Load() == 0 || sealed.Load() != 1 {
+			t.Errorf("%d writes, %d reads were tried, %d sealed answers observed; want none, some, one", writes.Load(), reads.Load(), sealed.Load())
 		}
 	})
 }

@@ -206,3 +206,24 @@ func TestSealedDoesNotPrint(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSeal(b *testing.B) {
+	ring := testRing(b, "first")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ring.Seal(testSealed()["sealed session"], entropy(1).salt(), enough); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenSealed(b *testing.B) {
+	ring := testRing(b, "first")
+	value := sealAgain(b, ring, testSealed()["sealed session"], hex.EncodeToString([]byte("salt of a vector")))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := ring.OpenSealed(value); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

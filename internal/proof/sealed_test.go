@@ -292,6 +292,16 @@ func TestSealedCopyDoubts(t *testing.T) {
 			t.Errorf("%s: %v, want a doubt", name, out.Standing.State)
 		}
 	}
+	for name, v := range map[string]Visit{"none": {Credential: c}, "one that is spent": {Credential: c, Sealed: [Slots]Sealed{s}}} {
+		at := now.Add(sealedFor)
+		if out := v.Judge(Answer{Record: crdt.Record{Key: rec.Key}, Unread: true}, at); !out.Doubt {
+			t.Errorf("nothing read and %s sealed: %v, want a doubt", name, out.Standing.State)
+		}
+		v.Lenient = true
+		if out := v.Judge(Answer{Record: crdt.Record{Key: rec.Key}, Unread: true}, at); out.Standing.State != Unknown {
+			t.Errorf("nothing read and %s sealed, leniently: %v, want unknown", name, out.Standing.State)
+		}
+	}
 	lag := Visit{Credential: unheard, Seen: Seen{ID: c.ID, Token: crdt.Token{}.With(dot(2, 9, now))}}
 	if out := lag.Judge(Answer{Record: rec, Token: lag.Seen.Token}, now); !out.Doubt {
 		t.Errorf("before the Region has heard what was taken in: %v, want a doubt", out.Standing.State)

@@ -168,7 +168,7 @@ func (v Visit) adopts(r crdt.Record, now crdt.Time) bool {
 
 // doubts reports whether a verdict is of a copy that can't give it: one that
 // has not heard of the secret it finds wrong, or of the client's last use of the
-// session it finds idle.
+// session it finds idle; or of none.
 func (v Visit) doubts(verdict crdt.Verdict, a Answer, now crdt.Time) bool {
 	if !a.Unread && a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
 		return false
@@ -180,6 +180,8 @@ func (v Visit) doubts(verdict crdt.Verdict, a Answer, now crdt.Time) bool {
 		return v.Credential.Dot.IsZero() || !a.Record.VV.Has(v.Credential.Dot)
 	case crdt.Expired:
 		return !v.idledOut(now)
+	case crdt.Absent: // what was sealed stood in for what can't be read, and is past its time
+		return a.Unread
 	default:
 		return false
 	}
