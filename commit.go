@@ -43,6 +43,7 @@ func (s *Session) commit(ctx context.Context) (*proof.Credential, error) {
 	if !s.ended { // by another goroutine meanwhile; and what it revoked stays noted
 		seen := v.standing.Seen
 		s.standing.Seen.ID, s.standing.Seen.Token = seen.ID, seen.Token
+		s.standing.Spent, s.sealing = v.standing.Spent, v.sealing
 	}
 	return cred, err
 }
@@ -69,6 +70,8 @@ func (v *view) commit(ctx context.Context, m *Manager) (*proof.Credential, error
 		return nil, fmt.Errorf("%w: its secret was just replaced", ErrEnded)
 	case proof.RefuseRotation:
 		return nil, fmt.Errorf("%w: the secret was replaced where it can't be read", ErrStale)
+	case proof.RefuseBare:
+		return nil, errBare
 	case proof.Leave:
 		if _, err := m.store.destroy(ctx, v.standing); err != nil {
 			return nil, fmt.Errorf("leave the session of another user: %w", err)
@@ -92,6 +95,7 @@ func (v *view) commit(ctx context.Context, m *Manager) (*proof.Credential, error
 func (v *view) touch(ctx context.Context, m *Manager, wish proof.Wish) error {
 	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
 	defer cancel()
+	v.seals = v.seals && v.standing.Carried != 0 // a use alone is not worth a cookie
 	if _, err := v.write(ctx, m, wish); errors.Is(err, ErrEnded) {
 		return err
 	}
@@ -107,23 +111,22 @@ func (v *view) write(ctx context.Context, m *Manager, wish proof.Wish) (*proof.C
 		return nil, err
 	}
 	w := v.standing.Write(wish, maker)
-	if wish.Login != nil {
-		if wish.Login.Expired(maker.Now) {
-			return nil, ErrAuthExpired
-		}
-		if err := m.store.index(ctx, wish.Login.User, w.Credential.ID); err != nil {
-			return nil, err
-		}
+	if wish.Login != nil && wish.Login.Expired(maker.Now) {
+		return nil, ErrAuthExpired
 	}
-	a, err := m.store.router.Write(ctx, router.Write{Key: w.Key, Seen: w.Seen, Base: w.Base, Op: w.Op})
+	a, err := m.store.take(ctx, w)
 	switch {
 	case errors.Is(err, crdt.ErrDead), errors.Is(err, crdt.ErrExpired):
+		v.standing = v.standing.Unsealed()
 		return nil, fmt.Errorf("%w: %w", ErrEnded, err)
+	case v.seals && sealable(w, err):
+		return v.seal(m, w, maker, err)
 	case err != nil:
 		return nil, fmt.Errorf("commit session: %w", err)
 	}
 	v.answer.Rung = max(v.answer.Rung, a.Rung)
 	seen, cred := v.standing.Wrote(w, a.Dot, a.Token)
+	v.standing = v.standing.Unsealed() // the write has taken it in
 	v.standing.Seen = seen
 	return cred, nil
 }
@@ -134,12 +137,22 @@ func (m *Manager) maker() (proof.Maker, error) {
 		Now: m.store.now(), Here: m.store.router.Here().ID,
 		Lifetime: m.options.Lifetime, Idle: m.options.Idle,
 	}
-	for _, b := range [][]byte{out.ID[:], out.Secret[:]} {
+	for _, b := range [][]byte{out.ID[:], out.Secret[:], out.Seal[:]} {
 		if _, err := io.ReadFull(m.store.random, b); err != nil {
 			return out, fmt.Errorf("make a session: %w", err)
 		}
 	}
 	return out, nil
+}
+
+// take makes a write, after its user's record was told of the session.
+func (s *Store) take(ctx context.Context, w proof.Written) (router.Answer, error) {
+	if w.Note != "" {
+		if err := s.index(ctx, w.Note, w.Credential.ID); err != nil {
+			return router.Answer{}, err
+		}
+	}
+	return s.router.Write(ctx, router.Write{Key: w.Key, Seen: w.Seen, Base: w.Base, Op: w.Op})
 }
 
 // destroy ends the session of a standing in every Region.

@@ -33,17 +33,25 @@ type Options struct {
 	// OnError answers a request whose session can't be loaded or written.
 	// Default: 503 with Retry-After, or 409 for ErrEnded. No cookie is set or cleared with it.
 	OnError func(http.ResponseWriter, *http.Request, error)
+	// Seal says what happens to a write on a Safe route that no Region and no side
+	// store can take. Default false: the request gets an error. True: the session
+	// travels encrypted in a cookie until a Region takes it in, for 15 minutes at
+	// most; meanwhile a copy of that cookie, with its credential, can be replayed
+	// where nobody can be asked whether it was logged out. Every Region must have
+	// the same setting: sealed cookies are ignored where it is false.
+	Seal bool
 	// Cookie is how cookies look.
 	Cookie Cookie
 	// OldKeys are cookie keys that are still accepted.
 	OldKeys [][]byte
 }
 
-// Cookie is how the two cookies look. The zero value is a __Host- cookie that is
+// Cookie is how the cookies look. The zero value is a __Host- cookie that is
 // Secure, HttpOnly, SameSite=Lax and gone when the browser is closed.
 type Cookie struct {
 	// Name of the credential, without the prefix. Default "roam". The token's is
-	// the same with "-seen".
+	// the same with "-seen", those of sealed sessions with "-sealed" and a number;
+	// these last end after 15 minutes, whether or not the browser is closed.
 	Name string
 	// Plain leaves out Secure and the __Host- prefix, for development over http.
 	Plain bool
@@ -159,6 +167,7 @@ func (m *Manager) Wrap(next http.Handler) http.Handler {
 // error means that nobody can tell.
 func (m *Manager) load(r *http.Request) (*Session, error) {
 	s := &Session{manager: m, class: m.options.Class(r)}
+	s.seals = m.options.Seal && s.class == Safe
 	v := m.visit(r, s.class)
 	s.brought = v.Seen
 	var read bool
@@ -184,6 +193,7 @@ func (m *Manager) visit(r *http.Request, class Class) proof.Visit {
 	if c, err := r.Cookie(m.credentialName()); err == nil {
 		v.Credential, _ = m.keys.OpenCredential(c.Value)
 	}
+	v.Sealed = m.openSealed(r)
 	return v
 }
 
@@ -192,18 +202,30 @@ func (s *Session) load(ctx context.Context, v proof.Visit) error {
 	store := s.manager.store
 	q := router.Query{Key: crdt.SessionKey(v.Credential.ID), Seen: s.standing.Seen.Token, Class: s.class}
 	a, err := store.router.Read(ctx, q)
-	if st, idled := v.Idled(store.now()); idled && errors.Is(err, ErrDoubtful) {
+	silent := errors.Is(err, ErrUnavailable)
+	standsIn := v.StandsIn(store.now()) // what is sealed, for what can't be read
+	if st, idled := v.Idled(store.now()); idled && !standsIn && errors.Is(err, ErrDoubtful) {
 		s.standing = st
 		return nil
 	}
-	if err != nil {
+	answer := proof.Answer{Record: a.Record, Token: a.Token, Doubtful: a.Doubtful, Unread: err != nil}
+	if err != nil && !standsIn {
 		return err
 	}
-	epochs, rung, err := store.epochsOf(ctx, a, s.class)
-	if err != nil {
+	of := a
+	of.Record = v.Copy(a.Record, store.now())
+	if answer.Unread {
+		of.Region, a.Rung = store.router.Here().ID, Stale
+	}
+	epochs, rung, err := store.epochsOf(ctx, of, s.class)
+	if err != nil && !standsIn {
 		return err
 	}
-	verdict := v.Judge(proof.Answer{Record: a.Record, Token: a.Token, Doubtful: a.Doubtful, Epochs: epochs}, store.now())
+	if err != nil {
+		rung = Stale
+	}
+	answer.Epochs = epochs
+	verdict := v.Judge(answer, store.now())
 	if verdict.Doubt {
 		return fmt.Errorf("%w: the copy lacks what its cookie has seen", ErrDoubtful)
 	}
@@ -212,7 +234,7 @@ func (s *Session) load(ctx context.Context, v proof.Visit) error {
 	if verdict.Stale {
 		s.answer.Rung = max(Stale, s.answer.Rung)
 	}
-	return nil
+	return s.unseal(ctx, silent)
 }
 
 func (m *Manager) credentialName() string {

@@ -97,9 +97,13 @@ func (w *response) setCookies(cred *proof.Credential) {
 		maxAge = int(m.options.Lifetime.Seconds())
 	}
 	s.mu.Lock()
-	ended, seen := s.ended, s.standing.Seen
+	end := proof.Ending{
+		Brought: s.brought, Seen: s.standing.Seen, Set: cred, Ended: s.ended,
+		Spent: s.standing.Spent, Sealing: s.sealing,
+	}
 	s.mu.Unlock()
-	out := proof.After(proof.Ending{Brought: s.brought, Seen: seen, Set: cred, Ended: ended}, m.store.now())
+	now := m.store.now()
+	out := proof.After(end, now)
 	if out.Credential != nil {
 		w.setCookie(m.credentialName(), m.keys.SignCredential(*out.Credential), maxAge)
 	}
@@ -109,15 +113,27 @@ func (w *response) setCookies(cred *proof.Credential) {
 	if out.Seen != nil {
 		w.setCookie(m.seenName(), m.keys.SignSeen(*out.Seen), maxAge)
 	}
+	for slot := range proof.Slots {
+		switch {
+		case out.Sealing != nil && out.Sealing.Slot == slot:
+			w.setCookie(m.sealedName(slot), out.Sealing.Value, max(1, int(out.Sealing.Left(now).Seconds())))
+		case out.ClearSealed.Has(slot):
+			w.setCookie(m.sealedName(slot), "", -1)
+		}
+	}
 }
 
 // setCookie sets one cookie. The answer that carries it is nobody else's, even
 // where the handler would have let caches keep it.
 func (w *response) setCookie(name, value string, maxAge int) {
-	o := w.session.manager.options.Cookie
-	http.SetCookie(w.ResponseWriter, &http.Cookie{
+	http.SetCookie(w.ResponseWriter, w.session.manager.cookie(name, value, maxAge))
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+func (m *Manager) cookie(name, value string, maxAge int) *http.Cookie {
+	o := m.options.Cookie
+	return &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: !o.Plain, SameSite: o.SameSite,
-	})
-	w.Header().Set("Cache-Control", "no-store")
+	}
 }

@@ -111,7 +111,8 @@ type Config struct {
 	StrictBound time.Duration
 	// Links is what replication knows; nil where nothing measures it.
 	Links Links
-	// Observe, if set, is told of every read and write. It must not block.
+	// Observe, if set, is told of every read and write, and once more of one that
+	// the Regions refused and a sealed cookie made up for. It must not block.
 	Observe func(Observation)
 	// Clock is the time. Default time.Now.
 	Clock func() time.Time
@@ -126,6 +127,7 @@ type Store struct {
 	clock  func() time.Time
 	random io.Reader
 	mode   Mode
+	hear   func(Observation) // nil: nobody does
 }
 
 // Open returns a Store over engines that are open. It never replicates between
@@ -149,7 +151,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &Store{router: rt, clock: c.Clock, random: rand.Reader, mode: c.ReadAfterWrite}, nil
+	return &Store{router: rt, clock: c.Clock, random: rand.Reader, mode: c.ReadAfterWrite, hear: c.Observe}, nil
 }
 
 // Close ends the Store's work in the background and returns when it has. The

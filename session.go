@@ -58,6 +58,8 @@ type view struct {
 	login    *Auth
 	renew    bool
 	ended    bool // by this request: its cookies go
+	seals    bool // what nobody can take may be sealed
+	sealing  *proof.Sealing
 }
 
 // An overlay is what this request does to one field, and the change that will
@@ -113,7 +115,8 @@ func (s *Session) State() State {
 	return s.standing.State
 }
 
-// Rung returns how good the answer was that the session was loaded from.
+// Rung returns how good the answer was that the session was loaded from. Sealed:
+// all of it, or what was changed last, is in the client's cookie alone.
 func (s *Session) Rung() Rung {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -143,9 +143,9 @@ func (c *Core) admit(base, out crdt.Record, op crdt.Op) error {
 		return nil
 	}
 	used := c.used.total()
-	if op.Birth != nil && base.Born.Dot.IsZero() {
+	if op.Birth != nil && base.Born.Dot.IsZero() || bornSealed(base, op) {
 		until := int64(birthsUntil)
-		if op.User == "" {
+		if out.User == "" {
 			until = anonymousBirthsUntil
 		}
 		if used >= c.maxBytes/100*until {
@@ -156,6 +156,13 @@ func (c *Core) admit(base, out crdt.Record, op crdt.Op) error {
 		return fmt.Errorf("%w: %d of %d bytes", engine.ErrFull, used, c.maxBytes)
 	}
 	return nil
+}
+
+// bornSealed reports whether op takes in a session that was born in a cookie,
+// often because there was no room for it here. What another engine has is none:
+// that brings its vector.
+func bornSealed(base crdt.Record, op crdt.Op) bool {
+	return op.Adopt != nil && len(op.Adopt.VV) == 0 && !op.Adopt.Born.Dot.IsZero() && base.Born.Dot.IsZero()
 }
 
 // Join merges a state from elsewhere; one that is past its time is dropped.

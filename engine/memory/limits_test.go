@@ -77,6 +77,30 @@ func wantPercent(t *testing.T, e *memory.Engine, what string, percent int64) {
 	}
 }
 
+// takeIn has sessions adopted by an engine beyond its mark for births: one that
+// was born in a cookie for lack of room is a birth, another engine's is none, and
+// neither is the cookie of a session that is there.
+func takeIn(t *testing.T, e *memory.Engine, d *driver, now crdt.Time) {
+	t.Helper()
+	born := func() crdt.Record {
+		k := d.key(now)
+		r, _, err := crdt.Apply(crdt.Record{Key: k}, d.birth(now, "ann", 0), crdt.Origin{Actor: crdt.NewActor(2, 7), Now: now})
+		if err != nil {
+			t.Fatalf("Apply: %v", err)
+		}
+		return r
+	}
+	sealed := born()
+	sealed.VV = nil
+	if _, err := e.Apply(t.Context(), sealed.Key, crdt.Op{Adopt: &sealed}); !errors.Is(err, engine.ErrFull) {
+		t.Errorf("Apply(adopt what was born in a cookie) beyond the mark for births = %v, want ErrFull", err)
+	}
+	other := born()
+	apply(t, e, other.Key, crdt.Op{Adopt: &other})
+	other.VV = nil
+	apply(t, e, other.Key, crdt.Op{Adopt: &other})
+}
+
 // DESIGN R13: births go first, endings never, and nothing is evicted.
 func TestFullMemoryRefusesInOrder(t *testing.T) {
 	c, d := newClock(), newDriver()
@@ -90,6 +114,7 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 	fill(t, e, d, now, "ann")
 	wantPercent(t, e, "births", 90)
 	apply(t, e, k, repeated) // it has its session: ErrFull would say it had not
+	takeIn(t, e, d, now)
 	records := e.Stats().Records
 
 	var err error

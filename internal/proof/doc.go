@@ -5,6 +5,10 @@
 // After says which cookies go out with the answer. A Keyring turns cookies into
 // bytes and back.
 //
+// While no Region takes writes, a session travels in a sealed cookie. Judge joins
+// what came in one with what was read; Standing.Import is to be done before the
+// handler, and Standing.Seal if a Write could be made nowhere.
+//
 // The package is pure: time, randomness and records come in as arguments, so
 // that a simulator can drive exactly what production runs. Package roam is the
 // shell around it, with the http, the locks and the Regions. The bytes stand in

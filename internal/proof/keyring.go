@@ -12,7 +12,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 )
 
-// cookieVersion is the first byte of both cookies; docs/formats/cookies.md.
+// cookieVersion is the first byte of every cookie; docs/formats/cookies.md.
 const cookieVersion = 1
 
 const (
@@ -22,8 +22,8 @@ const (
 	userBytes = 16
 	// minKeyBytes is how long a cookie key must be: the strength of its MAC.
 	minKeyBytes = 32
-	// maxCookieBytes is more than either cookie ever has; what is longer is not
-	// even decoded.
+	// maxCookieBytes is more than credential or token ever have; what is longer is
+	// not even decoded.
 	maxCookieBytes = 512
 	// maxEpochs bounds the revocations that a token carries.
 	maxEpochs = 4
@@ -32,14 +32,15 @@ const (
 // ErrCookie is what every value comes to that we did not make.
 var ErrCookie = errors.New("not a cookie of ours")
 
-// A Keyring signs cookies with its first key and accepts all of its keys. Many
-// goroutines may use it.
+// A Keyring signs and seals cookies with its first key and accepts all of its
+// keys. Many goroutines may use it.
 type Keyring struct{ keys []cookieKey }
 
 type cookieKey struct {
 	id         byte // tells keys apart; two may share one
 	credential []byte
 	seen       []byte
+	sealed     []byte
 }
 
 // NewKeyring returns the keyring of keys that came from crypto/rand, at least one.
@@ -54,7 +55,7 @@ func NewKeyring(keys ...[]byte) (Keyring, error) {
 		for _, d := range []struct {
 			purpose string
 			into    *[]byte
-		}{{"credential", &ck.credential}, {"seen", &ck.seen}} {
+		}{{"credential", &ck.credential}, {"seen", &ck.seen}, {"sealed", &ck.sealed}} {
 			var err error
 			if *d.into, err = hkdf.Key(sha256.New, k, nil, "roam cookie 1 "+d.purpose, sha256.Size); err != nil {
 				return ring, fmt.Errorf("derive cookie key: %w", err)
@@ -91,7 +92,11 @@ func (k Keyring) OpenCredential(value string) (Credential, error) {
 	}
 	copy(c.Secret[:], b[18:])
 	copy(c.Login[:], b[credentialBytes-loginBytes:])
-	if c.Dot, err = crdt.DecodeDot(b[2+sidBytes+SecretBytes : credentialBytes-loginBytes]); err != nil {
+	d := b[2+sidBytes+SecretBytes : credentialBytes-loginBytes]
+	if bytes.Equal(d, make([]byte, dotBytes)) { // set while the session was sealed
+		return c, nil
+	}
+	if c.Dot, err = crdt.DecodeDot(d); err != nil {
 		return Credential{}, ErrCookie
 	}
 	return c, nil

@@ -69,6 +69,8 @@ type vector struct {
 	Token                   []string `json:",omitempty"`
 	User                    string   `json:",omitempty"`
 	Epochs                  []string `json:",omitempty"`
+	Salt, Since, Record     string   `json:",omitempty"`
+	Bare                    bool     `json:",omitempty"`
 }
 
 func describeCredential(c Credential) vector {
@@ -115,25 +117,10 @@ func TestCookieVectors(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: NewKeyring: %v", v.Name, err)
 		}
-		var got vector
-		var again string
-		switch v.Kind {
-		case "credential":
-			c, err := ring.OpenCredential(v.Cookie)
-			if err != nil {
-				t.Errorf("%s: OpenCredential() = %v", v.Name, err)
-				continue
-			}
-			got, again = describeCredential(c), ring.SignCredential(c)
-		case "seen":
-			s, err := ring.OpenSeen(v.Cookie)
-			if err != nil {
-				t.Errorf("%s: OpenSeen() = %v", v.Name, err)
-				continue
-			}
-			got, again = describeSeen(s), ring.SignSeen(s)
-		default:
-			t.Fatalf("%s: kind %q", v.Name, v.Kind)
+		got, again, err := openVector(t, v, ring)
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+			continue
 		}
 		got.Name, got.Kind, got.Key, got.Cookie = v.Name, v.Kind, v.Key, again
 		gotJSON, wantJSON := encode(t, got), encode(t, v)
@@ -141,9 +128,32 @@ func TestCookieVectors(t *testing.T) {
 			t.Errorf("%s: read as\n%s\nwant\n%s", v.Name, gotJSON, wantJSON)
 		}
 	}
-	if len(vectors) < 4 {
-		t.Errorf("%d vectors in %s, want 4 or more", len(vectors), file)
+	if len(vectors) < 6 {
+		t.Errorf("%d vectors in %s, want 6 or more", len(vectors), file)
 	}
+}
+
+// openVector returns what the cookie of v reads as, and that written again.
+func openVector(t *testing.T, v vector, ring Keyring) (got vector, again string, err error) {
+	t.Helper()
+	switch v.Kind {
+	case "credential":
+		c, err := ring.OpenCredential(v.Cookie)
+		return describeCredential(c), ring.SignCredential(c), err
+	case "seen":
+		s, err := ring.OpenSeen(v.Cookie)
+		return describeSeen(s), ring.SignSeen(s), err
+	case "sealed":
+		s, err := ring.OpenSealed(v.Cookie)
+		if err != nil {
+			return vector{}, "", err
+		}
+		got = describeSealed(s)
+		got.Salt = v.Salt
+		return got, sealAgain(t, ring, s, v.Salt), nil
+	}
+	t.Fatalf("%s: kind %q", v.Name, v.Kind)
+	return vector{}, "", nil
 }
 
 func writeVectors(t *testing.T, file, key string, ring Keyring) {
@@ -156,6 +166,13 @@ func writeVectors(t *testing.T, file, key string, ring Keyring) {
 	for _, name := range []string{"floor alone", "one write", "all it can hold"} {
 		v := describeSeen(seens[name])
 		v.Name, v.Kind, v.Key, v.Cookie = name, "seen", key, ring.SignSeen(seens[name])
+		out = append(out, v)
+	}
+	for _, name := range []string{"sealed session", "sealed without its fields"} {
+		s := testSealed()[name]
+		v := describeSealed(s)
+		v.Name, v.Kind, v.Key, v.Salt = name, "sealed", key, hex.EncodeToString([]byte("salt of a vector"))
+		v.Cookie = sealAgain(t, ring, s, v.Salt)
 		out = append(out, v)
 	}
 	b, err := json.MarshalIndent(out, "", "\t")

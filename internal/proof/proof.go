@@ -32,7 +32,7 @@ func (Secret) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "secret") }
 type Credential struct {
 	ID     crdt.SessionID
 	Secret Secret
-	Dot    crdt.Dot // the write that set it
+	Dot    crdt.Dot // the write that set it; zero if that was sealed
 	Login  LoginTag // what it was a credential of
 }
 

@@ -29,6 +29,8 @@ func (s State) String() string {
 type Visit struct {
 	Credential Credential // zero: none that we made
 	Seen       Seen       // zero: none that we made
+	// Sealed are the sealed cookies, by slot; zero: none that we made.
+	Sealed [Slots]Sealed
 	// Strict: the route refuses what may be old.
 	Strict bool
 	// Lenient: who can't be told is let through as Unknown, instead of getting
@@ -46,6 +48,16 @@ type Standing struct {
 	Seen       Seen        // by the browser, from now on
 	Adopted    bool        // Live by the word of its cookie: see Visit.adopts
 	Slow       bool        // Superseded so lately that it may be a slow request
+	// Sealed is what the sealed cookies carry and the store has not taken in yet;
+	// Record has it. Zero: nothing.
+	Sealed Sealed
+	// Bare: the session's fields are in no copy that could be had.
+	Bare bool
+	// Carried are the sealed cookies that Sealed came in.
+	Carried SlotSet
+	// Spent are sealed cookies that are worth nothing any more.
+	Spent   SlotSet
+	unnoted bool // the user's record may not have been told of the session
 }
 
 // An Answer is what was read for a Visit.
@@ -54,6 +66,8 @@ type Answer struct {
 	Token  crdt.Token
 	// Doubtful: that nothing was found proves nothing.
 	Doubtful bool
+	// Unread: nobody could tell of the session. Only what is sealed can.
+	Unread bool
 	// Epochs are the revocations of the record's user that could be read.
 	Epochs crdt.Vector
 }
@@ -71,7 +85,7 @@ type Verdict struct {
 // Begin returns the standing of a visit of which nothing was read yet, and
 // whether to read: what its credential opens is then for Judge to say.
 func (v Visit) Begin(now crdt.Time) (st Standing, read bool) {
-	st.Seen = v.Seen
+	st.Seen, st.Spent = v.Seen, v.spent(now)
 	if v.Credential.IsZero() {
 		return st, false
 	}
@@ -109,6 +123,9 @@ func (v Visit) Untold(now crdt.Time) Standing {
 func (v Visit) Judge(a Answer, now crdt.Time) Verdict {
 	out, _ := v.Begin(now)
 	out.Seen.Token = a.Token
+	sealed, carried := v.carried(now)
+	read := a.Record
+	a.Record = v.Copy(read, now)
 	epochs := a.Epochs
 	if a.Record.User != "" {
 		epochs = epochs.Join(v.Seen.EpochsOf(crdt.UserKey(a.Record.User)))
@@ -126,8 +143,15 @@ func (v Visit) Judge(a Answer, now crdt.Time) Verdict {
 	}
 	out.State = stateOf(verdict, a.Doubtful)
 	out.Slow = out.State == Superseded && now.Sub(a.Record.Auth.Dot.Stamp.Time()) < knowsFor
-	if out.State == Live {
+	switch out.State {
+	case Live:
 		out.Record, out.Credential, out.Seen.ID = a.Record, v.Credential, v.Credential.ID
+		out.Sealed, out.Carried = sealed, carried
+		out.Bare = sealed.Bare && read.Born.Dot.IsZero()
+		out.unnoted = sealed.Record.User != "" && read.User == ""
+	case LoggedOut, Expired: // what is sealed revives nothing
+		out.Spent |= carried
+	default:
 	}
 	return Verdict{Standing: out, Stale: stale}
 }
@@ -144,12 +168,23 @@ func (v Visit) adopts(r crdt.Record, now crdt.Time) bool {
 
 // doubts reports whether a verdict is of a copy that can't give it: one that
 // has not heard of the secret it finds wrong, or of the client's last use of the
-// session it finds idle.
+// session it finds idle; or of none.
 func (v Visit) doubts(verdict crdt.Verdict, a Answer, now crdt.Time) bool {
-	if a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
+	if !a.Unread && a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
 		return false
 	}
-	return verdict == crdt.WrongSecret && !a.Record.VV.Has(v.Credential.Dot) || verdict == crdt.Expired && !v.idledOut(now)
+	switch verdict {
+	case crdt.WrongSecret:
+		// What was set while sealed names no write: any that is missing may be the
+		// one that took it in.
+		return v.Credential.Dot.IsZero() || !a.Record.VV.Has(v.Credential.Dot)
+	case crdt.Expired:
+		return !v.idledOut(now)
+	case crdt.Absent: // what was sealed stood in for what can't be read, and is past its time
+		return a.Unread
+	default:
+		return false
+	}
 }
 
 // idledOut reports whether the client's own token shows that the session has

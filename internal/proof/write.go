@@ -58,6 +58,9 @@ const (
 	// RefuseRotation: the secret was replaced where it can't be read, and another
 	// rotation would lose against that one.
 	RefuseRotation
+	// RefuseBare: the session's fields are in no copy that could be had, so what
+	// changes them does not know what it changes.
+	RefuseBare
 )
 
 // Move says what a wish comes to.
@@ -65,6 +68,8 @@ func (st Standing) Move(w Wish, now crdt.Time) Move {
 	changes := len(w.Changes) > 0 || w.Login != nil
 	live := st.State == Live
 	switch {
+	case st.Bare && len(w.Changes) > 0:
+		return RefuseBare
 	case w.Login != nil && st.Record.User != "" && st.Record.User != w.Login.User:
 		return Leave
 	case w.Login != nil:
@@ -73,6 +78,13 @@ func (st Standing) Move(w Wish, now crdt.Time) Move {
 		return Rest
 	case !changes && !w.Renew:
 		return Touch
+	}
+	return st.refusal(w)
+}
+
+// refusal returns why a wish that is no login can't be written; Write if it can.
+func (st Standing) refusal(w Wish) Move {
+	switch {
 	case st.State == Unknown:
 		return RefuseUnknown
 	case st.Slow:
@@ -86,6 +98,7 @@ func (st Standing) Move(w Wish, now crdt.Time) Move {
 // Left returns the standing after the session was destroyed for another user's
 // login.
 func (st Standing) Left() Standing {
+	st = st.Unsealed()
 	st.State, st.Record = New, crdt.Record{}
 	return st
 }
@@ -93,6 +106,7 @@ func (st Standing) Left() Standing {
 // Lost returns the standing of a session that turned out to have ended while it
 // was to be written.
 func (st Standing) Lost() Standing {
+	st = st.Unsealed()
 	st.State, st.Record = LoggedOut, crdt.Record{}
 	return st
 }
@@ -110,9 +124,10 @@ type Maker struct {
 	Here     crdt.Region
 	Lifetime time.Duration
 	Idle     time.Duration // 0: for ever
-	// ID and Secret come from crypto/rand. They are used once, if at all.
+	// ID, Secret and Seal come from crypto/rand. They are used once, if at all.
 	ID     crdt.IDEntropy
 	Secret Secret
+	Seal   SealEntropy
 }
 
 // A Written is one operation on one session, and what its cookie becomes.
@@ -121,14 +136,17 @@ type Written struct {
 	Seen crdt.Token  // that the write must be above
 	Base crdt.Record // as it was read; bottom for a birth
 	Op   crdt.Op     // its Stamp and ID are left to the router
+	// Note is the user whose record has to be told of the session first; empty
+	// for none.
+	Note string
 	// Credential is what proves the session after the write, but for its Dot.
 	Credential Credential
 	// NewSecret: the credential has to be set with the answer.
 	NewSecret bool
 }
 
-// Write makes one operation of all that a request wants. A session that is not
-// Live has a fresh one made in its place.
+// Write makes one operation of all that a request wants, and takes in what is
+// sealed. A session that is not Live has a fresh one made in its place.
 func (st Standing) Write(w Wish, m Maker) Written {
 	out := Written{
 		Base: st.Record, Seen: st.Seen.Token, Credential: st.Credential,
@@ -141,10 +159,11 @@ func (st Standing) Write(w Wish, m Maker) Written {
 		out.Op.Birth, out.Op.Touch = &crdt.Birth{Idle: m.Idle}, false
 	}
 	out.Key = crdt.SessionKey(out.Credential.ID)
+	st.adopt(&out)
 	out.NewSecret = fresh || w.Login != nil || w.Renew
 	user := st.Record.User
 	if w.Login != nil {
-		user, out.Op.User = w.Login.User, w.Login.User
+		user, out.Op.User, out.Note = w.Login.User, w.Login.User, w.Login.User
 	}
 	if out.NewSecret {
 		out.Credential.Secret = m.Secret

@@ -16,7 +16,8 @@ const (
 	// LocalOnly: the answer is, or is partly, in this Region's side store; the
 	// primary takes it back when it can be reached.
 	LocalOnly
-	// Sealed: the session travels in the cookie. No answer has this rung yet.
+	// Sealed: the session travels in the client's cookie. Package roam gives it; no
+	// Region does.
 	Sealed
 	// Refused: no answer that could be trusted. The session is as it was.
 	Refused
