@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -240,11 +241,19 @@ func TestSealedForFifteenMinutes(t *testing.T) {
 	})
 }
 
-// A logout that nobody takes is not claimed, and one that somebody takes ends
-// what is sealed as well.
-func TestLogoutWhileSealed(t *testing.T) {
+// A logout that nobody takes, not even a journal, is not claimed.
+func TestFailedLogoutWhileSealed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newSealingLand(t, 2)
+		l := newSealingLand(t, 1, func(_ int, c *roam.Config) {
+			j, err := roam.OpenJournal(1, filepath.Join(t.TempDir(), "journal"), nil)
+			if err != nil {
+				t.Fatalf("OpenJournal: %v", err)
+			}
+			if err := j.Close(); err != nil { // as if its disk were gone
+				t.Fatalf("Close: %v", err)
+			}
+			c.Here.Journal = j
+		})
 		b := browser{}
 		l.apps[0].visit(b, "/", l.apps[0].login(t, "alice"))
 		l.readOnly(true)
@@ -260,14 +269,26 @@ func TestLogoutWhileSealed(t *testing.T) {
 		if got := l.apps[0].show(t, b, "/"); got.user != "alice" {
 			t.Errorf("after a logout that failed: %+v, want alice", got)
 		}
-		l.engines[1].SetPrimary(true)
-		l.cut(0, 1, engine.ErrUnreachable)
+	})
+}
+
+// A logout that no engine takes goes to the journal, and ends what is sealed as
+// well.
+func TestLogoutWhileSealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newSealingLand(t, 2)
+		b := browser{}
+		l.apps[0].visit(b, "/", l.apps[0].login(t, "alice"))
+		l.down(engine.ErrUnreachable)
+		l.apps[0].visit(b, "/", shopping(t, "tea"))
+		if !b.isSealed() {
+			t.Fatal("nothing was sealed while no engine answered")
+		}
 		copied := b.clone()
-		// Region 1 never heard of the session and takes the logout of it alone.
-		if res := l.apps[1].visit(b, "/", logout(t)); setsCredential(res) != "cleared" || b.isSealed() {
+		if res := l.apps[0].visit(b, "/", logout(t)); setsCredential(res) != "cleared" || b.isSealed() {
 			t.Errorf("logout: credential %q, sealed %v; want both gone", setsCredential(res), b.isSealed())
 		}
-		if got := l.apps[1].show(t, copied, "/"); got.state != roam.LoggedOut || copied.isSealed() {
+		if got := l.apps[0].show(t, copied, "/"); got.state != roam.LoggedOut || copied.isSealed() {
 			t.Errorf("a copy of the sealed cookie: %+v, sealed %v; want logged out, cleared", got, copied.isSealed())
 		}
 	})

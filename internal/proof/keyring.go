@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -73,11 +74,15 @@ func (k Keyring) SignCredential(c Credential) string {
 	b := append([]byte{cookieVersion, k.keys[0].id}, c.ID[:]...)
 	b = append(b, c.Secret[:]...)
 	b = crdt.AppendDot(b, c.Dot)
+	b = binary.BigEndian.AppendUint32(b, c.Gen)
 	b = append(b, c.Login[:]...)
 	return sign(b, k.keys[0].credential)
 }
 
-const credentialBytes = 2 + sidBytes + SecretBytes + dotBytes + loginBytes
+const (
+	genBytes        = 4
+	credentialBytes = 2 + sidBytes + SecretBytes + dotBytes + genBytes + loginBytes
+)
 
 // OpenCredential returns the credential in a cookie's value. It fails with
 // ErrCookie for everything that SignCredential did not make.
@@ -86,13 +91,14 @@ func (k Keyring) OpenCredential(value string) (Credential, error) {
 	if err != nil || len(b) != credentialBytes {
 		return Credential{}, ErrCookie
 	}
+	r := cutter{b: b[2:]}
 	var c Credential
-	if c.ID, err = crdt.ParseSessionID(b[2:18]); err != nil {
+	if c.ID, err = crdt.ParseSessionID(r.cut(sidBytes)); err != nil {
 		return Credential{}, ErrCookie
 	}
-	copy(c.Secret[:], b[18:])
-	copy(c.Login[:], b[credentialBytes-loginBytes:])
-	d := b[2+sidBytes+SecretBytes : credentialBytes-loginBytes]
+	c.Secret = Secret(r.cut(SecretBytes))
+	d := r.cut(dotBytes)
+	c.Gen, c.Login = binary.BigEndian.Uint32(r.cut(genBytes)), LoginTag(r.cut(loginBytes))
 	if bytes.Equal(d, make([]byte, dotBytes)) { // set while the session was sealed
 		return c, nil
 	}

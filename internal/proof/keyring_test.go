@@ -41,6 +41,7 @@ func testCredential() Credential {
 	c := Credential{
 		ID:    crdt.NewSessionID(day.Add(24*time.Hour), 3, crdt.IDEntropy{0, 42, 1, 2, 3, 4, 5, 6, 7, 8, 9}),
 		Dot:   dot(3, 0xabcde, day),
+		Gen:   1,
 		Login: TagOf(crdt.SessionID{1}, "alice", 1),
 	}
 	copy(c.Secret[:], "sixteen  octets!")
@@ -65,6 +66,7 @@ func testSeens() map[string]Seen {
 type vector struct {
 	Name, Kind, Key, Cookie string
 	ID, Secret, Dot, Login  string   `json:",omitempty"`
+	Gen                     uint32   `json:",omitempty"`
 	Floor                   string   `json:",omitempty"`
 	Token                   []string `json:",omitempty"`
 	User                    string   `json:",omitempty"`
@@ -74,7 +76,7 @@ type vector struct {
 }
 
 func describeCredential(c Credential) vector {
-	return vector{ID: hex.EncodeToString(c.ID[:]), Secret: hex.EncodeToString(c.Secret[:]), Dot: c.Dot.String(), Login: hex.EncodeToString(c.Login[:])}
+	return vector{ID: hex.EncodeToString(c.ID[:]), Secret: hex.EncodeToString(c.Secret[:]), Dot: c.Dot.String(), Gen: c.Gen, Login: hex.EncodeToString(c.Login[:])}
 }
 
 func describeSeen(s Seen) vector {

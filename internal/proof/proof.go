@@ -33,6 +33,7 @@ type Credential struct {
 	ID     crdt.SessionID
 	Secret Secret
 	Dot    crdt.Dot // the write that set it; zero if that was sealed
+	Gen    uint32   // of the auth register that the write made
 	Login  LoginTag // what it was a credential of
 }
 

@@ -158,11 +158,11 @@ func (v Visit) Judge(a Answer, now crdt.Time) Verdict {
 
 // adopts reports whether the credential speaks for a rotation that the copy read
 // has not heard of: its cookie is the proof. For a minute, on safe routes only,
-// and of the login that the copy shows or the next: no other login's credential,
-// and none from before the login, opens what is a user's.
+// and of the login that the copy shows or a later one of the same user: no other
+// user's credential, and none from before the login, opens what is a user's.
 func (v Visit) adopts(r crdt.Record, now crdt.Time) bool {
-	c, user, gen := v.Credential, r.User, r.Auth.Gen
-	related := user == "" || c.Login == TagOf(c.ID, user, gen) || c.Login == TagOf(c.ID, user, gen+1)
+	c := v.Credential
+	related := r.User == "" || c.Gen >= r.Auth.Gen && c.Login == TagOf(c.ID, r.User, c.Gen)
 	return related && !v.Strict && !r.VV.Has(c.Dot) && now.Sub(c.Dot.Stamp.Time()) < knowsFor
 }
 

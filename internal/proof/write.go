@@ -168,16 +168,19 @@ func (st Standing) Write(w Wish, m Maker) Written {
 	if out.NewSecret {
 		out.Credential.Secret = m.Secret
 		out.Op.Auth = st.auth(w, out.Credential.Hash(), m.Now)
+		out.Credential.Gen = out.Op.Auth.Gen
 		out.Credential.Login = TagOf(out.Credential.ID, user, out.Op.Auth.Gen)
 	}
 	return out
 }
 
 // auth returns the register that proves the session from now on. It is fixed
-// here, once: a login that is tried again, or late, writes the same.
+// here, once: a login that is tried again, or late, writes the same. It is above
+// the login that the client's credential is of, which the copy that was read may
+// not have heard of: a later login must not lose against it.
 func (st Standing) auth(w Wish, cur crdt.Hash, now crdt.Time) *crdt.Auth {
 	old := st.Record.Auth
-	auth := crdt.Auth{Gen: old.Gen, Cur: cur, At: old.At, Epochs: old.Epochs}
+	auth := crdt.Auth{Gen: max(old.Gen, st.Credential.Gen), Cur: cur, At: old.At, Epochs: old.Epochs}
 	switch {
 	case w.Login != nil:
 		auth.Gen++
