@@ -99,6 +99,9 @@ func TestCoreConfirm(t *testing.T) {
 		}
 	}
 	for _, r := range everyone() {
+		c.Tell(both, r)
+	}
+	for _, r := range everyone() {
 		if got := c.Sweep(start, everyone()); len(got) != 0 {
 			t.Errorf("swept %d before Region %d has it", len(got), r)
 		}
@@ -106,6 +109,25 @@ func TestCoreConfirm(t *testing.T) {
 	}
 	if got := c.Sweep(start, everyone()); len(got) != 1 || c.Len() != 0 || !c.Known(first.Key).IsBottom() {
 		t.Errorf("swept %d and %d are left, want 1 and 0", len(got), c.Len())
+	}
+}
+
+// What was settled before a restart goes, and what was learned after that stays.
+func TestCoreSettles(t *testing.T) {
+	c := newCore(100)
+	first, second := epoch("ann", 1, start), epoch("ann", 2, start)
+	c.Restore(start, first)
+	c.Restore(start, dead(1))
+	c.Restore(start, second)
+	c.Settle(first)
+	c.Settle(dead(1))
+	c.Settle(dead(2))
+	if !Knows(c.Known(first.Key), second) || c.Len() != 1 {
+		t.Errorf("known = %+v, want the second epoch", c.All())
+	}
+	c.Settle(c.Known(first.Key))
+	if c.Len() != 0 || c.size != 0 {
+		t.Errorf("%d are left, of weight %d, want none", c.Len(), c.size)
 	}
 }
 

@@ -87,7 +87,7 @@ func readWhole(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path)
+	return os.ReadFile(path) //nolint:gosec // whoever configures the process names the file
 }
 
 // append writes entries and waits until they are on the disk. After a failure,
@@ -152,7 +152,7 @@ func (f *file) rewrite(endings []crdt.Record) error {
 // it open.
 func replace(path string, b []byte) (*os.File, error) {
 	fresh := path + ".new"
-	h, err := os.OpenFile(fresh, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	h, err := os.OpenFile(fresh, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) //nolint:gosec // beside that file
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func replace(path string, b []byte) (*os.File, error) {
 
 // syncFolder makes a rename last.
 func syncFolder(path string) error {
-	d, err := os.Open(path)
+	d, err := os.Open(path) //nolint:gosec // of that file
 	if err != nil {
 		return err
 	}

@@ -123,6 +123,37 @@ func TestRevocationIsPushedToJournals(t *testing.T) {
 	})
 }
 
+// A Region whose journal took an ending shows it, but is told until its engine
+// has it: the journal would forget it else.
+func TestJournalIsNoEngine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := newJournaledEarth(t)
+		k, a := e.login(west)
+		wait(time.Second)
+		e.cut(east, north, true, fault.Replication)
+		begun := time.Now()
+		_, rev, err := e.routers[west].Revoke(t.Context(), router.Write{Key: k, Seen: a.Token, Op: crdt.Op{Destroy: true}})
+		if err != nil || len(rev.Have) != 3 {
+			t.Errorf("destroy = %+v, %v; want all to have it, north in its journal", rev, err)
+		}
+		if took := time.Since(begun); took > time.Second+100*time.Millisecond {
+			t.Errorf("destroy took %v, want a second and the write at most", took)
+		}
+		wait(5 * time.Second)
+		if _, got := e.value(north, k, crdt.Token{}, ""); !got.Record.Dead || e.read(north, k).Dead {
+			t.Error("want it dead in north by its journal, and not by its engine")
+		}
+		if west, north := e.routers[west].Pending(), e.routers[north].Pending(); west != 1 || north != 1 {
+			t.Errorf("Pending = %d in west, %d in north; want 1 and 1", west, north)
+		}
+		e.cut(east, north, false, fault.Replication)
+		wait(2 * time.Second)
+		if n := e.routers[west].Pending() + e.routers[north].Pending(); n != 0 || !e.read(north, k).Dead {
+			t.Errorf("Pending = %d after the heal, want 0, and north's engine to have it", n)
+		}
+	})
+}
+
 // A Region that was never told asks one that was, together with its engine.
 func TestReadsJoinTheJournalsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -83,7 +83,6 @@ func (w *world) playRead(t *testing.T, plan *ReadPlan) Step {
 	var event Event
 	for range 100 {
 		step := plan.Next(w.now, event)
-		event = Event{}
 		switch step.Do {
 		case ReadAt:
 			event = w.start(t, step)

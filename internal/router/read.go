@@ -25,7 +25,6 @@ func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 	var event Event
 	for now := crdt.TimeOf(start); ; now = r.now() {
 		step := plan.Next(now, event)
-		event = Event{}
 		if step.Do == ReadAt && !left && step.Region != r.rules.Here {
 			left = true
 			r.hedges.deposit()
