@@ -144,6 +144,28 @@ func TestBusyBucket(t *testing.T) {
 	}
 }
 
+// TestRepairsAgain: what was sent of several partitions and is not joined in time is
+// made up for by a resync of each of them.
+func TestRepairsAgain(t *testing.T) {
+	b, peer := sweepBench(t, 1)
+	b.o.put(1000, keyIn(1), "v")
+	b.acked()
+	clear(peer.records)
+	b.secondLook(peer)
+	b.receive(3000, answer(t, b.fold(3000), peer))
+	b.states(3000)
+	b.s.sweep.free = 0
+	b.states(3000)
+	if got := b.take(3000); len(got) != 2 {
+		t.Errorf("Take() = %+v, want states of two partitions apart", got)
+	}
+	b.tick(11_000)
+	d := b.fold(11_000)
+	if len(d.Parts) != 2 || d.Parts[0].Cutoff != 0 {
+		t.Errorf("digests = %+v, want those of both partitions, for a resync", d)
+	}
+}
+
 // TestSuspectsGoByTheLog: a mark of an actor that is gone, whose last entries are
 // lost, is not waited for.
 func TestSuspectsGoByTheLog(t *testing.T) {
@@ -354,6 +376,10 @@ func TestLogGoesFirst(t *testing.T) {
 	}
 	if b.s.Room() || !b.s.Ready() {
 		t.Errorf("Room() = %t, Ready() = %t while records wait, want false, true", b.s.Room(), b.s.Ready())
+	}
+	b.s.recs, b.s.unacked = nil, 10_000
+	if b.s.Room() || !b.s.Ready() {
+		t.Errorf("Room() = %t, Ready() = %t with a quarter of the window full, want false, true", b.s.Room(), b.s.Ready())
 	}
 	at := b.o.head()[1]
 	b.o.put(2000, keyIn(1), "w")
