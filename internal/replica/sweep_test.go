@@ -86,7 +86,14 @@ func TestSecondLook(t *testing.T) {
 	if got := b.s.Counts(); got.Diverged != 1 {
 		t.Errorf("Counts() = %+v, want one bucket diverged", got)
 	}
+	if !b.s.resyncing() {
+		t.Errorf("resyncing() = false, want true: the peer is known to lack something")
+	}
+	gen, _ := b.s.Follow()
 	sent := b.states(2000)
+	if got, _ := b.s.Follow(); got != gen {
+		t.Errorf("Follow() after a repair = %d, want %d still", got, gen)
+	}
 	found := map[crdt.Key]bool{}
 	for _, r := range sent {
 		found[r.Key] = true
