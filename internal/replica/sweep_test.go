@@ -64,6 +64,13 @@ func TestSecondLook(t *testing.T) {
 		t.Errorf("Counts() after the first look = %+v, want %d compared and nothing diverged", got, crdt.Partitions)
 	}
 	b.rests(9000, "before a head is known")
+	b.s.Compare()
+	b.tick(1500)
+	d := b.fold(1500)
+	if len(d.Parts) != crdt.Partitions-1 || d.Parts[0].Partition == 0 {
+		t.Errorf("another first look covers %d partitions, want all but the one that waits for its second", len(d.Parts))
+	}
+	b.receive(1500, Differs{Serial: d.Serial})
 	b.s.Beat(1000, 0, b.o.head()) // may have been read before the answer came
 	b.rests(9000, "before a head is known that was read after the answer")
 	b.o.put(1000, keyIn(0), "on its way")
@@ -76,7 +83,7 @@ func TestSecondLook(t *testing.T) {
 	peer.join(b.o.get(keyIn(0)))
 	b.rests(1999, "before other links had time")
 	b.tick(2000)
-	if d := b.fold(2000); len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
+	if d = b.fold(2000); len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
 		t.Errorf("second look at %+v, want partition 0", d.Parts)
 	}
 }
