@@ -357,6 +357,14 @@ func TestForkCompares(t *testing.T) {
 	if got := b.s.Sweep().demand; got != crdt.Partitions {
 		t.Errorf("demand after a successor's entry = %d, want %d", got, crdt.Partitions)
 	}
+	b.s.sweep.demand = 0
+	b.s.parts[1].offered = engine.Position{Actor: mine, N: 1}
+	if err := b.s.Offer(1, gen, engine.Batch{Partition: 1, Actor: crdt.NewActor(1, 6), Fork: 1, First: 2, Frags: make([]crdt.Fragment, 1)}); err != nil {
+		t.Fatalf("Offer = %v, want nil", err)
+	}
+	if got := b.s.Sweep().demand; got != 0 {
+		t.Errorf("demand after its entry in another partition = %d, want 0", got)
+	}
 }
 
 // TestLogGoesFirst: digests of anti-entropy go behind the log, and what it sends
