@@ -24,7 +24,7 @@ func (r *Receiver) compare(f Digests, size int) error {
 // the origin has sent newer ones, it has given up the older.
 func (r *Receiver) nextDigests() (*Digests, bool) {
 	d := &r.digests
-	for !r.busy && len(r.work) > 0 && r.work[0].Digests != nil {
+	for len(r.work) > 0 && r.work[0].Digests != nil { // work that is being done stands first, too
 		w := r.work[0]
 		if d.next != nil {
 			r.held -= d.next.size

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -132,6 +133,9 @@ func wantEqual(t *testing.T, engs ...*lossy) {
 	}
 }
 
+// neverSweeps leaves comparing to who asks for it.
+func neverSweeps() Config { return Config{Limits: Limits{Sweep: 1000 * time.Hour}} }
+
 // countsOf sums up what all links have done.
 func countsOf(reps []*Replica) (sum Counts) {
 	for _, r := range reps {
@@ -199,8 +203,8 @@ func TestAntiEntropy(t *testing.T) {
 func TestCompareOnDemand(t *testing.T) {
 	onLAN(t, func(t *testing.T, n *lan) {
 		a, b := newLossy(t, 1), newLossy(t, 2)
-		ra := n.start(t, 1, a, 2, Config{})
-		rb := n.start(t, 2, b, 2, Config{})
+		ra := n.start(t, 1, a, 2, neverSweeps())
+		rb := n.start(t, 2, b, 2, neverSweeps())
 		time.Sleep(3 * time.Second)
 		a.login(t, 1, "ann")
 		time.Sleep(time.Second)
@@ -228,7 +232,7 @@ func TestFailoverCompares(t *testing.T) {
 		for r := crdt.Region(1); r <= 2; r++ {
 			engs = append(engs, newFake(r, wall))
 			engs[r-1].s.until = longLater
-			n.start(t, r, engs[r-1], 2, Config{})
+			n.start(t, r, engs[r-1], 2, neverSweeps())
 		}
 		a, b := engs[0], engs[1]
 		time.Sleep(3 * time.Second)
@@ -293,8 +297,8 @@ func TestRefilling(t *testing.T) {
 		if told := a.told(); len(told) != 0 {
 			t.Errorf("SetRefilling was told %v of an engine with a log, want nothing", told)
 		}
-		for i := range 300 {
-			a.login(t, i, string(rune('a'+i%26)))
+		for i := range 600 { // partition 0 has more than one frame of them
+			a.login(t, i*64, fmt.Sprint("user", 10+i%190))
 		}
 		n.start(t, 2, b, 3, Config{})
 		if told := b.told(); len(told) != 1 || !told[0] {

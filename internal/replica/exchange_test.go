@@ -307,6 +307,12 @@ func TestResyncOvertakes(t *testing.T) {
 	if due {
 		t.Errorf("Scan() = %+v, want nothing while the answer is on its way", scan)
 	}
+	b.receive(1, differsAll(Digests{Serial: b.s.exchange.serial, Parts: []PartSums{{Sums: []uint64{1}}}}))
+	scan, _ = b.s.Scan()
+	b.s.wantState(0)
+	if more, err := b.s.State(1, scan.ID, []crdt.Record{b.o.get(keyIn(0))}); more || err != nil || !b.s.Room() {
+		t.Errorf("State() of a scan that a resync overtook = %t, %v with room %t, want false, nil, true", more, err, b.s.Room())
+	}
 
 	b, peer := sweepBench(t, 1)
 	clear(peer.records)

@@ -238,7 +238,7 @@ func (s *Sender) Take(now crdt.Time, atMost int) []byte {
 		out = append(out, s.seal(it)...)
 		it.buf = nil
 	}
-	if s.low != nil && len(s.queue) == 0 && len(out) < atMost {
+	if s.low != nil && len(out) < atMost { // the queue is empty
 		out = append(out, s.low...)
 		s.low, s.exchange.at = nil, now
 	}

@@ -54,8 +54,7 @@ func (b *bench) secondLook(peer *store) {
 }
 
 // TestSecondLook: what differs is looked at again, not before the peer has
-// acknowledged what it may have been waiting for, and not at once. It is repaired
-// then, and no other bucket is.
+// acknowledged what it may have been waiting for, and not at once.
 func TestSecondLook(t *testing.T) {
 	b, peer := sweepBench(t, 500)
 	lost := session(77, longLater, 0, "").Key
@@ -65,6 +64,13 @@ func TestSecondLook(t *testing.T) {
 		t.Errorf("Counts() after the first look = %+v, want %d compared and nothing diverged", got, crdt.Partitions)
 	}
 	b.rests(9000, "before a head is known")
+	b.s.Compare()
+	b.tick(1500)
+	d := b.fold(1500)
+	if len(d.Parts) != crdt.Partitions-1 || d.Parts[0].Partition == 0 {
+		t.Errorf("another first look covers %d partitions, want all but the one that waits for its second", len(d.Parts))
+	}
+	b.receive(1500, Differs{Serial: d.Serial})
 	b.s.Beat(1000, 0, b.o.head()) // may have been read before the answer came
 	b.rests(9000, "before a head is known that was read after the answer")
 	b.o.put(1000, keyIn(0), "on its way")
@@ -77,23 +83,37 @@ func TestSecondLook(t *testing.T) {
 	peer.join(b.o.get(keyIn(0)))
 	b.rests(1999, "before other links had time")
 	b.tick(2000)
-	delete(peer.records, session(78, longLater, 0, "").Key) // only at the second look
-	d := b.fold(2000)
-	if len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
-		t.Fatalf("second look at %+v, want partition 0", d.Parts)
+	if d = b.fold(2000); len(d.Parts) != 1 || d.Parts[0].Partition != 0 {
+		t.Errorf("second look at %+v, want partition 0", d.Parts)
 	}
-	b.receive(2000, answer(t, d, peer))
+}
+
+// TestRepair: what differs at both looks is sent and counted, and nothing else.
+func TestRepair(t *testing.T) {
+	b, peer := sweepBench(t, 500)
+	lost, later := session(77, longLater, 0, "").Key, session(78, longLater, 0, "").Key
+	delete(peer.records, lost)
+	b.secondLook(peer)
+	delete(peer.records, later) // only at the second look
+	b.receive(2000, answer(t, b.fold(3000), peer))
 	if got := b.s.Counts(); got.Diverged != 1 {
 		t.Errorf("Counts() = %+v, want one bucket diverged", got)
 	}
+	if !b.s.resyncing() {
+		t.Errorf("resyncing() = false, want true: the peer is known to lack something")
+	}
+	gen, _ := b.s.Follow()
 	sent := b.states(2000)
+	if got, _ := b.s.Follow(); got != gen {
+		t.Errorf("Follow() after a repair = %d, want %d still", got, gen)
+	}
 	found := map[crdt.Key]bool{}
 	for _, r := range sent {
 		found[r.Key] = true
 	}
-	if !found[lost] || found[session(78, longLater, 0, "").Key] || len(sent) > 40 {
+	if !found[lost] || found[later] || len(sent) > 40 {
 		t.Errorf("%d records are wanted, %t the one that differed twice, %t the one that did once; want true, false",
-			len(sent), found[lost], found[session(78, longLater, 0, "").Key])
+			len(sent), found[lost], found[later])
 	}
 	got := b.take(2000)
 	if _, ok := got[0].(States); len(got) != 1 || !ok {
@@ -141,6 +161,28 @@ func TestBusyBucket(t *testing.T) {
 		if sent := b.states(3000); len(sent) != 11 {
 			t.Errorf("%s: %d records are wanted, want the bucket's 11", name, len(sent))
 		}
+	}
+}
+
+// TestRepairsAgain: what was sent of several partitions and is not joined in time is
+// made up for by a resync of each of them.
+func TestRepairsAgain(t *testing.T) {
+	b, peer := sweepBench(t, 1)
+	b.o.put(1000, keyIn(1), "v")
+	b.acked()
+	clear(peer.records)
+	b.secondLook(peer)
+	b.receive(3000, answer(t, b.fold(3000), peer))
+	b.states(3000)
+	b.s.sweep.free = 0
+	b.states(3000)
+	if got := b.take(3000); len(got) != 2 {
+		t.Errorf("Take() = %+v, want states of two partitions apart", got)
+	}
+	b.tick(11_000)
+	d := b.fold(11_000)
+	if len(d.Parts) != 2 || d.Parts[0].Cutoff != 0 {
+		t.Errorf("digests = %+v, want those of both partitions, for a resync", d)
 	}
 }
 
@@ -315,6 +357,14 @@ func TestForkCompares(t *testing.T) {
 	if got := b.s.Sweep().demand; got != crdt.Partitions {
 		t.Errorf("demand after a successor's entry = %d, want %d", got, crdt.Partitions)
 	}
+	b.s.sweep.demand = 0
+	b.s.parts[1].offered = engine.Position{Actor: mine, N: 1}
+	if err := b.s.Offer(1, gen, engine.Batch{Partition: 1, Actor: crdt.NewActor(1, 6), Fork: 1, First: 2, Frags: make([]crdt.Fragment, 1)}); err != nil {
+		t.Fatalf("Offer = %v, want nil", err)
+	}
+	if got := b.s.Sweep().demand; got != 0 {
+		t.Errorf("demand after its entry in another partition = %d, want 0", got)
+	}
 }
 
 // TestLogGoesFirst: digests of anti-entropy go behind the log, and what it sends
@@ -354,6 +404,10 @@ func TestLogGoesFirst(t *testing.T) {
 	}
 	if b.s.Room() || !b.s.Ready() {
 		t.Errorf("Room() = %t, Ready() = %t while records wait, want false, true", b.s.Room(), b.s.Ready())
+	}
+	b.s.recs, b.s.unacked = nil, 10_000
+	if b.s.Room() || !b.s.Ready() {
+		t.Errorf("Room() = %t, Ready() = %t with a quarter of the window full, want false, true", b.s.Room(), b.s.Ready())
 	}
 	at := b.o.head()[1]
 	b.o.put(2000, keyIn(1), "w")
