@@ -20,7 +20,7 @@ type Core struct {
 	logShare     int64 // of each partition, in bytes
 	keepReleased crdt.Time
 	used         meter
-	parts        [crdt.Partitions]partition
+	parts        [crdt.Partitions]*partition // nil: nothing was done there yet
 }
 
 // A meter adds up the bytes of all partitions.
@@ -61,17 +61,13 @@ func NewCore(actor crdt.Actor, c Config) *Core {
 
 func newCore(actor crdt.Actor, c Config, m meter) *Core {
 	c = c.withDefaults()
-	core := &Core{
+	return &Core{
 		actor:        actor,
 		maxBytes:     c.MaxBytes,
 		logShare:     c.LogBytes / crdt.Partitions,
 		keepReleased: crdt.Time(c.KeepReleased.Milliseconds()),
 		used:         m,
 	}
-	for i := range core.parts {
-		core.parts[i] = emptyPartition(actor)
-	}
-	return core
 }
 
 // Clone returns a copy of c. Given the same calls from now on, both answer the
@@ -80,8 +76,10 @@ func (c *Core) Clone() *Core {
 	out := *c
 	used := plainMeter(c.used.total())
 	out.used = &used
-	for i := range c.parts {
-		out.parts[i] = c.parts[i].clone()
+	for i, p := range c.parts {
+		if p != nil {
+			out.parts[i] = p.clone()
+		}
 	}
 	return &out
 }
@@ -165,7 +163,7 @@ func (c *Core) Scan(now crdt.Time, partition uint16) []crdt.Record {
 // snapshot returns the records of a partition in no order, so that Engine can
 // sort them outside its lock.
 func (c *Core) snapshot(now crdt.Time, partition uint16) []crdt.Record {
-	p := &c.parts[partition]
+	p := c.at(partition)
 	out := make([]crdt.Record, 0, len(p.slots))
 	for _, s := range p.slots {
 		if now < s.keep {
@@ -175,7 +173,18 @@ func (c *Core) snapshot(now crdt.Time, partition uint16) []crdt.Record {
 	return out
 }
 
-func (c *Core) part(k crdt.Key) *partition { return &c.parts[k.Partition()] }
+func (c *Core) part(k crdt.Key) *partition { return c.at(k.Partition()) }
+
+// at returns a partition. It is made by the first call for it, so that a Core
+// costs what is in it and a Clone of it no more.
+func (c *Core) at(partition uint16) *partition {
+	p := c.parts[partition]
+	if p == nil {
+		p = emptyPartition(c.actor)
+		c.parts[partition] = p
+	}
+	return p
+}
 
 // put stores r.
 func (c *Core) put(p *partition, r crdt.Record) {
@@ -202,15 +211,15 @@ func (c *Core) drop(p *partition, s *slot) {
 
 // clear forgets a partition for good.
 func (c *Core) clear(partition uint16) {
-	c.used.add(-c.parts[partition].bytes)
-	c.parts[partition] = emptyPartition(c.actor)
+	c.used.add(-c.at(partition).bytes)
+	c.parts[partition] = nil
 }
 
-func emptyPartition(actor crdt.Actor) partition {
-	return partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1, eras: []era{{actor: actor}}}}
+func emptyPartition(actor crdt.Actor) *partition {
+	return &partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1, eras: []era{{actor: actor}}}}
 }
 
-func (p *partition) clone() partition {
+func (p *partition) clone() *partition {
 	out := *p
 	out.slots = make(map[crdt.Key]*slot, len(p.slots))
 	out.order = make(expiry, len(p.order))
@@ -222,5 +231,5 @@ func (p *partition) clone() partition {
 	out.log.frags = slices.Clone(p.log.frags) // trim clears the array
 	out.log.marks = slices.Clone(p.log.marks)
 	out.log.eras = slices.Clone(p.log.eras)
-	return out
+	return &out
 }

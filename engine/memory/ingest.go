@@ -10,7 +10,7 @@ import (
 
 // Position returns how far the log of from has been taken in.
 func (c *Core) Position(from crdt.Region, partition uint16) engine.Position {
-	return c.parts[partition].cursors[from]
+	return c.at(partition).cursors[from]
 }
 
 // Ingest merges b and moves the cursor, as engine.Sink has it. It fails with
@@ -25,7 +25,7 @@ func (c *Core) Ingest(now crdt.Time, from crdt.Region, b engine.Batch) (engine.I
 
 // ingest takes in a batch that checkBatch let pass.
 func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.Ingested {
-	p := &c.parts[b.Partition]
+	p := c.at(b.Partition)
 	cursor := p.cursors[from]
 	switch {
 	case b.Rebase:

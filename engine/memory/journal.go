@@ -138,7 +138,7 @@ func (j *journal) trimReleased(now, keep crdt.Time) {
 // They are of one actor. A position of an actor that is not remembered is before
 // them all.
 func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes int64) (b engine.Batch, more bool) {
-	j := &c.parts[partition].log
+	j := &c.at(partition).log
 	first := max(j.after(from)+1, j.first)
 	by, last := j.eraOf(first)
 	b = engine.Batch{Partition: partition, Actor: by.actor, Fork: by.fork, First: first}
@@ -158,14 +158,14 @@ func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes
 // trims it KeepReleased later. The position of an actor that is not remembered
 // says nothing.
 func (c *Core) Release(partition uint16, upto engine.Position) {
-	j := &c.parts[partition].log
+	j := &c.at(partition).log
 	j.release(j.after(upto))
 }
 
 // Head returns the position of a partition's newest entry; zero if there was
 // never any.
 func (c *Core) Head(partition uint16) engine.Position {
-	j := &c.parts[partition].log
+	j := &c.at(partition).log
 	if j.head() == 0 {
 		return engine.Position{}
 	}
@@ -178,7 +178,9 @@ func (c *Core) Head(partition uint16) engine.Position {
 // here; readers of the log learn from Batch.Fork where.
 func (c *Core) Promote(actor crdt.Actor) {
 	c.actor = actor
-	for p := range c.parts {
-		c.parts[p].log.begin(actor, c.logShare)
+	for _, p := range c.parts {
+		if p != nil {
+			p.log.begin(actor, c.logShare)
+		}
 	}
 }
