@@ -253,8 +253,6 @@ func (s *space) compare(i int, end *crdt.Record, want *wanted) {
 		}
 		return
 	}
-	put, _ := end.Field(putField)
-	adopted, _ := end.Field(sideField)
 	switch {
 	case want.dead:
 		s.fail("I2: %s was ended and is not dead", name)
@@ -267,6 +265,14 @@ func (s *space) compare(i int, end *crdt.Record, want *wanted) {
 	case end.Auth.Dot != want.auth.Dot || end.Auth.Gen != want.auth.Gen || end.Auth.Cur != want.auth.Cur:
 		s.fail("I5: %s is proved by generation %d of %v, want %d of %v",
 			name, end.Auth.Gen, end.Auth.Dot, want.auth.Gen, want.auth.Dot)
+	}
+	s.compareFields(name, end, want)
+}
+
+func (s *space) compareFields(name string, end *crdt.Record, want *wanted) {
+	put, _ := end.Field(putField)
+	adopted, _ := end.Field(sideField)
+	switch {
 	case put.Dot != want.put || len(put.Value) > 0 && put.Value[0] != want.value:
 		s.fail("I5: %s has the value of %v, want %v", name, put.Dot, want.put)
 	case adopted.Dot != want.side:
