@@ -69,11 +69,13 @@ func (s *space) checkCore(st *state) {
 }
 
 // checkWorld holds what is true in each state of the world: no login is live where
-// a revocation is that it did not see (I4), and once all is calm, both Regions are
-// alike (I1) and nothing acknowledged is missing (I5).
+// a revocation is that it did not see (I4), a copy shows what it says it has heard
+// (I3), and once all is calm, both Regions are alike (I1) and nothing acknowledged
+// is missing (I5).
 func (s *space) checkWorld(w *world) string {
 	for _, id := range w.cores {
 		s.checkRevoked(w, &s.states[id])
+		s.checkShows(w, &s.states[id])
 	}
 	end := s.settle(w.cores)
 	for i := range records {
@@ -175,6 +177,27 @@ func (s *space) checkKept(w *world, i int, end *crdt.Record) {
 		}
 	}
 	s.compare(i, end, &want)
+}
+
+// checkShows compares what a core has with the operations that its vectors say it
+// has heard, to the letter.
+func (s *space) checkShows(w *world, st *state) {
+	for i := range records {
+		r := &st.recs[i]
+		if r.Dead {
+			continue // a dead record has no vector
+		}
+		var want wanted
+		for _, id := range w.results {
+			if id == noResult || s.res[id].dot.IsZero() {
+				continue
+			}
+			if o := &s.ops[s.res[id].op]; o.record == i && heard(r.VV, s.res[id].dot) {
+				want.take(o, &s.res[id])
+			}
+		}
+		s.compare(i, r, &want)
+	}
 }
 
 // known reports whether a Region has heard of the write d to record i. A dead
