@@ -4,13 +4,14 @@
 # COUNT  how often each benchmark runs
 # CHECKS how many random cases each law is tried on in `make sim`
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
-# FUZZTIME how long each Fuzz test looks for new inputs
+# FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
 COUNT ?= 6
 CHECKS ?= 20000
 STATES ?= 0
 FUZZTIME ?= 10s
+KEEP ?= 0
 
 BIN := $(CURDIR)/bin
 # Tests tagged integration start real servers and a browser: Linux only.
@@ -61,8 +62,8 @@ scope: ## try all that can become of four operations in two Regions, without the
 ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
 	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v
 
-fuzz: ## let each Fuzz test look for new inputs for FUZZTIME
-	./scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## let each Fuzz test look for new inputs for FUZZTIME, and sum up (KEEP=40 keeps some)
+	./scripts/fuzz.sh $(FUZZTIME) $(KEEP)
 
 tools: ## build the pinned tools of tools/go.mod into bin, once a version
 	@./scripts/tools.sh $(BIN)
