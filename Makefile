@@ -3,19 +3,22 @@
 # ARGS   goes to roam in `make demo`
 # COUNT  how often each benchmark runs
 # CHECKS how many random cases each law is tried on in `make sim`
-# FUZZTIME how long each Fuzz test looks for new inputs
+# STATES how many distinct states `make scope` sees at the least; 0: as many as CI
+# FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
 COUNT ?= 6
 CHECKS ?= 20000
+STATES ?= 0
 FUZZTIME ?= 10s
+KEEP ?= 0
 
 BIN := $(CURDIR)/bin
 # Tests tagged integration start real servers and a browser: Linux only.
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,11 +56,14 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 sim: ## try the laws of crdt and the exploration of replica on CHECKS random cases each
 	./scripts/sim.sh $(CHECKS)
 
+scope: ## try all that can become of four operations in two Regions, without the race detector (STATES=…)
+	go test -count=1 -timeout 12h ./internal/scope -run '^TestSmallScope$$' -v -states=$(STATES)
+
 ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
 	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v
 
-fuzz: ## let each Fuzz test look for new inputs for FUZZTIME
-	./scripts/fuzz.sh $(FUZZTIME)
+fuzz: ## let each Fuzz test look for new inputs for FUZZTIME, and sum up (KEEP=40 keeps some)
+	./scripts/fuzz.sh $(FUZZTIME) $(KEEP)
 
 tools: ## build the pinned tools of tools/go.mod into bin, once a version
 	@./scripts/tools.sh $(BIN)

@@ -17,6 +17,7 @@ func concurrentCases() []testCase {
 		{"no addition to one record is lost", noAdditionOneRecordLost},
 		{"a reader sees a record only grow", readerSeesRecordOnlyGrow},
 		{"of many births one wins", manyBirthsOneWins},
+		{"calls for one key are linearizable", callsAreLinearizable},
 	}
 }
 

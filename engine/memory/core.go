@@ -20,7 +20,7 @@ type Core struct {
 	logShare     int64 // of each partition, in bytes
 	keepReleased crdt.Time
 	used         meter
-	parts        [crdt.Partitions]partition
+	parts        [crdt.Partitions]*partition // nil: nothing was done there yet
 }
 
 // A meter adds up the bytes of all partitions.
@@ -64,17 +64,13 @@ func NewCore(actor crdt.Actor, c Config) *Core {
 
 func newCore(actor crdt.Actor, c Config, m meter) *Core {
 	c = c.withDefaults()
-	core := &Core{
+	return &Core{
 		actor:        actor,
 		maxBytes:     c.MaxBytes,
 		logShare:     c.LogBytes / crdt.Partitions,
 		keepReleased: crdt.Time(c.KeepReleased.Milliseconds()),
 		used:         m,
 	}
-	for i := range core.parts {
-		core.parts[i] = emptyPartition(actor)
-	}
-	return core
 }
 
 // Clone returns a copy of c. Given the same calls from now on, both answer the
@@ -83,8 +79,10 @@ func (c *Core) Clone() *Core {
 	out := *c
 	used := plainMeter(c.used.total())
 	out.used = &used
-	for i := range c.parts {
-		out.parts[i] = c.parts[i].clone()
+	for i, p := range c.parts {
+		if p != nil {
+			out.parts[i] = p.clone()
+		}
 	}
 	return &out
 }
@@ -94,22 +92,27 @@ func (c *Core) Actor() crdt.Actor { return c.actor }
 
 // Read returns the record of k; bottom if there is none or it is past its time.
 func (c *Core) Read(now crdt.Time, k crdt.Key) crdt.Record {
-	if s := c.part(k).slots[k]; s != nil && now < s.keep {
-		return s.rec
+	if p := c.parts[k.Partition()]; p != nil {
+		if s := p.slots[k]; s != nil && now < s.keep {
+			return s.rec
+		}
 	}
 	return crdt.Record{Key: k}
 }
 
 // SetRefilling notes whether the Core is being given back what it lost.
 func (c *Core) SetRefilling(on bool) {
-	for i := range c.parts {
-		c.parts[i].refilling = on
+	for p := range uint16(crdt.Partitions) {
+		c.at(p).refilling = on
 	}
 }
 
 // Refilling reports whether what Read does not find of k may have been there, so
 // that an engine answers it with engine.ErrRefilling.
-func (c *Core) Refilling(k crdt.Key) bool { return c.part(k).refilling }
+func (c *Core) Refilling(k crdt.Key) bool {
+	p := c.parts[k.Partition()]
+	return p != nil && p.refilling
+}
 
 // Apply does crdt.Apply and writes the fragment to the log. It fails with the
 // refusals of crdt.Apply and with engine.ErrFull, and has done nothing then.
@@ -186,7 +189,10 @@ func (c *Core) Scan(now crdt.Time, partition uint16) []crdt.Record {
 // snapshot returns the records of a partition in no order, so that Engine can
 // sort them outside its lock.
 func (c *Core) snapshot(now crdt.Time, partition uint16) []crdt.Record {
-	p := &c.parts[partition]
+	p := c.parts[partition]
+	if p == nil {
+		return nil
+	}
 	out := make([]crdt.Record, 0, len(p.slots))
 	for _, s := range p.slots {
 		if now < s.keep {
@@ -196,7 +202,18 @@ func (c *Core) snapshot(now crdt.Time, partition uint16) []crdt.Record {
 	return out
 }
 
-func (c *Core) part(k crdt.Key) *partition { return &c.parts[k.Partition()] }
+func (c *Core) part(k crdt.Key) *partition { return c.at(k.Partition()) }
+
+// at returns a partition. It is made by the first call that may change it, so
+// that a Core costs what is in it and a Clone of it no more.
+func (c *Core) at(partition uint16) *partition {
+	p := c.parts[partition]
+	if p == nil {
+		p = emptyPartition(c.actor)
+		c.parts[partition] = p
+	}
+	return p
+}
 
 // put stores r.
 func (c *Core) put(p *partition, r crdt.Record) {
@@ -223,15 +240,17 @@ func (c *Core) drop(p *partition, s *slot) {
 
 // clear forgets a partition for good.
 func (c *Core) clear(partition uint16) {
-	c.used.add(-c.parts[partition].bytes)
-	c.parts[partition] = emptyPartition(c.actor)
+	if p := c.parts[partition]; p != nil {
+		c.used.add(-p.bytes)
+		c.parts[partition] = nil
+	}
 }
 
-func emptyPartition(actor crdt.Actor) partition {
-	return partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1, eras: []era{{actor: actor}}}}
+func emptyPartition(actor crdt.Actor) *partition {
+	return &partition{slots: map[crdt.Key]*slot{}, log: journal{first: 1, eras: []era{{actor: actor}}}}
 }
 
-func (p *partition) clone() partition {
+func (p *partition) clone() *partition {
 	out := *p
 	out.slots = make(map[crdt.Key]*slot, len(p.slots))
 	out.order = make(expiry, len(p.order))
@@ -243,5 +262,5 @@ func (p *partition) clone() partition {
 	out.log.frags = slices.Clone(p.log.frags) // trim clears the array
 	out.log.marks = slices.Clone(p.log.marks)
 	out.log.eras = slices.Clone(p.log.eras)
-	return out
+	return &out
 }

@@ -54,7 +54,10 @@ func (e *expiry) note(s *slot, added bool) {
 // that were released long enough ago. It looks at no more than budget records
 // and reports whether it stopped there.
 func (c *Core) Sweep(now crdt.Time, partition uint16, budget int) (more bool) {
-	p := &c.parts[partition]
+	p := c.parts[partition]
+	if p == nil {
+		return false
+	}
 	p.log.trimReleased(now, c.keepReleased)
 	for ; budget > 0 && len(p.order) > 0 && p.order[0].due <= now; budget-- {
 		s := p.order[0]

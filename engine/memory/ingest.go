@@ -19,7 +19,10 @@ type cursor struct {
 
 // Position returns how far the log of from has been taken in.
 func (c *Core) Position(from crdt.Region, partition uint16) engine.Position {
-	return c.parts[partition].cursors[from].Position
+	if p := c.parts[partition]; p != nil {
+		return p.cursors[from].Position
+	}
+	return engine.Position{}
 }
 
 // Ingest merges b and moves the cursor, as engine.Sink has it. It fails with
@@ -34,7 +37,7 @@ func (c *Core) Ingest(now crdt.Time, from crdt.Region, b engine.Batch) (engine.I
 
 // ingest takes in a batch that checkBatch let pass.
 func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.Ingested {
-	p := &c.parts[b.Partition]
+	p := c.at(b.Partition)
 	at := p.cursors[from]
 	switch {
 	case b.Rebase:

@@ -138,6 +138,9 @@ func (j *journal) trimReleased(now, keep crdt.Time) {
 // They are of one actor. A position of an actor that is not remembered is before
 // them all.
 func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes int64) (b engine.Batch, more bool) {
+	if c.parts[partition] == nil {
+		return engine.Batch{Partition: partition, Actor: c.actor, First: 1}, false
+	}
 	j := &c.parts[partition].log
 	first := max(j.after(from)+1, j.first)
 	by, last := j.eraOf(first)
@@ -158,6 +161,9 @@ func (c *Core) Log(partition uint16, from engine.Position, entries int, maxBytes
 // trims it KeepReleased later. The position of an actor that is not remembered
 // says nothing.
 func (c *Core) Release(partition uint16, upto engine.Position) {
+	if c.parts[partition] == nil {
+		return
+	}
 	j := &c.parts[partition].log
 	j.release(j.after(upto))
 }
@@ -165,6 +171,9 @@ func (c *Core) Release(partition uint16, upto engine.Position) {
 // Head returns the position of a partition's newest entry; zero if there was
 // never any.
 func (c *Core) Head(partition uint16) engine.Position {
+	if c.parts[partition] == nil {
+		return engine.Position{}
+	}
 	j := &c.parts[partition].log
 	if j.head() == 0 {
 		return engine.Position{}
@@ -178,7 +187,9 @@ func (c *Core) Head(partition uint16) engine.Position {
 // here; readers of the log learn from Batch.Fork where.
 func (c *Core) Promote(actor crdt.Actor) {
 	c.actor = actor
-	for p := range c.parts {
-		c.parts[p].log.begin(actor, c.logShare)
+	for _, p := range c.parts {
+		if p != nil {
+			p.log.begin(actor, c.logShare)
+		}
 	}
 }

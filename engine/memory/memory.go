@@ -170,7 +170,7 @@ func (e *Engine) SetPrimary(primary bool) {
 func (e *Engine) SetRefilling(on bool) {
 	for p := range uint16(crdt.Partitions) {
 		mu := e.lock(p)
-		e.core.parts[p].refilling = on
+		e.core.at(p).refilling = on
 		mu.Unlock()
 	}
 }

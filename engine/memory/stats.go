@@ -28,7 +28,7 @@ func (e *Engine) Stats() Stats {
 		Followers: len(e.followers.all()),
 	}
 	e.each(func(p uint16) {
-		part := &e.core.parts[p]
+		part := e.core.at(p)
 		s.Records += len(part.slots)
 		s.Bytes += part.bytes
 		s.LogEntries += len(part.log.frags)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package scope
+
+// raceShare divides the default bound.
+const raceShare = 1
