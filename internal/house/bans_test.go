@@ -52,7 +52,7 @@ func bans() []ban {
 			why: "a lab starts whole deployments: nothing that runs in one may need it",
 		},
 		{
-			from: anyone, except: []string{"internal/cli", "cmd/"}, what: []string{"github.com/spf13/cobra"}, direct: true,
+			from: anyone, except: []string{"internal/cli", "internal/simcli", "cmd/"}, what: []string{"github.com/spf13/cobra"}, direct: true,
 			why: "flags are read at the top; below it there are Config fields",
 		},
 		{

@@ -1,0 +1,19 @@
+package mutant
+
+import "slices"
+
+// All returns every mutant there is.
+func All() []Mutant {
+	return slices.Concat(ofRecord(), ofCounters(), ofStamps(), ofProof(), ofRevocation(), ofReplication(), ofRouting())
+}
+
+func one(file, old, to string) []Edit { return []Edit{{file, old, to}} }
+
+// Named returns the mutant called name, and whether there is one.
+func Named(name string) (Mutant, bool) {
+	i := slices.IndexFunc(All(), func(m Mutant) bool { return m.Name == name })
+	if i < 0 {
+		return Mutant{}, false
+	}
+	return All()[i], true
+}

@@ -1,0 +1,315 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/proof"
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// begins notes a request on its way.
+func (o *oracle) begins(r *request) {
+	o.stats.Requests++
+	if id := r.visit.Credential.ID; !id.IsZero() {
+		s := o.session(id)
+		r.usedBefore, s.lastUse = s.lastUse, o.w.queue.now
+		r.did.session = s
+		r.local = o.allIsHere(r, s)
+		r.lives = r.app.site.lives()
+		if r.browser.knowsOf == id {
+			r.knows = r.browser.knows
+		}
+	}
+}
+
+// allIsHere reports whether a request finds all that it needs in its own Region.
+func (o *oracle) allIsHere(r *request, s *session) bool {
+	site := r.app.site
+	if o.w.primary != 0 || r.visit.Strict || !site.alive() || o.w.queue.now.sub(site.ill) < breakerOpen {
+		return false
+	}
+	rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
+	return !rec.Dead && !rec.Born.Dot.IsZero() && rec.Auth.Cur == r.visit.Credential.Hash()
+}
+
+// breakerOpen is how long a breaker keeps calls from a server that is back.
+const breakerOpen = 6 * time.Second
+
+// judged checks what a request's cookies were said to open.
+func (o *oracle) judged(r *request) {
+	s := r.did.session
+	switch r.standing.State {
+	case proof.Live:
+		o.stats.Live++
+		o.liveInTime(r, s)
+		o.liveUnended(r, s)
+		o.liveByProof(r, s)
+		o.readsItsWrites(r, s)
+	case proof.Gone:
+		o.goneIsGone(r, s)
+	case proof.Superseded:
+		o.supersededBySomebody(r, s)
+	case proof.LoggedOut:
+		o.loggedOutBySomebody(r, s)
+	case proof.Expired:
+		o.expiredInTime(r, s)
+	default:
+	}
+}
+
+// liveInTime is I6: nothing is shown beyond its limits and what clocks may differ by.
+func (o *oracle) liveInTime(r *request, s *session) {
+	now := o.w.queue.now
+	if end := s.id.Deadline(); now.crdt() >= end.Add(mostSkew) {
+		o.brokenFor(s, "I6", "live %v after its deadline", now.crdt().Sub(end))
+	}
+	if idle, used := o.w.idle, r.usedBefore; idle > 0 && used > 0 && now.sub(used) > idle+3*mostSkew {
+		o.brokenFor(s, "I6", "live %v after its last use, idle time %v", now.sub(used), idle)
+	}
+}
+
+// expiredInTime is I6, the other way: nothing ends long before its limits.
+func (o *oracle) expiredInTime(r *request, s *session) {
+	now, idle := o.w.queue.now, o.w.idle
+	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy {
+		return
+	}
+	if idle == 0 || s.used > 0 && now.sub(s.used) < idle*9/10-4*mostSkew {
+		o.brokenFor(s, "I6", "expired %v after its last use, idle time %v, %v before its deadline",
+			now.sub(s.used), idle, s.id.Deadline().Sub(now.crdt()))
+	}
+}
+
+// liveUnended is I2 and I4: where an ending is known to be, what it ended is not
+// shown to a request that came later.
+func (o *oracle) liveUnended(r *request, s *session) {
+	site := r.app.site
+	for _, e := range s.endings {
+		if o.reached(e, site, r.sent) {
+			o.brokenFor(s, "I2", "live in Region %d, which has had its logout since %.3fs", site.region, seconds(e.acked))
+		}
+	}
+	l := o.loginOf(r.did.record.Auth.Cur)
+	if l == nil || r.did.record.User == "" {
+		return
+	}
+	for _, e := range o.user(l.user).revokes {
+		if e.invoked > l.began && o.reached(e, site, r.sent) {
+			o.brokenFor(s, "I4", "live in Region %d, which has had the revocation of %.3fs since %.3fs; the login began at %.3fs",
+				site.region, seconds(e.invoked), seconds(e.acked), seconds(l.began))
+		}
+	}
+}
+
+func seconds(t instant) float64 { return (time.Duration(t) * time.Microsecond).Seconds() }
+
+// reached reports whether a Region has had an ending since before a request, and
+// nothing happened there that could have taken it away. Once all is settled,
+// every Region has every ending.
+func (o *oracle) reached(e *ending, s *site, sent instant) bool {
+	if e.acked == 0 || e.acked > sent {
+		return false
+	}
+	if o.settled {
+		return true
+	}
+	life, has := e.have[s.region]
+	return has && life == s.lives()
+}
+
+// lives counts what could have lost something in a Region, or held it up.
+func (s *site) lives() int {
+	n := 0
+	for _, server := range s.servers() {
+		n += server.life + server.hangs
+	}
+	return n
+}
+
+// liveByProof is I15: a credential from before a login opens nothing that is the
+// user's.
+func (o *oracle) liveByProof(r *request, s *session) {
+	a := o.auths[r.visit.Credential.Hash()]
+	switch {
+	case a == nil:
+		o.brokenFor(s, "I15", "live for a secret that nobody was given")
+	case a.user == "" && r.did.record.User != "":
+		o.brokenFor(s, "I15", "live as %q for a secret from before the login", r.did.record.User)
+	}
+}
+
+// readsItsWrites is I3: what the browser knows of is shown, or the answer says
+// that it may not be.
+func (o *oracle) readsItsWrites(r *request, s *session) {
+	if r.rung != router.Normal || len(r.answer.Lost) > 0 || r.standing.Adopted {
+		o.stats.Flagged++
+		return
+	}
+	o.stats.FreshReads++
+	for _, k := range r.knows {
+		if !shows(r.did.record, k) {
+			o.brokenFor(s, "I3", "browser %d in Region %d reads %q without %v, which it had seen; the answer says %v",
+				r.browser.id, r.app.site.region, k.name, k.dot, r.rung)
+		}
+	}
+}
+
+// goneIsGone is I14: what is said to be nowhere is nowhere.
+func (o *oracle) goneIsGone(r *request, s *session) {
+	if !s.born {
+		return
+	}
+	for _, rec := range o.copies(s) {
+		if !rec.Dead && !rec.Born.Dot.IsZero() {
+			o.brokenFor(s, "I14", "said to be gone in Region %d", r.app.site.region)
+			return
+		}
+	}
+}
+
+// supersededBySomebody is I14: a secret is refused only if another may have
+// taken its place.
+func (o *oracle) supersededBySomebody(r *request, s *session) {
+	own := o.auths[r.visit.Credential.Hash()]
+	if own == nil || s.lossy {
+		return
+	}
+	for _, a := range s.auths {
+		if a != own && (a.heard == 0 || a.heard > own.sent || a.browser != own.browser) {
+			return
+		}
+	}
+	o.brokenFor(s, "I14", "browser %d in Region %d is refused the last secret there is", r.browser.id, r.app.site.region)
+}
+
+// loggedOutBySomebody is I14: nobody is logged out who did not ask for it.
+func (o *oracle) loggedOutBySomebody(r *request, s *session) {
+	if len(s.endings) > 0 {
+		return
+	}
+	for _, a := range s.auths {
+		if a.user != "" && len(o.user(a.user).revokes) > 0 {
+			return
+		}
+	}
+	if o.twoUsers(s) {
+		return
+	}
+	o.brokenFor(s, "I14", "browser %d in Region %d is logged out, and nobody asked for it", r.browser.id, r.app.site.region)
+}
+
+// twoUsers reports whether two users may have logged into one session, which
+// ends it.
+func (o *oracle) twoUsers(s *session) bool {
+	first := ""
+	for _, a := range s.auths {
+		switch {
+		case a.user == "" || a.user == first:
+		case first == "":
+			first = a.user
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// served checks how a request was answered.
+func (o *oracle) served(r *request) {
+	took := o.w.queue.now.sub(r.sent)
+	if took > mostPatience {
+		o.broken("I14", "a request took %v", took)
+	}
+	if r.err == nil {
+		if r.did.session != nil && r.standing.State == proof.Live && r.rest {
+			r.did.session.used = o.w.queue.now
+		}
+		return
+	}
+	o.stats.Errors++
+	if o.settled && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+		o.brokenFor(r.did.session, "I14", "an error long after all is well: %v", r.err)
+	}
+	if r.local && r.app.site.lives() == r.lives && r.app.site.alive() && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+		o.brokenFor(r.did.session, "I14", "browser %d in Region %d, where all it needs is: %v", r.browser.id, r.app.site.region, r.err)
+	}
+}
+
+// mostPatience is longer than any request may take: thinking about a password,
+// two reads, two writes, an ending told to all.
+const mostPatience = 16 * time.Second
+
+func ended(err error) bool { return errors.Is(err, crdt.ErrDead) || errors.Is(err, crdt.ErrExpired) }
+
+// received notes what a browser has heard.
+func (o *oracle) received(r *request, c proof.Cookies) {
+	b := r.browser
+	if a := r.did.auth; a != nil && a.acked && c.Credential != nil {
+		a.heard = o.w.queue.now
+	}
+	if w := r.did.write; w != nil && w.sealed && r.alone && b.requests == 0 {
+		w.sure = b
+	}
+	o.cookiesOfItsOwn(r, c)
+	switch {
+	case c.ClearCredential:
+		b.knows, b.knowsOf = nil, crdt.SessionID{}
+	case c.Seen != nil:
+		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
+	}
+}
+
+// cookiesOfItsOwn is R9: an answer sets the credential that its request made, and
+// clears it only if its request ended the session.
+func (o *oracle) cookiesOfItsOwn(r *request, c proof.Cookies) {
+	if c.Credential != nil && (r.did.auth == nil || c.Credential.Hash() != r.did.auth.hash) {
+		o.broken("R9", "browser %d is set a credential that its request did not make", r.browser.id)
+	}
+	if c.ClearCredential && !r.ended {
+		o.broken("R9", "browser %d is taken its credential by a request that ended nothing", r.browser.id)
+	}
+}
+
+// remembered returns what a token speaks for of what was known: not what is lost
+// for good, nor what it had no room for.
+func remembered(known []seen, token crdt.Token, lost []crdt.Dot) (out []seen) {
+	full := token.Len() == crdt.MaxTokenDots
+	for _, k := range known {
+		// With a write, those that its actor made before may be lost.
+		gone := slices.ContainsFunc(lost, func(d crdt.Dot) bool { return d.Actor == k.chain.Actor && d.Stamp >= k.chain.Stamp })
+		kept := slices.ContainsFunc(token.Dots(), func(d crdt.Dot) bool { return d.Actor == k.chain.Actor })
+		if !gone && (kept || !full) {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// ends notes that a session is about to be ended.
+func (o *oracle) ends(s *session) *ending {
+	e := &ending{session: s, invoked: o.w.queue.now}
+	s.endings = append(s.endings, e)
+	return e
+}
+
+// revokes notes that a user's sessions are about to be revoked.
+func (o *oracle) revokes(name string) *ending {
+	e := &ending{invoked: o.w.queue.now}
+	u := o.user(name)
+	u.revokes = append(u.revokes, e)
+	return e
+}
+
+// ended notes that an ending was acknowledged.
+func (o *oracle) ended(e *ending, have router.RegionSet) {
+	o.stats.Endings++
+	e.acked, e.have = o.w.queue.now, map[crdt.Region]int{}
+	for _, s := range o.w.regions() {
+		if have.Has(s.region) {
+			e.have[s.region] = s.lives()
+		}
+	}
+}
