@@ -215,6 +215,14 @@ func (o *oracle) session(id crdt.SessionID) *session {
 	return s
 }
 
+// numberOf returns the number of a session; zero for what is none.
+func (o *oracle) numberOf(k crdt.Key) int {
+	if s := o.sessions[k.SessionID()]; s != nil {
+		return s.number
+	}
+	return 0
+}
+
 func (o *oracle) user(name string) *user {
 	u := o.users[name]
 	if u == nil {

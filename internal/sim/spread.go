@@ -342,6 +342,7 @@ func (a *app) takeBack(k crdt.Key, writers []crdt.Region, fate router.Fate, done
 		_, err := s.apply(k, router.Adoption(rec))
 		return err
 	}, func(err error) {
+		a.w.trace.tell("side store of Region %d offers Region %d session %d: %v", a.site.region, writers[0], a.w.oracle.numberOf(k), err)
 		switch router.FateOfReturn(err) {
 		case router.Settled:
 			done(router.Settled)
