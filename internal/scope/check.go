@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 )
 
@@ -35,6 +36,22 @@ func (s *space) after(before coreID, c *memory.Core) coreID {
 		}
 	}
 	return id
+}
+
+// checkTaken holds that a cursor passes no entry that its record has not heard
+// (I13).
+func (s *space) checkTaken(before, after *memory.Core, b engine.Batch) {
+	from, to := before.Position(b.Actor.Region(), b.Partition), after.Position(b.Actor.Region(), b.Partition)
+	for i, f := range b.Frags {
+		n := b.First + uint64(i) //nolint:gosec // an index
+		passed := to.Actor == b.Actor && n <= to.N && (from.Actor != b.Actor || n > from.N)
+		if !passed || f.Effect.Key.IsZero() {
+			continue
+		}
+		if r := after.Read(epoch, f.Effect.Key); !r.Dead && !heard(r.VV, f.Dot) {
+			s.fail("I13: entry %d of %v was passed over in Region %d, and %v is not heard of", n, b.Actor, indexOf(after.Actor().Region())+1, f.Dot)
+		}
+	}
 }
 
 func recordName(i int) string {
