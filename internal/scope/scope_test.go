@@ -231,6 +231,12 @@ func TestChecksFail(t *testing.T) {
 	}{
 		{"", compare(nothing, plain)},
 		{"was passed over", passOver},
+		{"is not dead", func(s *space) {
+			s.checkEnding(core(s, record(s, plain)), crdt.Fragment{Effect: crdt.Record{Key: s.keys[0], Dead: true}})
+		}},
+		{"is not known", func(s *space) {
+			s.checkEnding(core(s), crdt.Fragment{Effect: crdt.EpochRecord(s.keys[annAt], second)})
+		}},
 		{"was dead", func(s *space) {
 			s.after(s.intern(core(s, crdt.Record{Key: s.keys[0], Dead: true})), core(s, record(s, plain)))
 		}},
