@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 )
 
@@ -35,6 +36,39 @@ func (s *space) after(before coreID, c *memory.Core) coreID {
 		}
 	}
 	return id
+}
+
+// checkTaken holds that a cursor passes no entry that its record has not heard
+// (I13), and that an ending is known wherever it arrived, whatever was missing
+// before it (M11).
+func (s *space) checkTaken(before, after *memory.Core, b engine.Batch) {
+	from, to := before.Position(b.Actor.Region(), b.Partition), after.Position(b.Actor.Region(), b.Partition)
+	for i, f := range b.Frags {
+		s.checkEnding(after, f)
+		n := b.First + uint64(i) //nolint:gosec // an index
+		passed := to.Actor == b.Actor && n <= to.N && (from.Actor != b.Actor || n > from.N)
+		if !passed || f.Effect.Key.IsZero() {
+			continue
+		}
+		if r := after.Read(epoch, f.Effect.Key); !r.Dead && !heard(r.VV, f.Dot) {
+			s.fail("I13: entry %d of %v was passed over in Region %d, and %v is not heard of", n, b.Actor, indexOf(after.Actor().Region())+1, f.Dot)
+		}
+	}
+}
+
+func (s *space) checkEnding(c *memory.Core, f crdt.Fragment) {
+	if f.Effect.Key.IsZero() {
+		return
+	}
+	r := c.Read(epoch, f.Effect.Key)
+	if f.Effect.Dead && !r.Dead {
+		s.fail("M11: an ending arrived in Region %d and its session is not dead", indexOf(c.Actor().Region())+1)
+	}
+	for _, d := range f.Effect.Epochs() {
+		if !heard(r.Epochs(), d) {
+			s.fail("M11: the revocation %v arrived in Region %d and is not known", d, indexOf(c.Actor().Region())+1)
+		}
+	}
 }
 
 func recordName(i int) string {

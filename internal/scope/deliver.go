@@ -34,6 +34,7 @@ func (s *space) deliver(to, from coreID) delivery {
 	for _, b := range s.logs[key.log] {
 		c := s.states[to].core.Clone()
 		got := s.ingest(c, b)
+		s.checkTaken(s.states[to].core, c, b)
 		for i, k := range s.keys {
 			for _, gap := range got.Gaps {
 				if gap == k {

@@ -180,6 +180,9 @@ func (s *space) apply(id coreID, o opID, i int) applied {
 	at := now(s.region(id), i)
 	dot, err := c.Apply(at, s.keys[s.ops[o].record], s.ops[o].op)
 	a := applied{to: id}
+	if kind := s.ops[o].kind; err != nil && (kind == Destroy || kind == Revoke) {
+		s.fail("M11: %v is refused: %v", kind, err)
+	}
 	switch {
 	case errors.Is(err, crdt.ErrAbsent):
 		a.absent = true

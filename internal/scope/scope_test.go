@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 )
 
@@ -193,6 +194,17 @@ func record(s *space, mend func(*crdt.Record)) crdt.Record {
 	return r
 }
 
+// passOver checks a cursor that passed a birth and a write that its record never
+// heard of.
+func passOver(s *space) {
+	origin, blank := memory.NewCore(crdt.NewActor(1, 1), memory.Config{}), memory.NewCore(crdt.NewActor(2, 1), memory.Config{})
+	_, _ = origin.Apply(epoch, s.keys[0], crdt.Op{Stamp: epoch.Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: secret(0)}})
+	b, _ := origin.Log(s.partition(), engine.Position{}, wholeLog, 1<<30)
+	after := blank.Clone()
+	_, _ = after.Ingest(epoch, 1, engine.Batch{Partition: b.Partition, Actor: b.Actor, First: 2, Rebase: true})
+	s.checkTaken(blank, after, b)
+}
+
 // Each check must be able to fail, whatever production does.
 func TestChecksFail(t *testing.T) {
 	core := func(s *space, rs ...crdt.Record) *memory.Core {
@@ -218,6 +230,13 @@ func TestChecksFail(t *testing.T) {
 		do   func(*space)
 	}{
 		{"", compare(nothing, plain)},
+		{"was passed over", passOver},
+		{"is not dead", func(s *space) {
+			s.checkEnding(core(s, record(s, plain)), crdt.Fragment{Effect: crdt.Record{Key: s.keys[0], Dead: true}})
+		}},
+		{"is not known", func(s *space) {
+			s.checkEnding(core(s), crdt.Fragment{Effect: crdt.EpochRecord(s.keys[annAt], second)})
+		}},
 		{"was dead", func(s *space) {
 			s.after(s.intern(core(s, crdt.Record{Key: s.keys[0], Dead: true})), core(s, record(s, plain)))
 		}},
