@@ -59,6 +59,16 @@ func FateOfReturn(err error) Fate {
 	return fateOf(err)
 }
 
+// Holds reports whether a copy of a record has all that another has.
+func Holds(have, rec crdt.Record) bool {
+	return have.Dead || !rec.Dead && have.VV.Covers(rec.VV)
+}
+
+// Holders returns in how many Regions a record that was taken back must be seen
+// before its source may forget it (DESIGN R8): what one of them took it may lose
+// in a failover.
+func (r *Rules) Holders() int { return min(2, len(r.Near)) }
+
 func fateOf(err error) Fate {
 	switch {
 	case err == nil:

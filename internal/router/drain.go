@@ -45,7 +45,8 @@ type drainer struct {
 	router *Router
 	log    engine.Log
 	done   engine.Positions // everything up to here was taken back, or is stuck
-	// stuck are records that were refused room or can't be read. They hold up no
+	// stuck are records that were refused room, can't be read, or were taken and
+	// are not seen to be held by two Regions yet (DESIGN R8). They hold up no
 	// others, such as a logout behind them, and are offered again; meanwhile
 	// nothing is released, so that a restart finds them.
 	stuck map[crdt.Key]struct{}
@@ -85,7 +86,11 @@ func (d *drainer) release(ctx context.Context) error {
 // again offers once more what is stuck.
 func (d *drainer) again(ctx context.Context) {
 	for k := range d.stuck {
-		switch d.router.takeBack(ctx, k) {
+		rec, fate := d.router.readSide(ctx, k)
+		if fate == Settled && !d.router.held(ctx, rec) {
+			fate = d.router.offer(ctx, rec)
+		}
+		switch fate {
 		case Settled:
 			delete(d.stuck, k)
 		case Away:
@@ -116,26 +121,57 @@ func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 
 // takeBack brings the side store's copy of one record to where writes belong.
 func (r *Router) takeBack(ctx context.Context, k crdt.Key) Fate {
-	tryCtx, cancel := context.WithTimeout(ctx, r.rules.LocalTimeout)
-	rec, err := r.regions[r.rules.Here].Side.Read(tryCtx, k, crdt.Token{})
-	cancel()
-	if err != nil {
-		return fateOf(err)
+	rec, fate := r.readSide(ctx, k)
+	if fate != Settled || rec.IsBottom() {
+		return fate
 	}
+	return r.offer(ctx, rec)
+}
+
+// readSide reads the side store's copy of one record.
+func (r *Router) readSide(ctx context.Context, k crdt.Key) (crdt.Record, Fate) {
+	ctx, cancel := context.WithTimeout(ctx, r.rules.LocalTimeout)
+	defer cancel()
+	rec, err := r.regions[r.rules.Here].Side.Read(ctx, k, crdt.Token{})
+	return rec, fateOf(err)
+}
+
+// held reports whether enough Regions' engines are seen to have a record, so that
+// no failover of one of them loses it.
+func (r *Router) held(ctx context.Context, rec crdt.Record) bool {
 	if rec.IsBottom() {
-		return Settled
+		return true // it is past its time
 	}
+	holders := 0
+	for _, id := range r.rules.Near {
+		res := r.readEngine(ctx, Step{Region: id, Timeout: r.rules.Timeout(id)}, Query{Key: rec.Key})
+		if res.Err == nil && Holds(res.Record, rec) {
+			holders++
+		}
+		if holders >= r.rules.Holders() {
+			return true
+		}
+	}
+	return false
+}
+
+// offer has a record adopted where writes belong. One that was taken is Stuck
+// until it is held, but where there is nobody else to hold it.
+func (r *Router) offer(ctx context.Context, rec crdt.Record) Fate {
 	begun := r.config.Clock()
 	fate := Away // but for a Region that is there and can't take this one
 	for _, id := range r.rules.Writers() {
 		a := Answer{Region: id, Tries: 1, Left: id != r.rules.Here}
 		err := r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) (err error) {
-			a.Dot, err = r.regions[id].Engine.Apply(ctx, k, Adoption(rec))
+			a.Dot, err = r.regions[id].Engine.Apply(ctx, rec.Key, Adoption(rec))
 			return err
 		})
 		switch FateOfReturn(err) {
 		case Settled:
-			r.observe(TakeBack, k, a, err, begun)
+			r.observe(TakeBack, rec.Key, a, err, begun)
+			if err == nil && r.rules.Holders() > 1 {
+				return Stuck
+			}
 			return Settled
 		case Stuck:
 			fate = Stuck

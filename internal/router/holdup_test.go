@@ -93,6 +93,7 @@ type picky struct {
 	full       crdt.Key
 	hung, away atomic.Bool
 	roomy      atomic.Bool
+	forgets    atomic.Int32 // so many writes are taken, and lost in a failover
 }
 
 func (p *picky) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
@@ -113,6 +114,9 @@ func (p *picky) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, er
 	}
 	if k == p.full && !p.roomy.Load() {
 		return crdt.Dot{}, fmt.Errorf("scene: %w", engine.ErrFull)
+	}
+	if p.forgets.Add(-1) >= 0 {
+		return crdt.Dot{Actor: crdt.NewActor(west, 1), Stamp: 1}, nil
 	}
 	return p.Engine.Apply(ctx, k, op)
 }
@@ -150,6 +154,63 @@ func TestTakingBackIsNotHeldUp(t *testing.T) {
 		wait(10 * time.Second)
 		if v, _ := e.read(west, k1).Value("a"); string(v) != "1" {
 			t.Errorf("what could not be taken back is %q once there is room, want 1", v)
+		}
+	})
+}
+
+// What the primary took back and lost in a failover is offered again: a side
+// store's record counts as taken back once two Regions are seen to hold it.
+func TestTakenBackOutlivesAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{})
+		k := e.birth(west, 1, time.Hour)
+		wait(time.Second)
+		primary := &picky{Engine: e.engines[west]}
+		r, err := router.New(t.Context(), []router.Region{
+			{ID: east, Name: "east", Engine: e.engine(east, false), Side: e.engine(east, false)},
+			{ID: west, Name: "west", Engine: primary},
+		}, router.Config{Primary: west})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		primary.away.Store(true)
+		w := router.Write{Key: k, Base: e.read(west, k), Op: crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}}}
+		if a, err := r.Write(t.Context(), w); err != nil || a.Rung != router.LocalOnly {
+			t.Fatalf("write while away = %v, %v; want local-only", a.Rung, err)
+		}
+		primary.forgets.Store(1)
+		primary.away.Store(false)
+		wait(20 * time.Second)
+		if v, _ := e.read(west, k).Value("a"); string(v) != "1" {
+			t.Errorf("what the primary took back and lost is %q there, want 1", v)
+		}
+	})
+}
+
+// A primary that lost an ending in a failover is told again, by whoever waits for
+// a secondary to hear of it.
+func TestPrimaryIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{})
+		k := e.birth(west, 1, time.Hour)
+		wait(time.Second)
+		primary := &picky{Engine: e.engines[west]}
+		r, err := router.New(t.Context(), []router.Region{
+			{ID: east, Name: "east", Engine: e.engines[east]},
+			{ID: west, Name: "west", Engine: primary},
+		}, router.Config{Primary: west})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		primary.forgets.Store(1)
+		if _, _, err := r.Revoke(t.Context(), router.Write{Key: k, Base: e.read(west, k), Op: crdt.Op{Destroy: true}}); err != nil {
+			t.Fatalf("Revoke: %v", err)
+		}
+		wait(10 * time.Second)
+		if !e.read(west, k).Dead || r.Pending() != 0 {
+			t.Errorf("after 10 s the primary shows %v and %d endings wait, want it dead and none", e.read(west, k), r.Pending())
 		}
 	})
 }

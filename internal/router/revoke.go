@@ -192,16 +192,22 @@ func (r *Router) look(ctx context.Context, ending crdt.Record, id crdt.Region) F
 
 // redeliver is deliver for an ending that the engine may have got meanwhile, from
 // whomever, and does not wait. It looks first, so that an epoch is not written
-// once per Region that knows of it; who is dead already writes nothing.
+// once per Region that knows of it; who is dead already writes nothing. A
+// secondary that has not heard may wait in vain, since the primary may have lost
+// the ending in a failover after it took it: the primary is told again.
 func (r *Router) redeliver(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
 	if ending.Dead && r.rules.TakesWrites(id) {
 		return r.adopt(ctx, ending, id)
 	}
 	fate := r.look(ctx, ending, id)
-	if fate == Stuck && r.rules.TakesWrites(id) {
+	switch {
+	case fate != Stuck:
+		return fate
+	case r.rules.TakesWrites(id):
 		return r.adopt(ctx, ending, id)
 	}
-	return fate
+	r.redeliver(ctx, ending, r.rules.Primary)
+	return Stuck
 }
 
 // spread tells one Region of the endings that it lacks, until its engine has
