@@ -72,7 +72,7 @@ func (k Keyring) OpenSealed(value string) (Sealed, error) {
 	if len(value) > MaxSealedLine {
 		return Sealed{}, ErrCookie
 	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	b, err := decodeBase64(value)
 	if err != nil || len(b) < sealHeader+sealTagBytes || b[0] != cookieVersion {
 		return Sealed{}, ErrCookie
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/roam-sessions/roam/crdt"
 )
@@ -165,7 +166,8 @@ func sign(b, key []byte) string {
 // verify returns the signed bytes of a cookie's value. It comes before any
 // look-up, so that garbage costs a microsecond and no Region is asked.
 func (k Keyring) verify(value string, purpose func(cookieKey) []byte) ([]byte, error) {
-	if len(value) > maxCookieBytes {
+	if len(value) > maxCookieBytes || strings.ContainsAny(value, "\r\n") { // which the decoder would skip
+
 		return nil, ErrCookie
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(value)
@@ -184,6 +186,15 @@ func (k Keyring) verify(value string, purpose func(cookieKey) []byte) ([]byte, e
 		}
 	}
 	return nil, ErrCookie
+}
+
+// decodeBase64 reads what base64.RawURLEncoding wrote and nothing else: the
+// decoder, strict as it is, passes over ends of lines.
+func decodeBase64(value string) ([]byte, error) {
+	if strings.ContainsAny(value, "\r\n") {
+		return nil, ErrCookie
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(value)
 }
 
 const stampBytes = 7

@@ -209,6 +209,19 @@ func TestSeenComesBack(t *testing.T) {
 	}
 }
 
+// A value has one spelling: the decoder of base64 would pass over ends of lines.
+func TestCookieHasOneSpelling(t *testing.T) {
+	ring := testRing(t, "first")
+	for name, seen := range testSeens() {
+		value := ring.SignSeen(seen)
+		for _, other := range []string{value[:9] + "\n" + value[9:], value + "\r", "\n" + value} {
+			if _, err := ring.OpenSeen(other); err == nil {
+				t.Errorf("%s: OpenSeen(%q) accepts another spelling of %q", name, other, value)
+			}
+		}
+	}
+}
+
 // A cookie of one kind is none of the other, even with equal bytes.
 func TestPurposesHaveTheirOwnKeys(t *testing.T) {
 	ring := testRing(t, "first")
