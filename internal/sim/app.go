@@ -50,7 +50,7 @@ func newApp(w *world, s *site, d drawn) *app {
 	}
 	rules, err := router.NewRules(near, s.side != nil, router.Config{Primary: d.primary})
 	if err != nil {
-		// draw has drawn a configuration that makes no sense.
+		// A broken invariant: what is drawn here makes sense.
 		panic(err)
 	}
 	a.rules = &rules

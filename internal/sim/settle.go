@@ -132,7 +132,7 @@ func (o *oracle) checkValues(s *session, rec crdt.Record) {
 			continue
 		}
 		for _, w := range s.writes {
-			if w.acked && !w.lost && w.name == f.Name && w != winner && replaced(w, winner) {
+			if w.acked && !w.lost && !w.sealed && w.name == f.Name && w != winner && replaced(w, winner) {
 				o.brokenFor(s, "I3", "write %d of %q stands, which write %d had seen and replaced", winner.serial, f.Name, w.serial)
 			}
 		}

@@ -257,22 +257,51 @@ func (a *app) drain(life int) {
 	})
 }
 
-// again offers once more what is stuck.
+// again offers once more what is stuck and not held yet.
 func (a *app) again(stuck []crdt.Key, done func()) {
 	if len(stuck) == 0 {
 		done()
 		return
 	}
-	a.takeBack(stuck[0], a.rules.Writers(), router.Away, func(f router.Fate) {
+	k := stuck[0]
+	next := func(f router.Fate) {
 		if f == router.Away {
 			done()
 			return
 		}
 		if f == router.Settled {
-			a.drainer.stuck = without(a.drainer.stuck, stuck[0])
+			a.drainer.stuck = without(a.drainer.stuck, k)
 		}
 		a.again(stuck[1:], done)
+	}
+	if !a.site.side.up {
+		done()
+		return
+	}
+	a.held(a.site.side.core.Read(a.site.side.now(), k), a.rules.Near, 0, func(held bool) {
+		if held {
+			next(router.Settled)
+			return
+		}
+		a.takeBack(k, a.rules.Writers(), router.Away, next)
 	})
+}
+
+// held reports whether enough Regions' engines are seen to have a record.
+func (a *app) held(rec crdt.Record, near []crdt.Region, holders int, done func(bool)) {
+	switch {
+	case rec.IsBottom() || holders >= a.rules.Holders():
+		done(true)
+	case len(near) == 0:
+		done(false)
+	default:
+		a.readEngine(router.Step{Region: near[0], Timeout: a.rules.Timeout(near[0])}, rec.Key, func(res router.Result) {
+			if res.Err == nil && router.Holds(res.Record, rec) {
+				holders++
+			}
+			a.held(rec, near[1:], holders, done)
+		})
+	}
 }
 
 func without(keys []crdt.Key, k crdt.Key) []crdt.Key {
@@ -345,6 +374,10 @@ func (a *app) takeBack(k crdt.Key, writers []crdt.Region, fate router.Fate, done
 		a.w.trace.tell("side store of Region %d offers Region %d session %d: %v", a.site.region, writers[0], a.w.oracle.numberOf(k), err)
 		switch router.FateOfReturn(err) {
 		case router.Settled:
+			if err == nil { // until it is held
+				done(router.Stuck)
+				return
+			}
 			done(router.Settled)
 		case router.Stuck:
 			a.takeBack(k, writers[1:], router.Stuck, done)

@@ -83,7 +83,7 @@ func newWorld(seed uint64, d drawn, dice *rand.Rand, words bool) *world {
 	w.oracle = newOracle(w)
 	var err error
 	if w.keys, err = proof.NewKeyring(make([]byte, 32)); err != nil {
-		// The key is no longer of the length that is asked for.
+		// A broken invariant: what is drawn here makes sense.
 		panic(err)
 	}
 	for r := 1; r <= d.regions; r++ {
