@@ -69,6 +69,15 @@ func Holds(have, rec crdt.Record) bool {
 // in a failover.
 func (r *Rules) Holders() int { return min(2, len(r.Near)) }
 
+// Missed reports whether a log no longer has all that comes after at, so that b
+// begins further on. What it missed is in the records only.
+func Missed(at engine.Position, b engine.Batch) bool {
+	if at.Actor != b.Actor { // of a predecessor, all before the fork was needed
+		at.N = min(at.N, b.Fork)
+	}
+	return b.First > at.N+1
+}
+
 func fateOf(err error) Fate {
 	switch {
 	case err == nil:

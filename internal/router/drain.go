@@ -99,24 +99,58 @@ func (d *drainer) again(ctx context.Context) {
 	}
 }
 
-// takeBackAll takes back what a batch names, waiting for each while there is
-// nowhere to take it.
+// takeBackAll takes back what a batch names; and all records of its partition, if
+// the log no longer had what came before it.
 func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
+	if Missed(d.done[b.Partition], b) {
+		if err := d.takeBackPartition(ctx, b.Partition); err != nil {
+			return err
+		}
+	}
 	for _, f := range b.Frags {
-		for wait := drainLeast; ; wait = min(2*wait, drainMost) {
-			fate := d.router.takeBack(ctx, f.Effect.Key)
-			if fate == Stuck && len(d.stuck) < maxStuck {
-				d.stuck[f.Effect.Key], fate = struct{}{}, Settled
-			}
-			if fate == Settled {
-				break
-			}
-			if err := sleep(ctx, wait); err != nil {
-				return err
-			}
+		if err := d.takeBackOne(ctx, f.Effect.Key); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// takeBackPartition takes back every record of a partition: those that were taken
+// back before change nothing.
+func (d *drainer) takeBackPartition(ctx context.Context, partition uint16) error {
+	scanner, ok := engine.As[engine.Scanner](d.router.regions[d.router.rules.Here].Side)
+	if !ok {
+		d.router.config.Log.Error("side store's log was cut short and it can't be scanned: some of it may stay there",
+			"partition", partition)
+		return nil
+	}
+	var keys []crdt.Key
+	err := scanner.Scan(ctx, partition, func(rec crdt.Record) bool {
+		keys = append(keys, rec.Key)
+		return true
+	})
+	for _, k := range keys {
+		if err == nil {
+			err = d.takeBackOne(ctx, k)
+		}
+	}
+	return err
+}
+
+// takeBackOne takes back one record, waiting while there is nowhere to take it.
+func (d *drainer) takeBackOne(ctx context.Context, k crdt.Key) error {
+	for wait := drainLeast; ; wait = min(2*wait, drainMost) {
+		fate := d.router.takeBack(ctx, k)
+		if fate == Stuck && len(d.stuck) < maxStuck {
+			d.stuck[k], fate = struct{}{}, Settled
+		}
+		if fate == Settled {
+			return nil
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
 }
 
 // takeBack brings the side store's copy of one record to where writes belong.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/router"
 )
@@ -184,6 +185,43 @@ func TestTakenBackOutlivesAFailover(t *testing.T) {
 		wait(20 * time.Second)
 		if v, _ := e.read(west, k).Value("a"); string(v) != "1" {
 			t.Errorf("what the primary took back and lost is %q there, want 1", v)
+		}
+	})
+}
+
+// A side store whose log was cut short while the primary was away gives back all
+// of its records, those too that the log no longer names.
+func TestTakenBackPastTheLogsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{})
+		side, err := memory.New(west, memory.Config{LogBytes: 64 << 10}) // an entry or two a partition
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = side.Close() })
+		primary := &picky{Engine: e.engines[west]}
+		r, err := router.New(t.Context(), []router.Region{{ID: west, Name: "west", Engine: primary, Side: side}}, router.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		var keys []crdt.Key
+		for i := range 20 { // all in one partition
+			keys = append(keys, e.birth(west, 64*256, time.Hour+time.Duration(i)*time.Second))
+		}
+		primary.away.Store(true)
+		for _, k := range keys {
+			w := router.Write{Key: k, Base: e.read(west, k), Op: crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}}}
+			if a, err := r.Write(t.Context(), w); err != nil || a.Rung != router.LocalOnly {
+				t.Fatalf("write while away = %v, %v; want local-only", a.Rung, err)
+			}
+		}
+		primary.away.Store(false)
+		wait(20 * time.Second)
+		for i, k := range keys {
+			if v, _ := e.read(west, k).Value("a"); string(v) != "1" {
+				t.Errorf("session %d of %d is %q after 20 s, want 1: %v", i, len(keys), v, k.Partition())
+			}
 		}
 	})
 }
