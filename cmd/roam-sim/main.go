@@ -11,7 +11,7 @@ import (
 )
 
 // gcPercent trades memory for speed: a run makes much garbage and keeps little.
-const gcPercent = 400
+const gcPercent = 1600
 
 func main() {
 	debug.SetGCPercent(gcPercent)

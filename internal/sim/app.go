@@ -338,6 +338,10 @@ func (a *app) ask(b *router.Breaker, g *site, s *server, timeout time.Duration, 
 			}
 			return
 		}
+		if a.w.queue.now >= s.busy {
+			answer(do(s))
+			return
+		}
 		life := s.life
 		a.w.queue.at(s.busy, func() { // a server that hangs goes on later
 			if s.up && s.life == life {

@@ -255,10 +255,21 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 	}
 	o.cookiesOfItsOwn(r, c)
 	switch {
-	case c.ClearCredential:
+	case c.ClearCredential, r.isOver(): // whatever is seen of it yet
 		b.knows, b.knowsOf = nil, crdt.SessionID{}
+		o.forget(b)
 	case c.Seen != nil:
 		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
+	}
+}
+
+// isOver reports whether the request was told that its session has ended.
+func (r *request) isOver() bool {
+	switch r.standing.State {
+	case proof.LoggedOut, proof.Expired, proof.Gone:
+		return r.set == nil
+	default:
+		return false
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 const (
 	heartbeat = 2 * time.Second
 	silence   = 6 * time.Second
-	tick      = time.Second
+	tick      = 2 * time.Second
 	redial    = 500 * time.Millisecond
 	redeliver = 4 * time.Second
 	// gather is how long the shell waits before it looks what there is to do: the
@@ -48,11 +48,20 @@ type link struct {
 	heardAt      crdt.Time // as replica.Source has it
 }
 
-// dial keeps the link up, until the run is over.
+// dial tries to connect until that succeeds.
 func (l *link) dial() {
-	if !l.up && l.ready() {
-		l.connect()
+	if l.up {
+		return
 	}
+	if l.ready() {
+		l.connect()
+		return
+	}
+	l.redial()
+}
+
+// redial dials after a while.
+func (l *link) redial() {
 	l.w.queue.after(redial+time.Duration(l.w.dice.Int64N(int64(redial))), l.dial)
 }
 
@@ -101,6 +110,7 @@ func (l *link) end(err error) {
 	l.want, l.heardAt = l.r.Want(), max(l.heardAt, l.r.HeardAt())
 	l.w.trace.note("link down", uint64(l.origin.region), uint64(l.peer.region), hashOf(err))
 	l.w.trace.tell("  because: %v", err)
+	l.redial()
 }
 
 // alive reports whether connection id is the one there is.

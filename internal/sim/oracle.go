@@ -86,9 +86,10 @@ type write struct {
 	name    string // of the field
 	value   string // "": the field was deleted
 	add     bool
-	stamp   crdt.Stamp
-	id      uint64   // of an addition
-	chain   crdt.Dot // once acknowledged
+	stamp   crdt.Stamp // of its tries
+	sealing crdt.Stamp // of its sealing, if no try succeeded
+	id      uint64     // of an addition
+	chain   crdt.Dot   // once acknowledged
 	acked   bool
 	lost    bool
 	sealed  bool     // into a cookie
@@ -98,7 +99,7 @@ type write struct {
 
 // dot returns the dot of the field that w wrote.
 func (w *write) dot() crdt.Dot {
-	if w.add {
+	if w.add || w.sealed {
 		return w.chain
 	}
 	return crdt.Dot{Actor: w.chain.Actor, Stamp: w.stamp}
@@ -319,7 +320,7 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	}
 	for _, f := range s.Record.Fields {
 		if f.Name == wr.name {
-			wr.acked, wr.sealed, wr.stamp, wr.chain = true, true, f.Dot.Stamp, f.Dot
+			wr.acked, wr.sealed, wr.sealing, wr.chain = true, true, f.Dot.Stamp, f.Dot
 			r.knows = know(r.knows, seen{name: f.Name, dot: f.Dot})
 		}
 	}

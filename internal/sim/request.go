@@ -391,5 +391,13 @@ func (r *request) tell() {
 	if r.err != nil {
 		line += fmt.Sprintf(", error: %v", r.err)
 	}
+	for slot, sealed := range r.visit.Sealed {
+		if !sealed.IsZero() {
+			line += fmt.Sprintf(", brought a sealed cookie in slot %d of %v", slot, sealed.Since.Sub(origin))
+		}
+	}
+	if r.sealing != nil {
+		line += fmt.Sprintf(", sealed into slot %d", r.sealing.Slot)
+	}
 	t.line("%s; proof %x, token %v, read %v", line, r.proofMark(), r.visit.Seen.Token.Dots(), r.did.record.VV)
 }

@@ -120,7 +120,7 @@ func (o *oracle) checkValues(s *session, rec crdt.Record) {
 	for _, f := range rec.Fields {
 		var winner *write
 		for _, w := range s.writes {
-			if !w.add && w.name == f.Name && w.stamp == f.Dot.Stamp {
+			if !w.add && w.name == f.Name && w.stamped(f.Dot.Stamp) {
 				winner = w
 			}
 		}
@@ -139,10 +139,13 @@ func (o *oracle) checkValues(s *session, rec crdt.Record) {
 	}
 }
 
+// stamped reports whether a field with the stamp s was written by w.
+func (w *write) stamped(s crdt.Stamp) bool { return s == w.stamp || w.sealed && s == w.sealing }
+
 // replaced reports whether w was made by somebody who had seen old.
 func replaced(w, old *write) bool {
 	for _, b := range w.before {
-		if b.dot.Stamp == old.stamp {
+		if old.stamped(b.dot.Stamp) {
 			return true
 		}
 	}

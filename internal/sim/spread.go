@@ -13,7 +13,7 @@ import (
 
 const (
 	spreadFor   = time.Second
-	spreadEvery = 500 * time.Millisecond
+	spreadEvery = time.Second
 	drainEvery  = 500 * time.Millisecond
 	lookEvery   = 50 * time.Millisecond
 )
@@ -280,6 +280,7 @@ func (a *app) again(stuck []crdt.Key, done func()) {
 	}
 	a.held(a.site.side.core.Read(a.site.side.now(), k), a.rules.Near, 0, func(held bool) {
 		if held {
+			a.w.trace.tell("side store of Region %d may forget session %d: it is held", a.site.region, a.w.oracle.numberOf(k))
 			next(router.Settled)
 			return
 		}
@@ -315,7 +316,7 @@ func without(keys []crdt.Key, k crdt.Key) []crdt.Key {
 }
 
 // drainNext takes back the next entry of a partition, and those of the ones that
-// follow.
+// follow; and all records of one whose log no longer had what came before.
 func (a *app) drainNext(part uint16, done func()) {
 	for ; part < crdt.Partitions; part++ {
 		side := a.site.side
@@ -326,14 +327,16 @@ func (a *app) drainNext(part uint16, done func()) {
 		if len(b.Frags) == 0 {
 			continue
 		}
-		k := b.Frags[0].Effect.Key
-		a.takeBack(k, a.rules.Writers(), router.Away, func(f router.Fate) {
-			if f == router.Away {
+		keys := []crdt.Key{b.Frags[0].Effect.Key}
+		if router.Missed(a.drainer.done[part], b) {
+			for _, rec := range side.core.Scan(side.now(), part) {
+				keys = append(keys, rec.Key)
+			}
+		}
+		a.drainAll(keys, func(through bool) {
+			if !through {
 				done()
 				return
-			}
-			if f == router.Stuck {
-				a.drainer.stuck = append(without(a.drainer.stuck, k), k)
 			}
 			a.drainer.done[part] = b.Last()
 			if len(a.drainer.stuck) == 0 {
@@ -344,6 +347,25 @@ func (a *app) drainNext(part uint16, done func()) {
 		return
 	}
 	done()
+}
+
+// drainAll takes back some records, until the writers are away.
+func (a *app) drainAll(keys []crdt.Key, done func(through bool)) {
+	if len(keys) == 0 {
+		done(true)
+		return
+	}
+	k := keys[0]
+	a.takeBack(k, a.rules.Writers(), router.Away, func(f router.Fate) {
+		if f == router.Away {
+			done(false)
+			return
+		}
+		if f == router.Stuck {
+			a.drainer.stuck = append(without(a.drainer.stuck, k), k)
+		}
+		a.drainAll(keys[1:], done)
+	})
 }
 
 // takeBack brings the side store's copy of one record to the first of the

@@ -126,7 +126,7 @@ func (w *world) start() {
 func (w *world) slow(d time.Duration) time.Duration {
 	switch w.phase {
 	case settlingPhase:
-		return d / 4
+		return d / 2
 	case quietPhase:
 		return 20 * d
 	}
