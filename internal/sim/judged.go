@@ -32,6 +32,9 @@ func (o *oracle) allIsHere(r *request, s *session) bool {
 		return false
 	}
 	rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
+	if idle := rec.Born.Idle; idle > 0 && rec.Touch.Add(idle) < o.w.queue.now.crdt().Add(3*mostSkew) {
+		return false // it may have idled out here, and been used elsewhere
+	}
 	return !rec.Dead && !rec.Born.Dot.IsZero() && rec.Auth.Cur == r.visit.Credential.Hash()
 }
 
@@ -174,8 +177,8 @@ func (o *oracle) goneIsGone(r *request, s *session) {
 // taken its place.
 func (o *oracle) supersededBySomebody(r *request, s *session) {
 	own := o.auths[r.visit.Credential.Hash()]
-	if own == nil || s.lossy {
-		return
+	if own == nil || s.lossy || own.sealed && len(o.user(own.user).revokes) > 0 {
+		return // what was sealed may have been ended before anybody took it in
 	}
 	for _, a := range s.auths {
 		if a != own && (a.heard == 0 || a.heard > own.sent || a.browser != own.browser) {
@@ -250,9 +253,6 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 	if a := r.did.auth; a != nil && a.acked && c.Credential != nil {
 		a.heard = o.w.queue.now
 	}
-	if w := r.did.write; w != nil && w.sealed && r.alone && b.requests == 0 {
-		w.sure = b
-	}
 	o.cookiesOfItsOwn(r, c)
 	switch {
 	case c.ClearCredential, r.isOver(): // whatever is seen of it yet
@@ -260,6 +260,21 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 		o.forget(b)
 	case c.Seen != nil:
 		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
+	}
+	o.sealedBy(r, c)
+}
+
+// sealedBy notes what the browser's sealed cookies hold: of requests that overlap
+// the answer that comes last may take the place of the other's.
+func (o *oracle) sealedBy(r *request, c proof.Cookies) {
+	b := r.browser
+	switch alone := r.alone && b.requests == 0; {
+	case c.Sealing == nil && c.ClearSealed == 0:
+	case alone && r.did.write != nil && r.did.write.sealed:
+		r.did.write.sure = b
+	case !alone:
+		o.forget(b)
+		b.knows = slices.DeleteFunc(slices.Clone(b.knows), func(k seen) bool { return k.chain.IsZero() })
 	}
 }
 

@@ -129,8 +129,9 @@ type authWrite struct {
 	hash    crdt.Hash
 	user    string
 	login   *login  // that is in force
-	sent    instant // the request that wrote it
+	sent    instant // the request that wrote it, or the login that it rotates
 	acked   bool
+	sealed  bool    // into a cookie
 	heard   instant // by its browser; 0: not
 	browser *browser
 }
@@ -246,6 +247,8 @@ func (o *oracle) tries(r *request, w proof.Written, op crdt.Op) {
 		if l := r.did.login; l != nil {
 			a.user, a.login = l.user, l
 			o.stats.Logins++
+		} else if old := o.auths[r.visit.Credential.Hash()]; old != nil && old.session == s {
+			a.sent = old.sent // a rotation is no stronger than what it rotates
 		}
 		r.did.auth = a
 		o.auths[a.hash] = a
@@ -304,7 +307,7 @@ func (o *oracle) wrote(r *request, w proof.Written, d crdt.Dot) {
 func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	o.stats.Sealed++
 	if a := r.did.auth; a != nil {
-		a.acked = true
+		a.acked, a.sealed = true, true
 	}
 	wr := r.did.write
 	s, err := o.w.keys.OpenSealed(sealing.Value)

@@ -83,10 +83,15 @@ func (o *oracle) same(s *session, k crdt.Key) bool {
 }
 
 // nearItsEnd reports whether clocks may differ over whether to keep a record.
+// Digests leave it out then (replica.Fold), and what a failover lost of it may
+// stay lost.
 func (o *oracle) nearItsEnd(rec crdt.Record) bool {
 	until, ok := rec.KeepUntil()
-	return !rec.IsBottom() && ok && until < o.w.queue.now.crdt().Add(3*mostSkew)
+	return !rec.IsBottom() && ok && until < o.w.queue.now.crdt().Add(foldMargin+3*mostSkew)
 }
+
+// foldMargin is how near its end a record is left out of digests.
+const foldMargin = 120 * time.Second
 
 // checkSession checks the end of a session's story.
 func (o *oracle) checkSession(s *session) {
@@ -101,8 +106,8 @@ func (o *oracle) checkSession(s *session) {
 			o.brokenFor(s, "I2", "its logout of %.3fs was acknowledged, and it is not dead", seconds(e.acked))
 		}
 	}
-	if rec.Dead || rec.IsBottom() {
-		return
+	if idle := o.w.idle; rec.Dead || rec.IsBottom() || idle > 0 && o.w.queue.now.sub(s.lastUse) > idle {
+		return // what has idled out may be dropped, and be heard of again in part
 	}
 	for _, w := range s.writes {
 		if w.acked && !w.lost && !w.sealed && !shows(rec, w.seen()) {

@@ -93,10 +93,8 @@ func (a asked) check() error {
 // one runs one seed and tells its story.
 func (a asked) one(c *cobra.Command) error {
 	r := sim.Run(a.seed, sim.Options{Regions: a.regions, Words: true})
-	for _, l := range r.Lines {
-		if _, err := fmt.Fprintln(c.OutOrStdout(), l); err != nil {
-			return err
-		}
+	if err := report(c.OutOrStdout(), r, len(r.Lines)); err != nil {
+		return err
 	}
 	return a.end(c, campaign.SummaryOf(r))
 }
@@ -117,7 +115,7 @@ func (a asked) many(c *cobra.Command) error {
 			break
 		}
 		_, _ = fmt.Fprintf(talk, "seed %d breaks %s; looking for its shortest story\n", r.Seed, r.Violations[0].Invariant)
-		if err := report(c.OutOrStdout(), campaign.Shrink(r, shrinkTries, sim.Options{Regions: a.regions})); err != nil {
+		if err := report(c.OutOrStdout(), campaign.Shrink(r, shrinkTries, sim.Options{Regions: a.regions}), mostLines); err != nil {
 			return err
 		}
 	}

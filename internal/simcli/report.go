@@ -8,14 +8,14 @@ import (
 	"github.com/roam-sessions/roam/internal/sim"
 )
 
-// mostLines bounds how much of what happened a report tells: the end of it.
+// mostLines bounds what is told of a seed that was not asked for by number.
 const mostLines = 200
 
-// report writes what a failing seed broke: the story, shrunk before, what
-// happened in it, and where the session was then.
-func report(w io.Writer, r sim.Result) error {
+// report writes what a seed broke, its story, the last lines of what happened in
+// it, and where the session was when it broke first.
+func report(w io.Writer, r sim.Result, lines int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nseed %d breaks:\n", r.Seed)
+	fmt.Fprintf(&b, "\nseed %d breaks %d times:\n", r.Seed, len(r.Violations))
 	for _, v := range r.Violations {
 		fmt.Fprintf(&b, "  %v\n", v)
 	}
@@ -29,7 +29,7 @@ func report(w io.Writer, r sim.Result) error {
 		fmt.Fprintf(&b, "  %v\n", a)
 	}
 	b.WriteString("what happened:\n")
-	for _, l := range r.Lines[max(0, len(r.Lines)-mostLines):] {
+	for _, l := range r.Lines[max(0, len(r.Lines)-lines):] {
 		fmt.Fprintf(&b, "  %s\n", l)
 	}
 	_, err := io.WriteString(w, b.String())
