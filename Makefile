@@ -2,13 +2,16 @@
 #
 # ARGS   goes to roam in `make demo`
 # COUNT  how often each benchmark runs
-# CHECKS how many random cases each law is tried on in `make sim`
+# CHECKS how many random cases each law is tried on in `make laws`
+# SEEDS START REGIONS SEED MUTANT go to `make sim`: so many seeds, the first one,
+#        Regions in each, one seed alone with its story, rules to break
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
 # FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
 COUNT ?= 6
 CHECKS ?= 20000
+SEEDS ?= 1000
 STATES ?= 0
 FUZZTIME ?= 10s
 KEEP ?= 0
@@ -18,7 +21,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: laws scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +56,11 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... > $$out || { cat $$out; exit 1; }; \
 	cat $$out; $(BIN)/benchstat $$out; echo "kept in $$out; compare two runs with bin/benchstat old new"
 
-sim: ## try the laws of crdt and the exploration of replica on CHECKS random cases each
-	./scripts/sim.sh $(CHECKS)
+sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
+	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)
+
+laws: ## try the laws of crdt and the exploration of replica on CHECKS random cases each
+	./scripts/laws.sh $(CHECKS)
 
 scope: ## try all that can become of four operations in two Regions, without the race detector (STATES=…)
 	go test -count=1 -timeout 12h ./internal/scope -run '^TestSmallScope$$' -v -states=$(STATES)

@@ -2,7 +2,9 @@ package campaign
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -133,35 +135,30 @@ func (s *Summary) add(r sim.Result, most int) {
 // invariant as r did, as a run with words. It drops actions, many at a time at
 // first, and tries at most a number of runs.
 func Shrink(r sim.Result, tries int, o sim.Options) sim.Result {
-	without := map[int]bool{}
+	return shrink(r, tries, o, sim.Run)
+}
+
+func shrink(r sim.Result, tries int, o sim.Options, run func(uint64, sim.Options) sim.Result) sim.Result {
 	best, broken := r, r.Violations[0].Invariant
+	without := map[int]bool{}
 	for chunk := len(r.Story) / 2; chunk > 0 && tries > 0; chunk /= 2 {
 		for at := 0; at < len(best.Story) && tries > 0; tries-- {
-			o.Without = without
-			drop := best.Story[at:min(at+chunk, len(best.Story))]
-			for _, a := range drop {
-				without[a.Serial] = true
+			o.Without = maps.Clone(without)
+			for _, a := range best.Story[at:min(at+chunk, len(best.Story))] {
+				o.Without[a.Serial] = true
 			}
-			next := sim.Run(r.Seed, o)
-			if breaks(next, broken) {
-				best = next
-				continue // what follows has moved up
+			next := run(r.Seed, o)
+			if !breaks(next, broken) {
+				at += chunk
+				continue
 			}
-			for _, a := range drop {
-				delete(without, a.Serial)
-			}
-			at += chunk
+			best, without = next, o.Without // what follows has moved up
 		}
 	}
 	o.Without, o.Words = without, true
-	return sim.Run(r.Seed, o)
+	return run(r.Seed, o)
 }
 
 func breaks(r sim.Result, invariant string) bool {
-	for _, v := range r.Violations {
-		if v.Invariant == invariant {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Violations, func(v sim.Violation) bool { return v.Invariant == invariant })
 }

@@ -281,7 +281,13 @@ func (d *decoder) partition() uint16 {
 func (d *decoder) time() crdt.Time { return crdt.Time(d.uint(6)) } //nolint:gosec // 48 bits
 
 func (d *decoder) position() engine.Position {
-	p := engine.Position{Actor: crdt.Actor(d.uint(3)), N: d.uint(8)} //nolint:gosec // 24 bits
+	b := d.bytes(positionBytes)
+	if b == nil {
+		return engine.Position{}
+	}
+	p := engine.Position{
+		Actor: crdt.Actor(b[0])<<16 | crdt.Actor(b[1])<<8 | crdt.Actor(b[2]), N: binary.BigEndian.Uint64(b[3:]),
+	}
 	if p != (engine.Position{}) && !p.Actor.Region().Valid() || p.N > maxEntry {
 		d.fail("position %d of %v", p.N, p.Actor)
 	}

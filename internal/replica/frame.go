@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -305,7 +306,11 @@ func appendSized(b []byte, write func([]byte) []byte) []byte {
 	return b
 }
 
+// positionBytes is an actor and an entry's number.
+const positionBytes = 3 + 8
+
 func appendPositions(b []byte, at *engine.Positions) []byte {
+	b = slices.Grow(b, len(at)*positionBytes)
 	for _, p := range at {
 		b = appendPosition(b, p)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -248,7 +249,10 @@ func (o *oracle) tries(r *request, w proof.Written, op crdt.Op) {
 			a.user, a.login = l.user, l
 			o.stats.Logins++
 		} else if old := o.auths[r.visit.Credential.Hash()]; old != nil && old.session == s {
-			a.sent = old.sent // a rotation is no stronger than what it rotates
+			// A rotation is no stronger than what it rotates, and of the same login,
+			// even where that has not been heard of.
+			a.sent, a.login = old.sent, cmp.Or(a.login, old.login)
+			a.user = cmp.Or(a.user, old.user)
 		}
 		r.did.auth = a
 		o.auths[a.hash] = a

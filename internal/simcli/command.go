@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/roam-sessions/roam/internal/campaign"
+	"github.com/roam-sessions/roam/internal/mutant"
 	"github.com/roam-sessions/roam/internal/sim"
 )
 
@@ -55,7 +58,7 @@ invariant of docs/invariants.md was broken; the seed's shortest story is told th
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.check(); err != nil {
+			if err := errors.Join(a.check(), checkAwake(os.Getenv(mutant.Switch))); err != nil {
 				return err
 			}
 			if a.seed != 0 {
@@ -88,6 +91,17 @@ func (a asked) check() error {
 		return fmt.Errorf("--workers %d: want 0 or more", a.workers)
 	}
 	return nil
+}
+
+// checkAwake refuses names of mutants that there are not.
+func checkAwake(names string) error {
+	var faults []error
+	for name := range strings.SplitSeq(names, ",") {
+		if _, ok := mutant.Named(name); !ok && name != "" {
+			faults = append(faults, fmt.Errorf("%s names no mutant %q; internal/mutant lists them", mutant.Switch, name))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // one runs one seed and tells its story.
