@@ -24,7 +24,9 @@ type stored struct {
 // can be stored again; it never panics, and a failure gives nothing half read.
 func FuzzValue(f *testing.F) {
 	for _, x := range []any{
-		"light", 7, -1, nil, true, 1.5, []string{"a"}, map[string]int{"a": 1},
+		"light", 7, -1, nil, true, 1.5,
+		[]string{"a"},
+		map[string]int{"a": 1},
 		stored{Name: "a", Items: []string{"b"}, Notes: map[string]uint8{"c": 1}, Inner: &stored{Count: 2}, Any: []any{1, "x"}},
 	} {
 		b, err := cbor.Marshal(x)

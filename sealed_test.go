@@ -362,7 +362,7 @@ func TestTooLargeToSeal(t *testing.T) {
 		l := newSealingLand(t, 1)
 		a, b := l.apps[0], browser{}
 		large := func(_ http.ResponseWriter, _ *http.Request, s *roam.Session) {
-			if err := (roam.Value[string])("large").Set(s, strings.Repeat("x", 4000)); err != nil {
+			if err := roam.Value[string]("large").Set(s, strings.Repeat("x", 4000)); err != nil {
 				t.Errorf("Set: %v", err)
 			}
 		}

@@ -96,7 +96,7 @@ func (k *client) event(i int32) {
 	e := &k.c.events[i]
 	k.answeredBefore(e.Start)
 	sent := k.token
-	knows := sent
+	var knows *knowledge
 	switch e.Kind {
 	case Write:
 		knows = k.write(i, e, sent)

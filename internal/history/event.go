@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"fmt"
+	"strings"
 )
 
 // A Kind says what a request was.
@@ -96,36 +97,37 @@ type Event struct {
 
 // String returns the event as a violation prints it.
 func (e Event) String() string {
-	s := fmt.Sprintf("[%d–%d] client %s, session %s, Region %d: %s", e.Start, e.End, e.Client, e.Session, e.Region, e.Kind)
+	var b strings.Builder
+	fmt.Fprintf(&b, "[%d–%d] client %s, session %s, Region %d: %s", e.Start, e.End, e.Client, e.Session, e.Region, e.Kind)
 	switch e.Kind {
 	case Write:
-		s += fmt.Sprintf(" %s=%q at %d/%d", e.Field, e.Value, e.Order.Stamp, e.Order.Actor)
+		fmt.Fprintf(&b, " %s=%q at %d/%d", e.Field, e.Value, e.Order.Stamp, e.Order.Actor)
 		if e.Gone {
-			s += " (deleted)"
+			b.WriteString(" (deleted)")
 		}
 	case Read:
-		s += fmt.Sprintf(" live %v", e.Live)
+		fmt.Fprintf(&b, " live %v", e.Live)
 		for _, f := range e.Shows {
 			if f.Absent {
-				s += fmt.Sprintf(" no %s", f.Field)
+				fmt.Fprintf(&b, " no %s", f.Field)
 				continue
 			}
-			s += fmt.Sprintf(" %s=%q", f.Field, f.Value)
+			fmt.Fprintf(&b, " %s=%q", f.Field, f.Value)
 		}
 	case Login:
-		s += fmt.Sprintf(" of %s, begun at %d", e.User, e.Began)
+		fmt.Fprintf(&b, " of %s, begun at %d", e.User, e.Began)
 	case Revoke:
-		s += " of " + e.User
+		b.WriteString(" of " + e.User)
 	}
 	for _, f := range []struct {
 		on   bool
 		name string
 	}{{e.Stale, "stale"}, {e.Lost, "lost"}, {e.Refused, "refused"}, {e.Ambiguous, "ambiguous"}} {
 		if f.on {
-			s += ", " + f.name
+			b.WriteString(", " + f.name)
 		}
 	}
-	return s
+	return b.String()
 }
 
 // done reports whether e is known to have been done.

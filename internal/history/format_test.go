@@ -17,7 +17,8 @@ func every() []history.Event {
 	return []history.Event{
 		put(1, 2, "<x>\n", 1<<53-1, ambiguous), del(3, 4, 6, refused), see(5, 6, "x", stale, lost),
 		see(5, 6, "", in(15)), at(7, 8, history.Login, ann(6)), at(9, 10, history.End, have(1, 15)),
-		at(11, 12, history.Revoke, ann(0), have(2)), {Kind: history.Converged, Start: 13, End: 14},
+		at(11, 12, history.Revoke, ann(0), have(2)),
+		{Kind: history.Converged, Start: 13, End: 14},
 	}
 }
 

@@ -3,9 +3,7 @@ package mutant
 import (
 	"encoding/json"
 	"fmt"
-	"go/parser"
-	"go/token"
-	"maps"
+	"go/build"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,11 +39,11 @@ func (m Mutant) Awake() string { return strings.Join(append([]string{m.Name}, m.
 
 // variable returns the name of the variable that says whether m is awake.
 func (m Mutant) variable() string {
-	out := "mutant"
-	for word := range strings.SplitSeq(m.Name, "-") {
-		out += strings.ToUpper(word[:1]) + word[1:]
+	words := strings.Split("mutant-"+m.Name, "-")
+	for i, word := range words[1:] {
+		words[i+1] = strings.ToUpper(word[:1]) + word[1:]
 	}
-	return out
+	return strings.Join(words, "")
 }
 
 // Write writes an overlay with all mutants into dir, for the module at root, and
@@ -125,18 +123,12 @@ func edited(root string, mutants []Mutant) (sources map[string]string, rooms map
 
 // switches returns a source file for a room that says which mutants are awake.
 func switches(root, room string, mutants []Mutant) (string, error) {
-	pkgs, err := parser.ParseDir(token.NewFileSet(), filepath.Join(root, filepath.FromSlash(room)), nil, parser.PackageClauseOnly) //nolint:staticcheck // one folder, no build constraints
+	pkg, err := build.ImportDir(filepath.Join(root, filepath.FromSlash(room)), 0)
 	if err != nil {
 		return "", err
 	}
-	name := ""
-	for _, p := range slices.Sorted(maps.Keys(pkgs)) {
-		if !strings.HasSuffix(p, "_test") {
-			name = p
-		}
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "package %s\n\nimport (\n\t\"os\"\n\t\"slices\"\n\t\"strings\"\n)\n\n", name)
+	fmt.Fprintf(&b, "package %s\n\nimport (\n\t\"os\"\n\t\"slices\"\n\t\"strings\"\n)\n\n", pkg.Name)
 	fmt.Fprintf(&b, "var mutantsAwake = strings.Split(os.Getenv(%q), \",\")\n\nvar (\n", Switch)
 	for _, m := range mutants {
 		fmt.Fprintf(&b, "\t%s = slices.Contains(mutantsAwake, %q)\n", m.variable(), m.Name)

@@ -264,8 +264,6 @@ func TestBareOnlyIfNothingIsLost(t *testing.T) {
 	}
 }
 
-func c2(v Visit) Credential { return v.Credential }
-
 // What nobody could be asked about says nothing that an old copy can't know.
 func TestSealedCopyDoubts(t *testing.T) {
 	rec, c := stored(t)

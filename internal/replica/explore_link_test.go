@@ -194,16 +194,17 @@ func (l *testLink) engineWork() error {
 
 func (l *testLink) scanAndRead() error {
 	origin := l.w.stores[l.origin]
-	if l.scan.ID == 0 {
+	switch {
+	case l.scan.ID == 0:
 		if scan, due := l.s.Scan(); due {
 			l.scan, l.folds = scan, scan.Folds(l.w.now)
 			l.s.ScanFrom(scan.ID, origin.head())
 		}
-	} else if l.scan.States {
+	case l.scan.States:
 		if err := l.states(); err != nil {
 			return err
 		}
-	} else {
+	default:
 		for n := l.w.rnd.IntN(32); n >= 0 && l.scan.ID != 0; n-- {
 			f := &l.folds[0]
 			l.folds = l.folds[1:]

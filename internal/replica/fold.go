@@ -141,11 +141,11 @@ type bucketSet [1 << maxBucketBits / 64]uint64
 func (s *bucketSet) add(bucket uint16)      { s[bucket/64] |= 1 << (bucket % 64) }
 func (s *bucketSet) has(bucket uint16) bool { return s[bucket/64]&(1<<(bucket%64)) != 0 }
 
-// Folds returns what the records of each partition of d are to be added to, for
+// Folds returns what the records of each partition of f are to be added to, for
 // Receiver.Compared.
-func (d *Digests) Folds() []Fold {
-	out := make([]Fold, len(d.Parts))
-	for i, p := range d.Parts {
+func (f *Digests) Folds() []Fold {
+	out := make([]Fold, len(f.Parts))
+	for i, p := range f.Parts {
 		out[i] = Fold{part: p.Partition, bits: uint8(bits.Len(uint(len(p.Sums))) - 1), cutoff: p.Cutoff} //nolint:gosec // at most 10
 	}
 	return out

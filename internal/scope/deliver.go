@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -43,21 +44,12 @@ func (s *space) deliver(to, from coreID) delivery {
 			}
 		}
 		d.hole = d.hole || got.Hole
-		if after := s.after(to, c); after != to && !contains(d.next, after) {
+		if after := s.after(to, c); after != to && !slices.Contains(d.next, after) {
 			d.next, d.by = append(d.next, after), append(d.by, b)
 		}
 	}
 	s.delivered[key] = d
 	return d
-}
-
-func contains(ids []coreID, id coreID) bool {
-	for _, other := range ids {
-		if other == id {
-			return true
-		}
-	}
-	return false
 }
 
 // ingest takes in a batch that a log wrote, which no core may refuse.

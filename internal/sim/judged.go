@@ -58,7 +58,7 @@ func (o *oracle) judged(r *request) {
 	case proof.LoggedOut:
 		o.loggedOutBySomebody(r, s)
 	case proof.Expired:
-		o.expiredInTime(r, s)
+		o.expiredInTime(s)
 	default:
 	}
 }
@@ -75,7 +75,7 @@ func (o *oracle) liveInTime(r *request, s *session) {
 }
 
 // expiredInTime is I6, the other way: nothing ends long before its limits.
-func (o *oracle) expiredInTime(r *request, s *session) {
+func (o *oracle) expiredInTime(s *session) {
 	now, idle := o.w.queue.now, o.w.idle
 	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy {
 		return

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -198,14 +199,21 @@ func (o *oracle) whereabouts(s *session) (out []string) {
 				line += "dead"
 			default:
 				line += fmt.Sprintf("born %v user %q gen %d auth %v heard %v", r.Born.Dot, r.User, r.Auth.Gen, r.Auth.Dot, r.VV)
-				for _, f := range r.Fields {
-					line += fmt.Sprintf(" %q=%q@%v", f.Name, f.Value, f.Dot)
-				}
+				line += fieldsOf(r)
 			}
 			out = append(out, line)
 		}
 	}
 	return out
+}
+
+// fieldsOf tells the fields of a record.
+func fieldsOf(r crdt.Record) string {
+	var b strings.Builder
+	for _, f := range r.Fields {
+		fmt.Fprintf(&b, " %q=%q@%v", f.Name, f.Value, f.Dot)
+	}
+	return b.String()
 }
 
 func (o *oracle) session(id crdt.SessionID) *session {

@@ -368,6 +368,16 @@ var errRefusedMove = errors.New("refused: not sure whose session it is")
 // proofMark is enough of a hash to tell secrets apart.
 func (r *request) proofMark() []byte { h := r.visit.Credential.Hash(); return h[:3] }
 
+// sealedBrought counts the sealed cookies that the request brought.
+func (r *request) sealedBrought() (n int) {
+	for _, s := range r.visit.Sealed {
+		if !s.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // tell tells a reader of the story how the request was answered.
 func (r *request) tell() {
 	t := r.app.w.trace
@@ -391,10 +401,8 @@ func (r *request) tell() {
 	if r.err != nil {
 		line += fmt.Sprintf(", error: %v", r.err)
 	}
-	for slot, sealed := range r.visit.Sealed {
-		if !sealed.IsZero() {
-			line += fmt.Sprintf(", brought a sealed cookie in slot %d of %v", slot, sealed.Since.Sub(origin))
-		}
+	if n := r.sealedBrought(); n > 0 {
+		line += fmt.Sprintf(", brought %d sealed cookies", n)
 	}
 	if r.sealing != nil {
 		line += fmt.Sprintf(", sealed into slot %d", r.sealing.Slot)

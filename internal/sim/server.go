@@ -55,7 +55,7 @@ const mostSkew = 20 * time.Second
 // only with the primary: while one actor writes, its clock may jump ahead and
 // not back, which replica.Ledger.Stable relies on.
 func (s *server) redraw() {
-	s.lag = []time.Duration{4, 40, 400, 1500}[s.dice.IntN(4)] * time.Millisecond
+	s.lag = time.Duration([]int{4, 40, 400, 1500}[s.dice.IntN(4)]) * time.Millisecond
 	s.skew = 0
 	if s.dice.IntN(2) == 0 {
 		s.skew = time.Duration(s.dice.Int64N(2*int64(mostSkew))) - mostSkew

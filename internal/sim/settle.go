@@ -96,18 +96,17 @@ const foldMargin = 120 * time.Second
 // checkSession checks the end of a session's story.
 func (o *oracle) checkSession(s *session) {
 	k := crdt.SessionKey(s.id)
+	o.checkEndings(s, k)
+	if idle := o.w.idle; idle > 0 && o.w.queue.now.sub(s.lastUse) > idle-3*mostSkew {
+		return // what has idled out may be dropped, and be heard of again in part
+	}
 	if !o.same(s, k) {
 		return
 	}
 	site := o.w.sites[1]
 	rec := site.server.core.Read(site.server.now(), k)
-	for _, e := range s.endings {
-		if e.acked > 0 && !rec.Dead && !rec.IsBottom() {
-			o.brokenFor(s, "I2", "its logout of %.3fs was acknowledged, and it is not dead", seconds(e.acked))
-		}
-	}
-	if idle := o.w.idle; rec.Dead || rec.IsBottom() || idle > 0 && o.w.queue.now.sub(s.lastUse) > idle {
-		return // what has idled out may be dropped, and be heard of again in part
+	if rec.Dead || rec.IsBottom() {
+		return
 	}
 	for _, w := range s.writes {
 		if w.acked && !w.lost && !w.sealed && !shows(rec, w.seen()) {
@@ -117,6 +116,18 @@ func (o *oracle) checkSession(s *session) {
 	o.checkValues(s, rec)
 	o.checkCounts(s, rec)
 	o.checkLogins(s, rec)
+}
+
+// checkEndings is I2 at the end: a logout that was acknowledged is everywhere.
+func (o *oracle) checkEndings(s *session, k crdt.Key) {
+	for _, site := range o.w.regions() {
+		rec := site.server.core.Read(site.server.now(), k)
+		for _, e := range s.endings {
+			if e.acked > 0 && !rec.Dead && !rec.IsBottom() {
+				o.brokenFor(s, "I2", "its logout of %.3fs was acknowledged, and it is not dead in Region %d", seconds(e.acked), site.region)
+			}
+		}
+	}
 }
 
 // checkValues is I3 at the end: no value stands that its field's writers had

@@ -149,8 +149,18 @@ func (s *teller) wants() Act {
 		act    Act
 		weight int
 	}{
-		{Visit, 30}, {Put, 25}, {Add, 8}, {Mark, 6}, {Unmark, 4}, {Login, 12}, {Renew, 6},
-		{Logout, 3}, {RevokeAll, 2}, {Plant, 1}, {Attack, 2}, {Steal, 1},
+		{Visit, 30},
+		{Put, 25},
+		{Add, 8},
+		{Mark, 6},
+		{Unmark, 4},
+		{Login, 12},
+		{Renew, 6},
+		{Logout, 3},
+		{RevokeAll, 2},
+		{Plant, 1},
+		{Attack, 2},
+		{Steal, 1},
 	}
 	n := s.dice.IntN(100)
 	for _, w := range weights {
