@@ -331,23 +331,26 @@ func (a *app) guarded(id crdt.Region, timeout time.Duration, do func(*server) er
 // the breaker, if there is one, is closed. What comes too late is done all the
 // same.
 func (a *app) ask(b *router.Breaker, g *site, s *server, timeout time.Duration, do func(*server) error, done func(error)) {
+	came, refused := false, false // a request that was refused was never sent
 	a.call(b, g, timeout, func(answer func(error)) {
-		if !s.up {
-			if s.refuses {
-				answer(errRefused)
-			}
-			return
-		}
-		if a.w.queue.now >= s.busy {
+		first := !came
+		came = true
+		switch {
+		case refused:
+		case !s.up && s.refuses && first:
+			refused = true
+			answer(errRefused)
+		case !s.up:
+		case a.w.queue.now >= s.busy:
 			answer(do(s))
-			return
+		default:
+			life := s.life
+			a.w.queue.at(s.busy, func() { // a server that hangs goes on later
+				if s.up && s.life == life {
+					answer(do(s))
+				}
+			})
 		}
-		life := s.life
-		a.w.queue.at(s.busy, func() { // a server that hangs goes on later
-			if s.up && s.life == life {
-				answer(do(s))
-			}
-		})
 	}, done)
 }
 
