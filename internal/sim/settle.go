@@ -244,3 +244,10 @@ func (o *oracle) checkEmpty() {
 		}
 	}
 }
+
+// checkEvents is I8 for work: what is asked of a deployment ends.
+func (o *oracle) checkEvents() {
+	if o.w.queue.full() {
+		o.broken("I8", "%d events and no end", o.w.queue.run)
+	}
+}

@@ -34,6 +34,9 @@ const (
 	visiting = 20 * time.Second
 	// over is when everything must have gone, by every clock.
 	over = eventful + 10*time.Second + lifetime + 120*time.Second + 3*mostSkew
+	// mostEvents is a hundred times what a run usually takes. One that comes there
+	// goes round in circles, and ends there (I8).
+	mostEvents = 4_000_000
 )
 
 // Run runs a seed.
@@ -60,6 +63,7 @@ func Run(seed uint64, o Options) Result {
 	w.phase = quietPhase
 	at(over)
 	w.oracle.checkEmpty()
+	w.oracle.checkEvents()
 	for _, l := range w.links {
 		l.end(nil)
 	}

@@ -74,7 +74,7 @@ func draw(dice *rand.Rand, regions int) drawn {
 }
 
 func newWorld(seed uint64, d drawn, dice *rand.Rand, words bool) *world {
-	q := &queue{}
+	q := &queue{most: mostEvents}
 	w := &world{
 		seed: seed, queue: q, dice: dice, net: newNetwork(q, dice, d.regions, d.rates), trace: newTrace(q, words),
 		primary: d.primary, idle: d.idle, dropped: d.dropped, window: d.window, seal: d.seal,
