@@ -47,6 +47,7 @@ func (o *oracle) judged(r *request) {
 		o.liveInTime(r, s)
 		o.liveUnended(r, s)
 		o.liveByProof(r, s)
+		o.liveOnStrictRoute(r, s)
 		o.readsItsWrites(r, s)
 	case proof.Gone:
 		o.goneIsGone(r, s)
@@ -100,6 +101,39 @@ func (o *oracle) liveUnended(r *request, s *session) {
 		if e.invoked > l.began && o.reached(e, site, r.sent) {
 			o.brokenFor(s, "I4", "live in Region %d, which has had the revocation of %.3fs since %.3fs; the login began at %.3fs",
 				site.region, seconds(e.invoked), seconds(e.acked), seconds(l.began))
+		}
+	}
+}
+
+// liveOnStrictRoute is R10 and R11: a strict route shows nothing that may be old,
+// and nothing of which a logout was taken, by an engine that holds it, longer ago
+// than a Region may be behind.
+func (o *oracle) liveOnStrictRoute(r *request, s *session) {
+	site := r.app.site
+	if !r.visit.Strict {
+		return
+	}
+	if r.rung == router.Stale || r.rung == router.Sealed {
+		o.brokenFor(s, "R11", "a strict route in Region %d shows a session that is %v", site.region, r.rung)
+	}
+	old := func(e *ending) bool {
+		return e.by != nil && e.by.lives() == e.byLife && r.sent.sub(e.acked) > r.app.rules.StrictBound+time.Second
+	}
+	if o.w.queue.now.sub(site.ill) < 2*r.app.rules.StrictBound {
+		return // its failover may have taken back what it had heard
+	}
+	for _, e := range s.endings {
+		if old(e) {
+			o.brokenFor(s, "R10", "a strict route in Region %d shows a session that was logged out at %.3fs", site.region, seconds(e.acked))
+		}
+	}
+	l := o.loginOf(r.did.record.Auth.Cur)
+	if l == nil || r.did.record.User == "" {
+		return
+	}
+	for _, e := range o.user(l.user).revokes {
+		if e.invoked > l.began && old(e) {
+			o.brokenFor(s, "R10", "a strict route in Region %d shows a session that was revoked at %.3fs", site.region, seconds(e.acked))
 		}
 	}
 }
@@ -314,10 +348,15 @@ func (o *oracle) revokes(name string) *ending {
 	return e
 }
 
-// ended notes that an ending was acknowledged.
-func (o *oracle) ended(e *ending, have router.RegionSet) {
+// ended notes that the ending of what k names was acknowledged.
+func (o *oracle) ended(e *ending, k crdt.Key, out outcome) {
 	o.stats.Endings++
 	e.acked, e.have = o.w.queue.now, map[crdt.Region]int{}
+	took, have := o.w.sites[out.answer.Region], out.have
+	rec := took.server.core.Read(took.server.now(), k)
+	if out.answer.Rung == router.Normal && (rec.Dead || rec.Epochs().Has(out.answer.Dot)) {
+		e.by, e.byLife = took, took.lives()
+	}
 	for _, s := range o.w.regions() {
 		if have.Has(s.region) {
 			e.have[s.region] = s.lives()

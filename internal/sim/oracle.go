@@ -153,6 +153,8 @@ type ending struct {
 	invoked instant
 	acked   instant // 0: not
 	have    map[crdt.Region]int
+	by      *site // whose engine took it and holds it; nil: none
+	byLife  int   // of by's servers then
 }
 
 func newOracle(w *world) *oracle {
