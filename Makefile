@@ -4,12 +4,14 @@
 # COUNT  how often each benchmark runs
 # CHECKS how many random cases each law is tried on in `make sim`
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
+# MUTANTS which of them `make mutants` wakes; none: all
 # FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
 COUNT ?= 6
 CHECKS ?= 20000
 STATES ?= 0
+MUTANTS ?=
 FUZZTIME ?= 10s
 KEEP ?= 0
 
@@ -18,7 +20,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: mutants scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,9 @@ sim: ## try the laws of crdt and the exploration of replica on CHECKS random cas
 
 scope: ## try all that can become of four operations in two Regions, without the race detector (STATES=…)
 	go test -count=1 -timeout 12h ./internal/scope -run '^TestSmallScope$$' -v -states=$(STATES)
+
+mutants: ## break each rule in turn and have the simulator find it (MUTANTS=…)
+	./scripts/mutants.sh $(MUTANTS)
 
 ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
 	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v
