@@ -172,6 +172,8 @@ func (o *oracle) liveByProof(r *request, s *session) {
 		o.brokenFor(s, "I15", "live for a secret that nobody was given")
 	case a.user == "" && r.did.record.User != "":
 		o.brokenFor(s, "I15", "live as %q for a secret from before the login", r.did.record.User)
+	case a.user != r.did.record.User && a.user != "" && r.did.record.User != "":
+		o.brokenFor(s, "I15", "live as %q for a secret of %q", r.did.record.User, a.user)
 	}
 }
 
@@ -264,10 +266,10 @@ func (o *oracle) served(r *request) {
 		return
 	}
 	o.stats.Errors++
-	if o.settled && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+	if o.settled && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "an error long after all is well: %v", r.err)
 	}
-	if r.local && r.app.site.lives() == r.lives && r.app.site.alive() && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+	if r.local && r.app.site.lives() == r.lives && r.app.site.alive() && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "browser %d in Region %d, where all it needs is: %v", r.browser.id, r.app.site.region, r.err)
 	}
 }
@@ -275,6 +277,12 @@ func (o *oracle) served(r *request) {
 // mostPatience is longer than any request may take: thinking about a password,
 // two reads, two writes, an ending told to all.
 const mostPatience = 16 * time.Second
+
+// wellRefused reports whether an error may be however well all is: the session has
+// ended, it is not sure whose it is, or somebody else has just logged into it.
+func wellRefused(err error) bool {
+	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser)
+}
 
 func ended(err error) bool { return errors.Is(err, crdt.ErrDead) || errors.Is(err, crdt.ErrExpired) }
 

@@ -89,7 +89,7 @@ func (w *world) act(a Action) {
 	case Steal:
 		t.jar, t.knows, t.knowsOf = b.jar, b.knows, b.knowsOf
 	case Attack:
-		a.Do = []Act{Put, Renew, Visit}[a.Arg%3]
+		a.Do = []Act{Put, Renew, Visit, Login}[a.Arg%4] // as somebody else
 		t.send(w, a)
 	default:
 		b.send(w, a)
