@@ -218,7 +218,7 @@ func (o *oracle) checkSealed() {
 }
 
 // visitAll has every browser visit every Region, when all is well: each must be
-// served as if nothing had happened.
+// served as if nothing had happened, and be shown nothing that is past its limits.
 func (w *world) visitAll(begin time.Duration) {
 	for i, b := range w.browsers {
 		for j, s := range w.regions() {

@@ -32,6 +32,10 @@ const (
 	settling = 60 * time.Second
 	// visiting is how long the last visits take.
 	visiting = 20 * time.Second
+	// idled is when every session has idled out that may, and most have not come to
+	// their deadline; allEnded is when all have.
+	idled    = eventful + settling + visiting + 4*time.Minute + 4*mostSkew
+	allEnded = eventful + 10*time.Second + lifetime + 2*mostSkew
 	// over is when everything must have gone, by every clock.
 	over = eventful + 10*time.Second + lifetime + 120*time.Second + 3*mostSkew
 	// mostEvents is a hundred times what a run usually takes. One that comes there
@@ -61,6 +65,8 @@ func Run(seed uint64, o Options) Result {
 	at(eventful + settling + visiting)
 	w.oracle.checkSealed()
 	w.phase = quietPhase
+	w.visitAll(idled)
+	w.visitAll(allEnded)
 	at(over)
 	w.oracle.checkEmpty()
 	w.oracle.checkEvents()
