@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/proof"
 	"github.com/roam-sessions/roam/internal/router"
 )
@@ -138,6 +139,24 @@ func (o *oracle) liveOnStrictRoute(r *request, s *session) {
 	}
 }
 
+// delivered is I2 and M11: an ending that gets to a Region is known there at once,
+// whatever is missing before it.
+func (o *oracle) delivered(s *site, b engine.Batch) {
+	for _, f := range b.Frags {
+		k := f.Effect.Key
+		if k.IsZero() {
+			continue
+		}
+		rec, end := s.server.core.Read(s.server.now(), k), f.Effect
+		switch {
+		case end.Dead && !rec.Dead && s.server.now() < k.SessionID().Deadline():
+			o.brokenFor(o.sessions[k.SessionID()], "I2", "its logout was delivered to Region %d, and it is not dead there", s.region)
+		case k.Kind() == crdt.KindUser && !rec.Epochs().Covers(end.Epochs()):
+			o.broken("I4", "a revocation was delivered to Region %d, and is not known there", s.region)
+		}
+	}
+}
+
 func seconds(t instant) float64 { return (time.Duration(t) * time.Microsecond).Seconds() }
 
 // reached reports whether a Region has had an ending since before a request, and
@@ -174,8 +193,17 @@ func (o *oracle) liveByProof(r *request, s *session) {
 		o.brokenFor(s, "I15", "live as %q for a secret from before the login", r.did.record.User)
 	case a.user != r.did.record.User && a.user != "" && r.did.record.User != "":
 		o.brokenFor(s, "I15", "live as %q for a secret of %q", r.did.record.User, a.user)
+	case a != nil:
+		cur := o.auths[r.did.record.Auth.Cur]
+		if cur != nil && cur.replaces(a) && o.w.queue.now.sub(cur.made) > mostGrace {
+			o.brokenFor(s, "I15", "live for a secret that was replaced %v ago", o.w.queue.now.sub(cur.made))
+		}
 	}
 }
+
+// mostGrace is the longest time for which a replaced secret may open anything,
+// whatever the clocks: a grace, and the time that its replacement may be on its way.
+const mostGrace = 10*time.Second + 2*mostSkew + mostPatience
 
 // readsItsWrites is I3: what the browser knows of is shown, or the answer says
 // that it may not be.
@@ -210,11 +238,11 @@ func (o *oracle) goneIsGone(r *request, s *session) {
 // taken its place.
 func (o *oracle) supersededBySomebody(r *request, s *session) {
 	own := o.auths[r.visit.Credential.Hash()]
-	if own == nil || s.lossy {
+	if own == nil || s.lossy || own.sealed {
 		return
 	}
 	for _, a := range s.auths {
-		if a != own && (a.heard == 0 || a.heard > own.sent || a.browser != own.browser) {
+		if a != own && !own.replaces(a) {
 			return
 		}
 	}

@@ -133,6 +133,19 @@ type authWrite struct {
 	acked   bool
 	heard   instant // by its browser; 0: not
 	browser *browser
+	made    instant
+	sealed  bool       // into a cookie
+	parent  *authWrite // of the credential that it was made with; nil: none
+}
+
+// replaces reports whether a was made by somebody who had b, or what came of b.
+func (a *authWrite) replaces(b *authWrite) bool {
+	for p := a.parent; p != nil; p = p.parent {
+		if p == b {
+			return true
+		}
+	}
+	return false
 }
 
 // A login is one authentication.
@@ -243,7 +256,10 @@ func (o *oracle) tries(r *request, w proof.Written, op crdt.Op) {
 		r.knows = nil // of another session
 	}
 	if w.Op.Auth != nil {
-		a := &authWrite{session: s, hash: w.Op.Auth.Cur, sent: r.sent, browser: r.browser}
+		a := &authWrite{session: s, hash: w.Op.Auth.Cur, sent: r.sent, browser: r.browser, made: o.w.queue.now}
+		if w.Op.Birth == nil {
+			a.parent = o.auths[r.visit.Credential.Hash()]
+		}
 		a.user, a.login = r.standing.Record.User, o.loginOf(r.standing.Record.Auth.Cur)
 		if l := r.did.login; l != nil {
 			a.user, a.login = l.user, l
@@ -306,7 +322,7 @@ func (o *oracle) wrote(r *request, w proof.Written, d crdt.Dot) {
 func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	o.stats.Sealed++
 	if a := r.did.auth; a != nil {
-		a.acked = true
+		a.acked, a.sealed = true, true
 	}
 	wr := r.did.write
 	s, err := o.w.keys.OpenSealed(sealing.Value)
