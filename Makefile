@@ -6,6 +6,7 @@
 # SEEDS START REGIONS SEED MUTANT go to `make sim`: so many seeds, the first one,
 #        Regions in each, one seed alone with its story, rules to break
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
+# MUTANTS which of them `make mutants` wakes; none: all
 # FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
@@ -13,6 +14,7 @@ COUNT ?= 6
 CHECKS ?= 20000
 SEEDS ?= 1000
 STATES ?= 0
+MUTANTS ?=
 FUZZTIME ?= 10s
 KEEP ?= 0
 
@@ -21,7 +23,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: laws scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: laws mutants scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +66,9 @@ laws: ## try the laws of crdt and the exploration of replica on CHECKS random ca
 
 scope: ## try all that can become of four operations in two Regions, without the race detector (STATES=…)
 	go test -count=1 -timeout 12h ./internal/scope -run '^TestSmallScope$$' -v -states=$(STATES)
+
+mutants: ## break each rule in turn and have the simulator find it (MUTANTS=…)
+	./scripts/mutants.sh $(MUTANTS)
 
 ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
 	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v

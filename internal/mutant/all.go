@@ -4,7 +4,14 @@ import "slices"
 
 // All returns every mutant there is.
 func All() []Mutant {
-	return slices.Concat(ofRecord(), ofCounters(), ofStamps(), ofProof(), ofRevocation(), ofReplication(), ofRouting())
+	all := slices.Concat(
+		ofRecord(), ofCounters(), ofStamps(), ofProof(), ofSealed(), ofRevocation(), ofEndings(),
+		ofReplication(), ofComparing(), ofReading(), ofWriting(),
+	)
+	for i := range all {
+		all[i].Seed = seeds()[all[i].Name]
+	}
+	return all
 }
 
 func one(file, old, to string) []Edit { return []Edit{{file, old, to}} }

@@ -25,6 +25,9 @@ type Mutant struct {
 	// second defence that would hide this one.
 	With  []string
 	Edits []Edit
+	// Seed is the first seed of the simulator that was seen to find it; the hunt
+	// begins there. All sets it. Zero: none is known.
+	Seed uint64
 }
 
 // An Edit replaces Old, which stands once in File, by New. In New, $on is whether

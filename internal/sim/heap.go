@@ -29,6 +29,7 @@ type queue struct {
 	next   uint64
 	events []event // a heap; not container/heap's, which would box each event
 	run    uint64  // events so far
+	most   uint64  // of run; beyond, nothing happens any more
 }
 
 type event struct {
@@ -56,9 +57,9 @@ func (q *queue) at(t instant, do func()) {
 	}
 }
 
-// until runs all events up to t.
+// until runs all events up to t, but for those beyond most.
 func (q *queue) until(t instant) {
-	for len(q.events) > 0 && q.events[0].at <= t {
+	for len(q.events) > 0 && q.events[0].at <= t && !q.full() {
 		e := q.pop()
 		q.now = e.at
 		q.run++
@@ -66,6 +67,9 @@ func (q *queue) until(t instant) {
 	}
 	q.now = t
 }
+
+// full reports whether as much has happened as may.
+func (q *queue) full() bool { return q.run >= q.most }
 
 // pop takes the first event off.
 func (q *queue) pop() event {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/proof"
 	"github.com/roam-sessions/roam/internal/router"
 )
@@ -50,6 +51,7 @@ func (o *oracle) judged(r *request) {
 		o.liveInTime(r, s)
 		o.liveUnended(r, s)
 		o.liveByProof(r, s)
+		o.liveOnStrictRoute(r, s)
 		o.readsItsWrites(r, s)
 	case proof.Gone:
 		o.goneIsGone(r, s)
@@ -107,6 +109,57 @@ func (o *oracle) liveUnended(r *request, s *session) {
 	}
 }
 
+// liveOnStrictRoute is R10 and R11: a strict route shows nothing that may be old,
+// and nothing of which a logout was taken, by an engine that holds it, longer ago
+// than a Region may be behind.
+func (o *oracle) liveOnStrictRoute(r *request, s *session) {
+	site := r.app.site
+	if !r.visit.Strict {
+		return
+	}
+	if r.rung == router.Stale || r.rung == router.Sealed {
+		o.brokenFor(s, "R11", "a strict route in Region %d shows a session that is %v", site.region, r.rung)
+	}
+	old := func(e *ending) bool {
+		return e.by != nil && e.by.lives() == e.byLife && r.sent.sub(e.acked) > r.app.rules.StrictBound+time.Second
+	}
+	if o.w.queue.now.sub(site.ill) < 2*r.app.rules.StrictBound {
+		return // its failover may have taken back what it had heard
+	}
+	for _, e := range s.endings {
+		if old(e) {
+			o.brokenFor(s, "R10", "a strict route in Region %d shows a session that was logged out at %.3fs", site.region, seconds(e.acked))
+		}
+	}
+	l := o.loginOf(r.did.record.Auth.Cur)
+	if l == nil || r.did.record.User == "" {
+		return
+	}
+	for _, e := range o.user(l.user).revokes {
+		if e.invoked > l.began && old(e) {
+			o.brokenFor(s, "R10", "a strict route in Region %d shows a session that was revoked at %.3fs", site.region, seconds(e.acked))
+		}
+	}
+}
+
+// delivered is I2 and M11: an ending that gets to a Region is known there at once,
+// whatever is missing before it.
+func (o *oracle) delivered(s *site, b engine.Batch) {
+	for _, f := range b.Frags {
+		k := f.Effect.Key
+		if k.IsZero() {
+			continue
+		}
+		rec, end := s.server.core.Read(s.server.now(), k), f.Effect
+		switch {
+		case end.Dead && !rec.Dead && s.server.now() < k.SessionID().Deadline():
+			o.brokenFor(o.sessions[k.SessionID()], "I2", "its logout was delivered to Region %d, and it is not dead there", s.region)
+		case k.Kind() == crdt.KindUser && !rec.Epochs().Covers(end.Epochs()):
+			o.broken("I4", "a revocation was delivered to Region %d, and is not known there", s.region)
+		}
+	}
+}
+
 func seconds(t instant) float64 { return (time.Duration(t) * time.Microsecond).Seconds() }
 
 // reached reports whether a Region has had an ending since before a request, and
@@ -141,8 +194,19 @@ func (o *oracle) liveByProof(r *request, s *session) {
 		o.brokenFor(s, "I15", "live for a secret that nobody was given")
 	case a.user == "" && r.did.record.User != "":
 		o.brokenFor(s, "I15", "live as %q for a secret from before the login", r.did.record.User)
+	case a.user != r.did.record.User && a.user != "" && r.did.record.User != "":
+		o.brokenFor(s, "I15", "live as %q for a secret of %q", r.did.record.User, a.user)
+	case a != nil:
+		cur := o.auths[r.did.record.Auth.Cur]
+		if cur != nil && cur.replaces(a) && o.w.queue.now.sub(cur.made) > mostGrace {
+			o.brokenFor(s, "I15", "live for a secret that was replaced %v ago", o.w.queue.now.sub(cur.made))
+		}
 	}
 }
+
+// mostGrace is the longest time for which a replaced secret may open anything,
+// whatever the clocks: a grace, and the time that its replacement may be on its way.
+const mostGrace = 10*time.Second + 2*mostSkew + mostPatience
 
 // readsItsWrites is I3: what the browser knows of is shown, or the answer says
 // that it may not be.
@@ -177,11 +241,11 @@ func (o *oracle) goneIsGone(r *request, s *session) {
 // taken its place.
 func (o *oracle) supersededBySomebody(r *request, s *session) {
 	own := o.auths[r.visit.Credential.Hash()]
-	if own == nil || s.lossy || own.sealed && len(o.user(own.user).revokes) > 0 {
+	if own == nil || s.lossy || own.sealed {
 		return // what was sealed may have been ended before anybody took it in
 	}
 	for _, a := range s.auths {
-		if a != own && (a.heard == 0 || a.heard > own.sent || a.browser != own.browser) {
+		if a != own && !own.replaces(a) {
 			return
 		}
 	}
@@ -233,10 +297,10 @@ func (o *oracle) served(r *request) {
 		return
 	}
 	o.stats.Errors++
-	if o.settled && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+	if o.settled && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "an error long after all is well: %v", r.err)
 	}
-	if r.local && r.app.site.lives() == r.lives && r.app.site.alive() && !errors.Is(r.err, errRefusedMove) && !ended(r.err) {
+	if r.local && r.app.site.lives() == r.lives && r.app.site.alive() && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "browser %d in Region %d, where all it needs is: %v", r.browser.id, r.app.site.region, r.err)
 	}
 }
@@ -245,14 +309,17 @@ func (o *oracle) served(r *request) {
 // two reads, two writes, an ending told to all.
 const mostPatience = 16 * time.Second
 
+// wellRefused reports whether an error may be however well all is: the session has
+// ended, it is not sure whose it is, or somebody else has just logged into it.
+func wellRefused(err error) bool {
+	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser)
+}
+
 func ended(err error) bool { return errors.Is(err, crdt.ErrDead) || errors.Is(err, crdt.ErrExpired) }
 
 // received notes what a browser has heard.
 func (o *oracle) received(r *request, c proof.Cookies) {
 	b := r.browser
-	if a := r.did.auth; a != nil && a.acked && c.Credential != nil {
-		a.heard = o.w.queue.now
-	}
 	o.cookiesOfItsOwn(r, c)
 	switch {
 	case c.ClearCredential, r.isOver(): // whatever is seen of it yet
@@ -329,10 +396,15 @@ func (o *oracle) revokes(name string) *ending {
 	return e
 }
 
-// ended notes that an ending was acknowledged.
-func (o *oracle) ended(e *ending, have router.RegionSet) {
+// ended notes that the ending of what k names was acknowledged.
+func (o *oracle) ended(e *ending, k crdt.Key, out outcome) {
 	o.stats.Endings++
 	e.acked, e.have = o.w.queue.now, map[crdt.Region]int{}
+	took, have := o.w.sites[out.answer.Region], out.have
+	rec := took.server.core.Read(took.server.now(), k)
+	if out.answer.Rung == router.Normal && (rec.Dead || rec.Epochs().Has(out.answer.Dot)) {
+		e.by, e.byLife = took, took.lives()
+	}
 	for _, s := range o.w.regions() {
 		if have.Has(s.region) {
 			e.have[s.region] = s.lives()

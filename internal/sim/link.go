@@ -358,6 +358,7 @@ func (l *link) take(work replica.Work) {
 	var err error
 	if work.Batch != nil {
 		res, err = server.ingest(l.origin.region, *work.Batch)
+		l.w.oracle.delivered(l.peer, *work.Batch)
 	}
 	for _, rec := range usersFirst(work.Records) {
 		server.do(func(c *memory.Core, now crdt.Time) { c.Join(now, rec) })

@@ -130,12 +130,22 @@ type authWrite struct {
 	session *session
 	hash    crdt.Hash
 	user    string
-	login   *login  // that is in force
-	sent    instant // the request that wrote it, or the login that it rotates
-	acked   bool
-	sealed  bool    // into a cookie
-	heard   instant // by its browser; 0: not
+	login   *login // that is in force
 	browser *browser
+	made    instant
+	acked   bool
+	sealed  bool       // into a cookie
+	parent  *authWrite // of the credential that it was made with; nil: none
+}
+
+// replaces reports whether a was made by somebody who had b, or what came of b.
+func (a *authWrite) replaces(b *authWrite) bool {
+	for p := a.parent; p != nil; p = p.parent {
+		if p == b {
+			return true
+		}
+	}
+	return false
 }
 
 // A login is one authentication.
@@ -156,6 +166,8 @@ type ending struct {
 	invoked instant
 	acked   instant // 0: not
 	have    map[crdt.Region]int
+	by      *site // whose engine took it and holds it; nil: none
+	byLife  int   // of by's servers then
 }
 
 func newOracle(w *world) *oracle {
@@ -251,16 +263,18 @@ func (o *oracle) tries(r *request, w proof.Written, op crdt.Op) {
 		r.knows = nil // of another session
 	}
 	if w.Op.Auth != nil {
-		a := &authWrite{session: s, hash: w.Op.Auth.Cur, sent: r.sent, browser: r.browser}
+		a := &authWrite{session: s, hash: w.Op.Auth.Cur, browser: r.browser, made: o.w.queue.now}
+		if w.Op.Birth == nil {
+			a.parent = o.auths[r.visit.Credential.Hash()]
+		}
 		a.user, a.login = r.standing.Record.User, o.loginOf(r.standing.Record.Auth.Cur)
 		if l := r.did.login; l != nil {
 			a.user, a.login = l.user, l
 			o.stats.Logins++
 		} else if old := o.auths[r.visit.Credential.Hash()]; old != nil && old.session == s {
-			// A rotation is no stronger than what it rotates, and of the same login,
-			// even where that has not been heard of.
-			a.sent, a.login = old.sent, cmp.Or(a.login, old.login)
-			a.user = cmp.Or(a.user, old.user)
+			// A rotation is of the login that it rotates, even where that has not
+			// been heard of.
+			a.login, a.user = cmp.Or(a.login, old.login), cmp.Or(a.user, old.user)
 		}
 		r.did.auth = a
 		o.auths[a.hash] = a

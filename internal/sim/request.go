@@ -219,12 +219,13 @@ func (r *request) take(w proof.Written, done func(router.Answer, error)) {
 // destroy ends the session of the request everywhere.
 func (r *request) destroy(done func(error)) {
 	st := r.standing
+	key := crdt.SessionKey(st.Credential.ID)
 	e := r.app.w.oracle.ends(r.app.w.oracle.session(st.Credential.ID))
 	r.app.revoke(router.Write{
-		Key: crdt.SessionKey(st.Credential.ID), Seen: st.Seen.Token, Base: st.Record, Op: crdt.Op{Destroy: true},
+		Key: key, Seen: st.Seen.Token, Base: st.Record, Op: crdt.Op{Destroy: true},
 	}, func(out outcome) {
 		if out.err == nil {
-			r.app.w.oracle.ended(e, out.have)
+			r.app.w.oracle.ended(e, key, out)
 		}
 		done(out.err)
 	})
@@ -237,7 +238,7 @@ func (r *request) revoke() {
 	e := r.app.w.oracle.revokes(user)
 	r.app.revoke(router.Write{Key: key, Op: crdt.Op{Revoke: true}}, func(out outcome) {
 		if r.err = out.err; out.err == nil {
-			r.app.w.oracle.ended(e, out.have)
+			r.app.w.oracle.ended(e, key, out)
 			st := r.standing.End()
 			st.Seen = st.Seen.With(key, out.answer.Dot)
 			r.standing, r.ended = st, true

@@ -234,7 +234,7 @@ func (o *oracle) checkSealed() {
 }
 
 // visitAll has every browser visit every Region, when all is well: each must be
-// served as if nothing had happened.
+// served as if nothing had happened, and be shown nothing that is past its limits.
 func (w *world) visitAll(begin time.Duration) {
 	for i, b := range w.browsers {
 		for j, s := range w.regions() {
@@ -258,5 +258,12 @@ func (o *oracle) checkEmpty() {
 				}
 			}
 		}
+	}
+}
+
+// checkEvents is I8 for work: what is asked of a deployment ends.
+func (o *oracle) checkEvents() {
+	if o.w.queue.full() {
+		o.broken("I8", "%d events and no end", o.w.queue.run)
 	}
 }

@@ -32,8 +32,15 @@ const (
 	settling = 60 * time.Second
 	// visiting is how long the last visits take.
 	visiting = 20 * time.Second
+	// idled is when every session has idled out that may, and most have not come to
+	// their deadline; allEnded is when all have.
+	idled    = eventful + settling + visiting + 4*time.Minute + 4*mostSkew
+	allEnded = eventful + 10*time.Second + lifetime + 2*mostSkew
 	// over is when everything must have gone, by every clock.
 	over = eventful + 10*time.Second + lifetime + 120*time.Second + 3*mostSkew
+	// mostEvents is a hundred times what a run usually takes. One that comes there
+	// goes round in circles, and ends there (I8).
+	mostEvents = 4_000_000
 )
 
 // Run runs a seed.
@@ -58,8 +65,11 @@ func Run(seed uint64, o Options) Result {
 	at(eventful + settling + visiting)
 	w.oracle.checkSealed()
 	w.phase = quietPhase
+	w.visitAll(idled)
+	w.visitAll(allEnded)
 	at(over)
 	w.oracle.checkEmpty()
+	w.oracle.checkEvents()
 	for _, l := range w.links {
 		l.end(nil)
 	}
@@ -85,7 +95,7 @@ func (w *world) act(a Action) {
 	case Steal:
 		t.jar, t.knows, t.knowsOf = b.jar, b.knows, b.knowsOf
 	case Attack:
-		a.Do = []Act{Put, Renew, Visit}[a.Arg%3]
+		a.Do = []Act{Put, Renew, Visit, Login}[a.Arg%4] // as somebody else
 		t.send(w, a)
 	default:
 		b.send(w, a)

@@ -59,7 +59,7 @@ func draw(dice *rand.Rand, regions int) drawn {
 	}
 	if dice.IntN(3) == 0 {
 		d.primary = crdt.Region(1 + dice.IntN(d.regions)) //nolint:gosec // a handful
-		d.side = dice.IntN(4) > 0
+		d.side = dice.IntN(2) > 0
 	}
 	d.idle = []time.Duration{0, 2 * time.Minute, 4 * time.Minute}[dice.IntN(3)]
 	d.rates = rates{lost: sometimes(0.05), repeated: sometimes(0.1), late: sometimes(0.1), reordered: sometimes(0.02)}
@@ -69,12 +69,12 @@ func draw(dice *rand.Rand, regions int) drawn {
 	if dice.IntN(3) == 0 { // logs that are trimmed past a peer
 		d.engine.LogBytes = crdt.Partitions * 2 << 10
 	}
-	d.seal = dice.IntN(2) == 0
+	d.seal = dice.IntN(2) == 0 || d.primary != 0 && !d.side // where it comes about
 	return d
 }
 
 func newWorld(seed uint64, d drawn, dice *rand.Rand, words bool) *world {
-	q := &queue{}
+	q := &queue{most: mostEvents}
 	w := &world{
 		seed: seed, queue: q, dice: dice, net: newNetwork(q, dice, d.regions, d.rates), trace: newTrace(q, words),
 		primary: d.primary, idle: d.idle, dropped: d.dropped, window: d.window, seal: d.seal,

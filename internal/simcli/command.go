@@ -75,7 +75,7 @@ invariant of docs/invariants.md was broken; the seed's shortest story is told th
 	f.IntVar(&a.workers, "workers", 0, "seeds run at a time; 0: one a core")
 	f.BoolVar(&a.noStory, "no-story", false, "do not look for the shortest story of a seed that fails")
 	f.BoolVar(&a.json, "json", false, "print the summary as JSON before the last line")
-	c.AddCommand(mutantsCommand(), overlayCommand())
+	c.AddCommand(mutantsCommand(), overlayCommand(), seekCommand())
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,26 @@ import (
 
 // mutantSeeds is within how many seeds each mutant has to be found.
 const mutantSeeds = 1000
+
+// seedPatience is a hundred times what the slowest seed takes on a busy machine.
+const seedPatience = time.Minute
+
+// seekCommand is what the hunt runs in processes of its own.
+func seekCommand() *cobra.Command {
+	var start, seeds uint64
+	c := &cobra.Command{
+		Use:    "seek",
+		Short:  "Run seeds one after another until one breaks an invariant, a line each",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return campaign.Seek(c.Context(), start, seeds, c.OutOrStdout())
+		},
+	}
+	c.Flags().Uint64Var(&start, "start", 1, "the first seed")
+	c.Flags().Uint64Var(&seeds, "seeds", 1, "how many seeds to run")
+	return c
+}
 
 func overlayCommand() *cobra.Command {
 	var root string
@@ -35,7 +56,7 @@ func overlayCommand() *cobra.Command {
 }
 
 func mutantsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, fresh bool
 	var seeds uint64
 	c := &cobra.Command{
 		Use:   "mutants [NAME…]",
@@ -52,13 +73,16 @@ func mutantsCommand() *cobra.Command {
 				}
 				all = append(all, m)
 			}
-			found, err := campaign.Hunt(c.Context(), all, seeds, c.ErrOrStderr())
+			found, err := campaign.Hunt{
+				Seeds: seeds, Known: !fresh, Patience: seedPatience, Talk: c.ErrOrStderr(),
+			}.Run(c.Context(), all)
 			if err != nil {
 				return err
 			}
 			return tell(c.OutOrStdout(), found, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&fresh, "fresh", false, "forget the seeds that are known to find them, and look for the first")
 	c.Flags().BoolVar(&asJSON, "json", false, "print findings as JSON")
 	c.Flags().Uint64Var(&seeds, "seeds", mutantSeeds, "within how many seeds each has to be found")
 	return c
