@@ -196,7 +196,7 @@ func (o *oracle) liveByProof(r *request, s *session) {
 		o.brokenFor(s, "I15", "live as %q for a secret from before the login", r.did.record.User)
 	case a.user != r.did.record.User && a.user != "" && r.did.record.User != "":
 		o.brokenFor(s, "I15", "live as %q for a secret of %q", r.did.record.User, a.user)
-	case a != nil:
+	default:
 		cur := o.auths[r.did.record.Auth.Cur]
 		if cur != nil && cur.replaces(a) && o.w.queue.now.sub(cur.made) > mostGrace {
 			o.brokenFor(s, "I15", "live for a secret that was replaced %v ago", o.w.queue.now.sub(cur.made))
@@ -345,10 +345,11 @@ func (o *oracle) sealedBy(r *request, c proof.Cookies) {
 	}
 }
 
-// isOver reports whether the request was told that its session has ended.
+// isOver reports whether the request was told that its session has ended, or is not
+// its browser's any more.
 func (r *request) isOver() bool {
 	switch r.standing.State {
-	case proof.LoggedOut, proof.Expired, proof.Gone:
+	case proof.LoggedOut, proof.Expired, proof.Gone, proof.Superseded:
 		return r.set == nil
 	default:
 		return false

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,6 +93,7 @@ type write struct {
 	sealing crdt.Stamp // of its sealing, if no try succeeded
 	id      uint64     // of an addition
 	chain   crdt.Dot   // once acknowledged
+	placed  crdt.Dot   // of the field, if it was sealed first
 	acked   bool
 	lost    bool
 	sealed  bool     // into a cookie
@@ -101,7 +103,10 @@ type write struct {
 
 // dot returns the dot of the field that w wrote.
 func (w *write) dot() crdt.Dot {
-	if w.add || w.sealed {
+	switch {
+	case !w.placed.IsZero():
+		return w.placed
+	case w.add:
 		return w.chain
 	}
 	return crdt.Dot{Actor: w.chain.Actor, Stamp: w.stamp}
@@ -349,10 +354,30 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	}
 	for _, f := range s.Record.Fields {
 		if f.Name == wr.name {
-			wr.acked, wr.sealed, wr.sealing, wr.chain = true, true, f.Dot.Stamp, f.Dot
+			wr.acked, wr.sealed, wr.sealing, wr.placed = true, true, f.Dot.Stamp, f.Dot
 			r.knows = know(r.knows, seen{name: f.Name, dot: f.Dot})
 		}
 	}
+}
+
+// imported notes that an engine took in what a request brought sealed: from now on
+// it is as safe as any write, and can be lost as one.
+func (o *oracle) imported(r *request, rec crdt.Record, d crdt.Dot) {
+	if rec.Key.IsZero() {
+		return
+	}
+	for _, w := range r.did.session.writes {
+		if w.sealed && shows(rec, w.seen()) {
+			w.sealed, w.sure, w.chain = false, nil, d
+		}
+	}
+	knows := slices.Clone(r.knows)
+	for i, k := range knows {
+		if k.chain.IsZero() && shows(rec, k) {
+			knows[i].chain = d
+		}
+	}
+	r.knows = knows
 }
 
 // forget notes that a browser has lost its cookies.

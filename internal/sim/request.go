@@ -166,6 +166,7 @@ func (r *request) unseal(silent bool) {
 	done := func(ans router.Answer, err error) {
 		switch {
 		case err == nil:
+			r.app.w.oracle.imported(r, r.standing.Sealed.Record, ans.Dot)
 			r.standing = r.standing.Unsealed()
 			r.standing.Seen.Token = ans.Token
 			r.rung = max(r.rung, ans.Rung)
@@ -312,6 +313,7 @@ func (r *request) write(seals bool, done func(error)) {
 		case err == nil:
 			r.rung = max(r.rung, ans.Rung)
 			seen, set := r.standing.Wrote(w, ans.Dot, ans.Token)
+			r.app.w.oracle.imported(r, r.standing.Sealed.Record, ans.Dot)
 			r.standing, r.set = r.standing.Unsealed(), set
 			r.standing.Seen = seen
 			r.app.w.oracle.wrote(r, w, ans.Dot)

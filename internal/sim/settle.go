@@ -156,7 +156,7 @@ func (o *oracle) checkValues(s *session, rec crdt.Record) {
 }
 
 // stamped reports whether a field with the stamp s was written by w.
-func (w *write) stamped(s crdt.Stamp) bool { return s == w.stamp || w.sealed && s == w.sealing }
+func (w *write) stamped(s crdt.Stamp) bool { return s == w.stamp || w.sealing != 0 && s == w.sealing }
 
 // replaced reports whether w was made by somebody who had seen old.
 func replaced(w, old *write) bool {
