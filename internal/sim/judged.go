@@ -208,6 +208,11 @@ const mostGrace = 10*time.Second + 2*mostSkew + mostPatience
 // readsItsWrites is I3: what the browser knows of is shown, or the answer says
 // that it may not be.
 func (o *oracle) readsItsWrites(r *request, s *session) {
+	for _, w := range s.writes {
+		if w.sealed && slices.Contains(r.answer.Lost, w.chain) {
+			o.brokenFor(s, "R11", "write %d of %q is said to be lost, though nobody but a cookie had it", w.serial, w.name)
+		}
+	}
 	if r.rung != router.Normal || len(r.answer.Lost) > 0 || r.standing.Adopted {
 		o.stats.Flagged++
 		return

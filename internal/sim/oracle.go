@@ -45,7 +45,7 @@ type Stats struct {
 	FreshReads                                      int // judged against what their browser knew
 	Flagged                                         int // stale, local-only, sealed or with something lost
 	Failovers, Lost                                 int
-	Sealed, Resyncs, Pulls, Holes, Repaired         int
+	Sealed, Bare, Resyncs, Pulls, Holes, Repaired   int
 }
 
 // Plus returns the sum of both.
@@ -54,7 +54,7 @@ func (s Stats) Plus(t Stats) Stats {
 		Requests: s.Requests + t.Requests, Errors: s.Errors + t.Errors, Live: s.Live + t.Live, Writes: s.Writes + t.Writes,
 		Logins: s.Logins + t.Logins, Endings: s.Endings + t.Endings, FreshReads: s.FreshReads + t.FreshReads,
 		Flagged: s.Flagged + t.Flagged, Failovers: s.Failovers + t.Failovers, Lost: s.Lost + t.Lost,
-		Sealed: s.Sealed + t.Sealed, Resyncs: s.Resyncs + t.Resyncs, Pulls: s.Pulls + t.Pulls, Holes: s.Holes + t.Holes, Repaired: s.Repaired + t.Repaired,
+		Sealed: s.Sealed + t.Sealed, Bare: s.Bare + t.Bare, Resyncs: s.Resyncs + t.Resyncs, Pulls: s.Pulls + t.Pulls, Holes: s.Holes + t.Holes, Repaired: s.Repaired + t.Repaired,
 	}
 }
 
@@ -329,6 +329,9 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	if err != nil {
 		o.broken("R11", "a sealed cookie that can't be opened: %v", err)
 		return
+	}
+	if s.Bare {
+		o.stats.Bare++
 	}
 	if w.Op.Birth != nil {
 		r.knows = nil

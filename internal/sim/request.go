@@ -56,8 +56,10 @@ const (
 	// touchTimeout is how long a page waits for its use to be noted, or for what
 	// is sealed to be taken in.
 	touchTimeout = 500 * time.Millisecond
-	// sealedRoom is what a sealed cookie may hold: about what production allows.
+	// sealedRoom is what a sealed cookie may hold: about what production allows. In
+	// some runs it is littleRoom, so that a session's fields do not fit.
 	sealedRoom = 3_400
+	littleRoom = 400
 )
 
 // within has do done, and goes on with an error if that takes too long for a page.
@@ -327,7 +329,7 @@ func sealable(w proof.Written, err error) bool {
 
 // seal makes a write in a sealed cookie.
 func (r *request) seal(w proof.Written, maker proof.Maker) error {
-	sealing, err := r.standing.Seal(w, maker, r.app.w.keys, sealedRoom)
+	sealing, err := r.standing.Seal(w, maker, r.app.w.keys, r.app.w.room)
 	if err != nil {
 		return err
 	}
