@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -93,6 +94,7 @@ type write struct {
 	acked   bool
 	lost    bool
 	sealed  bool     // into a cookie
+	in      bool     // and taken in from there
 	sure    *browser // whose cookie has it for sure
 	before  []seen   // what its maker knew and read of the field
 }
@@ -347,6 +349,24 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	}
 }
 
+// tookIn notes that what the request brought sealed was taken in with d: from now on
+// it may be lost with that.
+func (o *oracle) tookIn(r *request, s *session, d crdt.Dot) {
+	r.knows = slices.Clone(r.knows) // the browser's
+	for _, sealed := range r.visit.Sealed {
+		for _, f := range sealed.Record.Fields {
+			for _, w := range s.writes {
+				w.in = w.in || w.sealed && w.name == f.Name && w.dot() == f.Dot
+			}
+			for i, k := range r.knows {
+				if k.name == f.Name && k.dot == f.Dot {
+					r.knows[i].chain = d
+				}
+			}
+		}
+	}
+}
+
 // forget notes that a browser has lost its cookies.
 func (o *oracle) forget(b *browser) {
 	for _, s := range o.all {
@@ -394,7 +414,7 @@ func (o *oracle) failed(*site) {
 	for _, s := range o.all {
 		var copies []crdt.Record
 		for _, wr := range s.writes {
-			if !wr.acked || wr.lost || wr.sealed {
+			if !wr.acked || wr.lost || wr.sealed && !wr.in {
 				continue
 			}
 			if copies == nil {
@@ -405,7 +425,7 @@ func (o *oracle) failed(*site) {
 				found = found || shows(r, wr.seen())
 			}
 			if !found {
-				wr.lost, s.lossy = true, true
+				wr.lost, wr.sure, s.lossy = true, nil, true
 				o.stats.Lost++
 			}
 		}

@@ -170,6 +170,7 @@ func (r *request) unseal(silent bool) {
 		case err == nil:
 			r.standing = r.standing.Unsealed()
 			r.standing.Seen.Token = ans.Token
+			r.app.w.oracle.tookIn(r, r.did.session, ans.Dot)
 			r.rung = max(r.rung, ans.Rung)
 		case ended(err):
 			r.standing = r.standing.Lost()
@@ -313,6 +314,9 @@ func (r *request) write(seals bool, done func(error)) {
 			err = r.seal(w, maker)
 		case err == nil:
 			r.rung = max(r.rung, ans.Rung)
+			if w.Op.Adopt != nil {
+				r.app.w.oracle.tookIn(r, r.did.session, ans.Dot)
+			}
 			seen, set := r.standing.Wrote(w, ans.Dot, ans.Token)
 			r.standing, r.set = r.standing.Unsealed(), set
 			r.standing.Seen = seen
