@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -338,13 +339,26 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 	if w.Op.Birth != nil {
 		r.knows = nil
 	}
-	if wr == nil || wr.add {
+	if wr == nil {
+		return
+	}
+	if wr.add {
+		wr.sealedCell(s.Record)
 		return
 	}
 	for _, f := range s.Record.Fields {
 		if f.Name == wr.name {
 			wr.acked, wr.sealed, wr.sealing, wr.chain = true, true, f.Dot.Stamp, f.Dot
 			r.knows = know(r.knows, seen{name: f.Name, dot: f.Dot})
+		}
+	}
+}
+
+// sealedCell notes that an addition was sealed: into the cell that is newest.
+func (w *write) sealedCell(r crdt.Record) {
+	for _, f := range r.Fields {
+		if strings.HasPrefix(f.Name, w.name) && w.chain.Before(f.Dot) {
+			w.acked, w.sealed, w.chain, w.id = true, true, f.Dot, 0 // its ID is the sealing's
 		}
 	}
 }
@@ -356,7 +370,7 @@ func (o *oracle) tookIn(r *request, s *session, d crdt.Dot) {
 	for _, sealed := range r.visit.Sealed {
 		for _, f := range sealed.Record.Fields {
 			for _, w := range s.writes {
-				w.in = w.in || w.sealed && w.name == f.Name && w.dot() == f.Dot
+				w.in = w.in || w.sealed && w.seen().name == f.Name && w.dot() == f.Dot
 			}
 			for i, k := range r.knows {
 				if k.name == f.Name && k.dot == f.Dot {

@@ -162,7 +162,7 @@ func (o *oracle) checkCounts(s *session, rec crdt.Record) {
 				continue
 			}
 			most++
-			if w.acked && !w.lost {
+			if w.acked && !w.lost && (!w.sealed || w.in) {
 				least++
 			}
 		}
@@ -210,7 +210,7 @@ func (o *oracle) checkSealed() {
 		site := o.w.sites[1]
 		rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
 		for _, w := range s.writes {
-			if w.sure == b && !rec.Dead && !rec.IsBottom() && !shows(rec, seen{name: w.name, dot: w.dot()}) {
+			if w.sure == b && !rec.Dead && !rec.IsBottom() && !shows(rec, w.seen()) {
 				o.brokenFor(s, "R11", "write %d of %q, %v, was sealed into the cookie of browser %d and is missing", w.serial, w.name, w.dot(), b.id)
 			}
 		}
