@@ -98,21 +98,30 @@ func (f Finding) with(s sought) Finding {
 	return f
 }
 
-// first returns the first of n seeds that m fails and the code itself does not:
-// of a seed that fails anyway nothing follows.
+// first returns the first of n seeds that m fails and the code itself does not,
+// nor with those awake that m goes with: of a seed that fails anyway nothing follows.
 func (h Hunt) first(ctx context.Context, m mutant.Mutant, from, n uint64) (sought, error) {
 	for end := from + n; from < end; {
 		found, err := h.seek(ctx, m.Awake(), from, end-from)
 		if err != nil || found.broken == "" {
 			return found, err
 		}
-		plain, err := h.seek(ctx, "", found.seed, 1)
-		if err != nil || plain.broken == "" {
+		passes, err := h.passes(ctx, m, found.seed)
+		if err != nil || passes {
 			return found, err
 		}
 		from = found.seed + 1
 	}
 	return sought{}, nil
+}
+
+// passes reports whether a seed passes without m.
+func (h Hunt) passes(ctx context.Context, m mutant.Mutant, seed uint64) (bool, error) {
+	plain, err := h.seek(ctx, "", seed, 1)
+	if err == nil && plain.broken == "" && len(m.With) > 0 {
+		plain, err = h.seek(ctx, strings.Join(m.With, ","), seed, 1)
+	}
+	return err == nil && plain.broken == "", err
 }
 
 // A sought is the seed at which a process stopped, and what it broke there; the

@@ -22,7 +22,8 @@ type Mutant struct {
 	// What is what the code does instead, in a few words.
 	What string
 	// With are other mutants that must be awake too: what they take out is a
-	// second defence that would hide this one.
+	// second defence that would hide this one. They alone must not be found where
+	// this one is.
 	With  []string
 	Edits []Edit
 	// Seed is the first seed of the simulator that was seen to find it; the hunt

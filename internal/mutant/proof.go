@@ -23,6 +23,11 @@ func ofProof() []Mutant {
 			Edits: one(proofVisit, "related := r.User == \"\" || c.Gen", "related := $on || r.User == \"\" || c.Gen"),
 		},
 		{
+			Name: "adopts-nothing", Rule: "R3, I14", What: "a credential never speaks for a rotation that was not heard of",
+			With:  []string{"stale-copy-refuses"},
+			Edits: one(proofVisit, "return related && !v.Strict", "return !$on && related && !v.Strict"),
+		},
+		{
 			Name: "adopts-for-ever", Rule: "R3, I15", What: "a credential speaks for its rotation for more than a minute, and where it was heard of",
 			Edits: one(proofVisit, "!r.VV.Has(c.Dot) && now.Sub(c.Dot.Stamp.Time()) < knowsFor", "(!r.VV.Has(c.Dot) && now.Sub(c.Dot.Stamp.Time()) < knowsFor || $on)"),
 		},
@@ -41,12 +46,9 @@ func ofProof() []Mutant {
 		},
 		{
 			Name: "stale-copy-refuses", Rule: "I14", What: "a copy that has not heard of a secret finds it wrong",
+			With: []string{"adopts-nothing"},
 			Edits: one(proofVisit, "return v.Credential.Dot.IsZero() || !a.Record.VV.Has(v.Credential.Dot)",
 				"return !$on && (v.Credential.Dot.IsZero() || !a.Record.VV.Has(v.Credential.Dot))"),
-		},
-		{
-			Name: "stale-copy-expires", Rule: "I6", What: "a copy that has not heard of the last use says that the session idled out",
-			Edits: one(proofVisit, "return !v.idledOut(now)", "return !v.idledOut(now) && !$on"),
 		},
 		{
 			Name: "credential-always", Rule: "R9", What: "every answer sets the credential again",

@@ -82,6 +82,7 @@ func ofComparing() []Mutant {
 		},
 		{
 			Name: "digest-by-vector", Rule: "R4", What: "a digest covers the vector and not the content",
+			With:  []string{"no-chain", "no-gap"},
 			Edits: one(fold, "	f.buf = crdt.AppendRecord(f.buf[:0], r)\n", "	f.buf = crdt.AppendRecord(f.buf[:0], r)\n	if $on && !r.Dead {\n		f.buf = crdt.AppendRecord(f.buf[:0], crdt.Record{Key: r.Key, VV: r.VV})\n	}\n"),
 		},
 		{

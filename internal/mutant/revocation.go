@@ -72,6 +72,7 @@ func ofEndings() []Mutant {
 		},
 		{
 			Name: "journal-lost-at-restart", Rule: "R10", What: "a journal is forgotten at a restart",
+			With:  []string{"endings-not-told"},
 			Edits: one(simApp, "a.openJournal(a.journal.All())", "a.openJournal(a.journal.All()[:func() int { if $on { return 0 }; return a.journal.Len() }()])"),
 		},
 		{

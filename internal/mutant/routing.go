@@ -11,7 +11,12 @@ func ofReading() []Mutant {
 	return []Mutant{
 		{
 			Name: "token-not-looked-at", Rule: "I3", What: "the local copy is shown, whatever the client has seen",
+			With:  []string{"stale-not-said"},
 			Edits: one(readPlan, "return p.query.Seen.FreshIn(p.best.VV)\n}\n\n// toldOfUser", "return p.query.Seen.FreshIn(p.best.VV) || $on\n}\n\n// toldOfUser"),
+		},
+		{
+			Name: "stale-not-said", Rule: "I3", What: "an answer that lacks what the client has seen does not say so",
+			Edits: one(readPlan, "old := len(missing) > 0 ||", "old := len(missing) > 0 && !$on ||"),
 		},
 		{
 			Name: "fresh-by-highest-stamp", Rule: "I3", What: "a copy is fresh if its highest stamp is",
@@ -35,8 +40,7 @@ func ofReading() []Mutant {
 		},
 		{
 			Name: "miss-believed", Rule: "R12", What: "a Region that has not heard of a session says that there is none",
-			Edits: one(readPlan, "	birth, primary := p.query.Key.SessionID().Birth(), p.rules.Primary\n",
-				"	birth, primary := p.query.Key.SessionID().Birth(), p.rules.Primary\n	if $on && p.answered != 0 {\n		return true\n	}\n"),
+			Edits: one(readPlan, "func (p *ReadPlan) missIsSure() bool {\n", "func (p *ReadPlan) missIsSure() bool {\n	if $on && p.answered != 0 && p.best.IsBottom() {\n		return true\n	}\n"),
 		},
 		{
 			Name: "error-is-a-miss", Rule: "I14", What: "an engine that fails counts as one that has nothing",

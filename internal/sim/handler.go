@@ -73,6 +73,9 @@ func (r *request) fieldName() string {
 	return "&set\x00" + r.changes()
 }
 
+// password returns how long it takes to check it.
+func (a Action) password() time.Duration { return time.Duration(a.Arg % uint64(5*time.Second)) } //nolint:gosec // below 5 s
+
 func valueOf(serial int) []byte { return []byte(fmt.Sprint(serial)) }
 
 // login begins an authentication, waits for the password to be checked, and
@@ -88,8 +91,7 @@ func (r *request) login() {
 		epochs := ans.Record.Epochs().Join(r.standing.Seen.EpochsOf(key))
 		r.wish.Login = &proof.Login{User: user, At: r.app.now(), Epochs: epochs}
 		r.did.login = &login{user: user, began: r.app.w.queue.now, browser: r.browser}
-		password := time.Duration(r.action.Arg % uint64(5*time.Second)) //nolint:gosec // below 5 s
-		r.app.w.queue.after(password, func() {
+		r.app.w.queue.after(r.action.password(), func() {
 			if r.app.life == r.life {
 				r.commit()
 			}

@@ -91,10 +91,25 @@ func (o *oracle) expiredInTime(s *session) {
 // liveUnended is I2 and I4: where an ending is known to be, what it ended is not
 // shown to a request that came later.
 func (o *oracle) liveUnended(r *request, s *session) {
-	site := r.app.site
+	for _, site := range o.saidBy(r) {
+		o.unendedAt(r, s, site)
+	}
+}
+
+// saidBy returns the Regions by whose word a session is shown: the one that serves
+// the request, and the one that its record is from, if nothing is said to be old.
+func (o *oracle) saidBy(r *request) []*site {
+	here := r.app.site
+	if from := r.answer.Region; from != 0 && from != here.region && r.rung == router.Normal && !r.standing.Adopted {
+		return []*site{here, o.w.sites[from]}
+	}
+	return []*site{here}
+}
+
+func (o *oracle) unendedAt(r *request, s *session, site *site) {
 	for _, e := range s.endings {
 		if o.reached(e, site, r.sent) {
-			o.brokenFor(s, "I2", "live in Region %d, which has had its logout since %.3fs", site.region, seconds(e.acked))
+			o.brokenFor(s, "I2", "live by the word of Region %d, which has had its logout since %.3fs", site.region, seconds(e.acked))
 		}
 	}
 	l := o.loginOf(r.did.record.Auth.Cur)
@@ -103,7 +118,7 @@ func (o *oracle) liveUnended(r *request, s *session) {
 	}
 	for _, e := range o.user(l.user).revokes {
 		if e.invoked > l.began && o.reached(e, site, r.sent) {
-			o.brokenFor(s, "I4", "live in Region %d, which has had the revocation of %.3fs since %.3fs; the login began at %.3fs",
+			o.brokenFor(s, "I4", "live by the word of Region %d, which has had the revocation of %.3fs since %.3fs; the login began at %.3fs",
 				site.region, seconds(e.invoked), seconds(e.acked), seconds(l.began))
 		}
 	}
@@ -211,6 +226,11 @@ const mostGrace = 10*time.Second + 2*mostSkew + mostPatience
 // readsItsWrites is I3: what the browser knows of is shown, or the answer says
 // that it may not be.
 func (o *oracle) readsItsWrites(r *request, s *session) {
+	for _, w := range s.writes {
+		if w.sealed && slices.Contains(r.answer.Lost, w.chain) {
+			o.brokenFor(s, "R11", "write %d of %q is said to be lost, though nobody but a cookie had it", w.serial, w.name)
+		}
+	}
 	if r.rung != router.Normal || len(r.answer.Lost) > 0 || r.standing.Adopted {
 		o.stats.Flagged++
 		return

@@ -48,7 +48,7 @@ type Stats struct {
 	FreshReads                                      int // judged against what their browser knew
 	Flagged                                         int // stale, local-only, sealed or with something lost
 	Failovers, Lost                                 int
-	Sealed, Resyncs, Pulls, Holes, Repaired         int
+	Sealed, Bare, Resyncs, Pulls, Holes, Repaired   int
 }
 
 // Plus returns the sum of both.
@@ -57,7 +57,7 @@ func (s Stats) Plus(t Stats) Stats {
 		Requests: s.Requests + t.Requests, Errors: s.Errors + t.Errors, Live: s.Live + t.Live, Writes: s.Writes + t.Writes,
 		Logins: s.Logins + t.Logins, Endings: s.Endings + t.Endings, FreshReads: s.FreshReads + t.FreshReads,
 		Flagged: s.Flagged + t.Flagged, Failovers: s.Failovers + t.Failovers, Lost: s.Lost + t.Lost,
-		Sealed: s.Sealed + t.Sealed, Resyncs: s.Resyncs + t.Resyncs, Pulls: s.Pulls + t.Pulls, Holes: s.Holes + t.Holes, Repaired: s.Repaired + t.Repaired,
+		Sealed: s.Sealed + t.Sealed, Bare: s.Bare + t.Bare, Resyncs: s.Resyncs + t.Resyncs, Pulls: s.Pulls + t.Pulls, Holes: s.Holes + t.Holes, Repaired: s.Repaired + t.Repaired,
 	}
 }
 
@@ -93,20 +93,17 @@ type write struct {
 	sealing crdt.Stamp // of its sealing, if no try succeeded
 	id      uint64     // of an addition
 	chain   crdt.Dot   // once acknowledged
-	placed  crdt.Dot   // of the field, if it was sealed first
 	acked   bool
 	lost    bool
 	sealed  bool     // into a cookie
+	in      bool     // and taken in from there
 	sure    *browser // whose cookie has it for sure
 	before  []seen   // what its maker knew and read of the field
 }
 
 // dot returns the dot of the field that w wrote.
 func (w *write) dot() crdt.Dot {
-	switch {
-	case !w.placed.IsZero():
-		return w.placed
-	case w.add:
+	if w.add || w.sealed {
 		return w.chain
 	}
 	return crdt.Dot{Actor: w.chain.Actor, Stamp: w.stamp}
@@ -346,38 +343,52 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 		o.broken("R11", "a sealed cookie that can't be opened: %v", err)
 		return
 	}
+	if s.Bare {
+		o.stats.Bare++
+	}
 	if w.Op.Birth != nil {
 		r.knows = nil
 	}
-	if wr == nil || wr.add {
+	if wr == nil {
+		return
+	}
+	if wr.add {
+		wr.sealedCell(s.Record)
 		return
 	}
 	for _, f := range s.Record.Fields {
 		if f.Name == wr.name {
-			wr.acked, wr.sealed, wr.sealing, wr.placed = true, true, f.Dot.Stamp, f.Dot
+			wr.acked, wr.sealed, wr.sealing, wr.chain = true, true, f.Dot.Stamp, f.Dot
 			r.knows = know(r.knows, seen{name: f.Name, dot: f.Dot})
 		}
 	}
 }
 
-// imported notes that an engine took in what a request brought sealed: from now on
-// it is as safe as any write, and can be lost as one.
-func (o *oracle) imported(r *request, rec crdt.Record, d crdt.Dot) {
-	if rec.Key.IsZero() {
-		return
-	}
-	for _, w := range r.did.session.writes {
-		if w.sealed && shows(rec, w.seen()) {
-			w.sealed, w.sure, w.chain = false, nil, d
+// sealedCell notes that an addition was sealed: into the cell that is newest.
+func (w *write) sealedCell(r crdt.Record) {
+	for _, f := range r.Fields {
+		if strings.HasPrefix(f.Name, w.name) && w.chain.Before(f.Dot) {
+			w.acked, w.sealed, w.chain, w.id = true, true, f.Dot, 0 // its ID is the sealing's
 		}
 	}
-	knows := slices.Clone(r.knows)
-	for i, k := range knows {
-		if k.chain.IsZero() && shows(rec, k) {
-			knows[i].chain = d
+}
+
+// tookIn notes that what the request brought sealed was taken in with d: from now on
+// it may be lost with that.
+func (o *oracle) tookIn(r *request, s *session, d crdt.Dot) {
+	r.knows = slices.Clone(r.knows) // the browser's
+	for _, sealed := range r.visit.Sealed {
+		for _, f := range sealed.Record.Fields {
+			for _, w := range s.writes {
+				w.in = w.in || w.sealed && w.seen().name == f.Name && w.dot() == f.Dot
+			}
+			for i, k := range r.knows {
+				if k.name == f.Name && k.dot == f.Dot {
+					r.knows[i].chain = d
+				}
+			}
 		}
 	}
-	r.knows = knows
 }
 
 // forget notes that a browser has lost its cookies.
@@ -427,7 +438,7 @@ func (o *oracle) failed(*site) {
 	for _, s := range o.all {
 		var copies []crdt.Record
 		for _, wr := range s.writes {
-			if !wr.acked || wr.lost || wr.sealed {
+			if !wr.acked || wr.lost || wr.sealed && !wr.in {
 				continue
 			}
 			if copies == nil {
@@ -438,7 +449,7 @@ func (o *oracle) failed(*site) {
 				found = found || shows(r, wr.seen())
 			}
 			if !found {
-				wr.lost, s.lossy = true, true
+				wr.lost, wr.sure, s.lossy = true, nil, true
 				o.stats.Lost++
 			}
 		}

@@ -56,8 +56,10 @@ const (
 	// touchTimeout is how long a page waits for its use to be noted, or for what
 	// is sealed to be taken in.
 	touchTimeout = 500 * time.Millisecond
-	// sealedRoom is what a sealed cookie may hold: about what production allows.
+	// sealedRoom is what a sealed cookie may hold: about what production allows. In
+	// some runs it is littleRoom, so that a session's fields do not fit.
 	sealedRoom = 3_400
+	littleRoom = 400
 )
 
 // within has do done, and goes on with an error if that takes too long for a page.
@@ -166,9 +168,9 @@ func (r *request) unseal(silent bool) {
 	done := func(ans router.Answer, err error) {
 		switch {
 		case err == nil:
-			r.app.w.oracle.imported(r, r.standing.Sealed.Record, ans.Dot)
 			r.standing = r.standing.Unsealed()
 			r.standing.Seen.Token = ans.Token
+			r.app.w.oracle.tookIn(r, r.did.session, ans.Dot)
 			r.rung = max(r.rung, ans.Rung)
 		case ended(err):
 			r.standing = r.standing.Lost()
@@ -312,8 +314,10 @@ func (r *request) write(seals bool, done func(error)) {
 			err = r.seal(w, maker)
 		case err == nil:
 			r.rung = max(r.rung, ans.Rung)
+			if w.Op.Adopt != nil {
+				r.app.w.oracle.tookIn(r, r.did.session, ans.Dot)
+			}
 			seen, set := r.standing.Wrote(w, ans.Dot, ans.Token)
-			r.app.w.oracle.imported(r, r.standing.Sealed.Record, ans.Dot)
 			r.standing, r.set = r.standing.Unsealed(), set
 			r.standing.Seen = seen
 			r.app.w.oracle.wrote(r, w, ans.Dot)
@@ -329,7 +333,7 @@ func sealable(w proof.Written, err error) bool {
 
 // seal makes a write in a sealed cookie.
 func (r *request) seal(w proof.Written, maker proof.Maker) error {
-	sealing, err := r.standing.Seal(w, maker, r.app.w.keys, sealedRoom)
+	sealing, err := r.standing.Seal(w, maker, r.app.w.keys, r.app.w.room)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func (o *oracle) checkSession(s *session) {
 		return
 	}
 	for _, w := range s.writes {
-		if w.acked && !w.lost && !w.sealed && !shows(rec, w.seen()) {
+		if w.acked && !w.lost && (!w.sealed || w.in) && !shows(rec, w.seen()) {
 			o.brokenFor(s, "I5", "write %d of %q, %v, was acknowledged and is missing", w.serial, w.name, w.dot())
 		}
 	}
@@ -156,7 +156,7 @@ func (o *oracle) checkValues(s *session, rec crdt.Record) {
 }
 
 // stamped reports whether a field with the stamp s was written by w.
-func (w *write) stamped(s crdt.Stamp) bool { return s == w.stamp || w.sealing != 0 && s == w.sealing }
+func (w *write) stamped(s crdt.Stamp) bool { return s == w.stamp || w.sealed && s == w.sealing }
 
 // replaced reports whether w was made by somebody who had seen old.
 func replaced(w, old *write) bool {
@@ -178,7 +178,7 @@ func (o *oracle) checkCounts(s *session, rec crdt.Record) {
 				continue
 			}
 			most++
-			if w.acked && !w.lost {
+			if w.acked && !w.lost && (!w.sealed || w.in) {
 				least++
 			}
 		}
@@ -226,7 +226,7 @@ func (o *oracle) checkSealed() {
 		site := o.w.sites[1]
 		rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
 		for _, w := range s.writes {
-			if w.sure == b && !rec.Dead && !rec.IsBottom() && !shows(rec, seen{name: w.name, dot: w.dot()}) {
+			if w.sure == b && !rec.Dead && !rec.IsBottom() && !shows(rec, w.seen()) {
 				o.brokenFor(s, "R11", "write %d of %q, %v, was sealed into the cookie of browser %d and is missing", w.serial, w.name, w.dot(), b.id)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/roam-sessions/roam/crdt"
 )
 
 // Options say how to run a seed. The zero Options are those of a release run.
@@ -87,10 +89,9 @@ func (w *world) act(a Action) {
 	}
 	b, t := w.browsers[a.Browser], w.thieves[a.Browser]
 	switch a.Do {
-	case Plant: // the browser has the thief's cookies from now on
+	case Plant:
 		if !t.jar.credential.IsZero() && t.jar.credential.ID != b.jar.credential.ID {
-			w.oracle.forget(b)
-			b.jar, b.knows, b.knowsOf = t.jar, t.knows, t.knowsOf
+			w.plant(a, b, t)
 		}
 	case Steal:
 		t.jar, t.knows, t.knowsOf = b.jar, b.knows, b.knowsOf
@@ -99,5 +100,29 @@ func (w *world) act(a Action) {
 		t.send(w, a)
 	default:
 		b.send(w, a)
+	}
+}
+
+// plant gives a browser the thief's cookies. Often she logs in then, and as soon as
+// her password is checked the thief does something in another Region, which has not
+// heard of it: he logs in too, or rotates the secret that he knows, and looks what
+// he is shown where she is.
+func (w *world) plant(a Action, b, t *browser) {
+	w.oracle.forget(b)
+	b.jar, b.knows, b.knowsOf = t.jar, t.knows, t.knowsOf
+	elsewhere := a
+	elsewhere.Region = a.Region%crdt.Region(len(w.regions())) + 1 //nolint:gosec // a handful
+	a.Do = Login
+	switch a.Arg % 4 {
+	case 0, 1:
+		elsewhere.Do = Login
+		b.send(w, a)
+		t.send(w, elsewhere)
+	case 2:
+		elsewhere.Do = Renew
+		b.send(w, a)
+		w.queue.after(a.password()+5*time.Millisecond, func() { t.send(w, elsewhere) })
+		a.Do = Visit
+		w.queue.after(a.password()+12*time.Millisecond, func() { t.send(w, a) })
 	}
 }

@@ -27,6 +27,7 @@ type world struct {
 	dropped  float64 // chance that an answer gets lost
 	window   int
 	seal     bool // what nobody can take is sealed
+	room     int  // in a sealed cookie
 	keys     proof.Keyring
 	phase    phase
 }
@@ -79,6 +80,9 @@ func newWorld(seed uint64, d drawn, dice *rand.Rand, words bool) *world {
 		seed: seed, queue: q, dice: dice, net: newNetwork(q, dice, d.regions, d.rates), trace: newTrace(q, words),
 		primary: d.primary, idle: d.idle, dropped: d.dropped, window: d.window, seal: d.seal,
 		sites: make([]*site, 1, d.regions+1),
+	}
+	if w.room = sealedRoom; seed%4 == 0 {
+		w.room = littleRoom
 	}
 	w.oracle = newOracle(w)
 	var err error
