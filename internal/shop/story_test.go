@@ -284,10 +284,8 @@ func TestFailures(t *testing.T) {
 	v := d.visitor(t)
 	v.post("/login", "user", "alice", "password", "x")
 	d.engine.writes.Store(true)
-	for _, path := range []string{"/visits", "/logout", "/logout/everywhere"} {
-		res, page := v.stays().post(path)
-		wantFailure(t, "POST "+path, res, page)
-	}
+	res, page := v.stays().post("/visits")
+	wantFailure(t, "POST /visits", res, page)
 	if a := v.account(); a.User != "alice" || a.Visits != 0 { // reading works
 		t.Errorf("while writes fail: %+v, want alice with no visits", a)
 	}
@@ -304,6 +302,34 @@ func TestFailures(t *testing.T) {
 	v.post("/visits")
 	if a := v.account(); a.User != "alice" || a.Visits != 1 {
 		t.Errorf("afterwards: %+v, want alice with one visit", a)
+	}
+}
+
+// A logout needs no engine: the Region's journal has it, and every read looks there.
+func TestLogoutHoldsWhileNobodyTakesWrites(t *testing.T) {
+	for _, path := range []string{"/logout", "/logout/everywhere"} {
+		synctest.Test(t, func(t *testing.T) {
+			here := region(t, 1, "eu-west-1")
+			v := openAt(t, shop.Config{}, here).visitor(t)
+			v.post("/login", "user", "alice", "password", "x")
+			old := v.thief()
+			sick, _ := engine.As[*failing](here.Engine)
+			sick.writes.Store(true)
+			res, page := v.post(path)
+			for _, want := range []string{"Every Region has it", "<ul id=\"logout-have\">\n<li data-region=\"eu-west-1\">"} {
+				if res.StatusCode != http.StatusOK || !strings.Contains(page, want) {
+					t.Errorf("POST %s = %d, want 200 and a page with %q:\n%s", path, res.StatusCode, want, page)
+				}
+			}
+			if a := old.account(); a.User != "" || a.State != "logged out" || a.Waiting != 1 {
+				t.Errorf("after %s the old cookies open %+v, want logged out, and that one revocation waits", path, a)
+			}
+			sick.writes.Store(false)
+			time.Sleep(time.Second) // the router tries again every 250 ms
+			if a := old.account(); a.User != "" || a.State != "logged out" || a.Waiting != 0 {
+				t.Errorf("a second after %s could be taken the old cookies open %+v, want logged out, and nothing waits", path, a)
+			}
+		})
 	}
 }
 

@@ -92,7 +92,7 @@ func TestTraceTellsRunsApart(t *testing.T) {
 // Events run in the order of their times, those of one time in the order in which
 // they were asked for, also when they are asked for by events.
 func TestQueueKeepsOrder(t *testing.T) {
-	q, got := &queue{}, ""
+	q, got := &queue{most: 10}, ""
 	say := func(s string) func() { return func() { got += s } }
 	q.at(30, say("e"))
 	q.at(10, say("a"))
