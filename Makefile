@@ -23,7 +23,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: laws mutants scope ryw help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)
+
+trace: ## hold a few seeds against the traces recorded elsewhere, also in 32 bits where this machine runs such programs
+	go test -count=1 ./internal/sim -run '^TestSameSeedSameTrace$$'
+	@case "$$(go env GOOS GOARCH | tr '\n' ' ')" in 'linux amd64 ') set -x; \
+		GOARCH=386 CGO_ENABLED=0 go test -count=1 ./internal/sim -run '^TestSameSeedSameTrace$$';; esac
 
 laws: ## try the laws of crdt and the exploration of replica on CHECKS random cases each
 	./scripts/laws.sh $(CHECKS)
