@@ -269,20 +269,29 @@ func (o *oracle) supersededBySomebody(r *request, s *session) {
 	o.brokenFor(s, "I14", "browser %d in Region %d is refused the last secret there is", r.browser.id, r.app.site.region)
 }
 
-// loggedOutBySomebody is I14: nobody is logged out who did not ask for it.
+// loggedOutBySomebody is I14: nobody is logged out who did not ask for it, nor by
+// a revocation that her browser knew of when she logged in.
 func (o *oracle) loggedOutBySomebody(r *request, s *session) {
-	if len(s.endings) > 0 {
+	if len(s.endings) > 0 || o.twoUsers(s) {
 		return
 	}
+	own := o.auths[r.visit.Credential.Hash()]
 	for _, a := range s.auths {
-		if a.user != "" && len(o.user(a.user).revokes) > 0 {
-			return
+		mine := own != nil && !s.lossy && (a == own || own.replaces(a))
+		for _, e := range o.user(a.user).revokes {
+			if !mine || !own.knew(e) {
+				return
+			}
 		}
 	}
-	if o.twoUsers(s) {
-		return
-	}
 	o.brokenFor(s, "I14", "browser %d in Region %d is logged out, and nobody asked for it", r.browser.id, r.app.site.region)
+}
+
+// knew reports whether a is of a login whose cookies knew of a revocation. They do
+// for a minute, by clocks that differ.
+func (a *authWrite) knew(e *ending) bool {
+	l := a.login
+	return l != nil && e.browser == l.browser && e.heard > 0 && e.heard < l.sent && l.sent.sub(e.invoked) < 15*time.Second
 }
 
 // twoUsers reports whether two users may have logged into one session, which
@@ -350,6 +359,9 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 		o.forget(b)
 	case c.Seen != nil:
 		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
+	}
+	if e := r.did.revoke; e != nil && c.Seen != nil && b.requests == 0 {
+		e.heard = o.w.queue.now
 	}
 }
 
