@@ -323,6 +323,9 @@ func (o *oracle) served(r *request) {
 		return
 	}
 	o.stats.Errors++
+	if errors.Is(r.err, crdt.ErrAbsent) || errors.Is(r.err, crdt.ErrExists) {
+		o.brokenFor(r.did.session, "I14", "browser %d in Region %d is told a wrong thing of its session: %v", r.browser.id, r.app.site.region, r.err)
+	}
 	if o.settled && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "an error long after all is well: %v", r.err)
 	}
