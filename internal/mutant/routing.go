@@ -66,10 +66,6 @@ func ofReading() []Mutant {
 			Name: "also-not-asked", Rule: "R12", What: "the Region that a session came from is not asked of its user",
 			Edits: one(readPlan, "return p.query.Also == 0 || p.answered", "return $on || p.query.Also == 0 || p.answered"),
 		},
-		{
-			Name: "user-from-a-part", Rule: "R12", What: "what a part of a Region has of a user is enough",
-			Edits: one(readPlan, "return p.answered != 0 || p.partial.Has(here)", "return $on || p.answered != 0 || p.partial.Has(here)"),
-		},
 	}
 }
 

@@ -29,7 +29,7 @@ func (o *oracle) begins(r *request) {
 // allIsHere reports whether a request finds all that it needs in its own Region.
 func (o *oracle) allIsHere(r *request, s *session) bool {
 	site := r.app.site
-	if o.w.primary != 0 || r.visit.Strict || !site.alive() || o.w.queue.now.sub(site.ill) < breakerOpen {
+	if o.w.primary != 0 || o.w.little || r.visit.Strict || !site.alive() || o.w.queue.now.sub(site.ill) < breakerOpen {
 		return false
 	}
 	rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
@@ -339,9 +339,10 @@ func (o *oracle) served(r *request) {
 const mostPatience = 16 * time.Second
 
 // wellRefused reports whether an error may be however well all is: the session has
-// ended, it is not sure whose it is, or somebody else has just logged into it.
+// ended, it is not sure whose it is, somebody else has just logged into it, or there is no
+// room.
 func wellRefused(err error) bool {
-	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser)
+	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser) || errors.Is(err, engine.ErrFull)
 }
 
 func ended(err error) bool { return errors.Is(err, crdt.ErrDead) || errors.Is(err, crdt.ErrExpired) }
