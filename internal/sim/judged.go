@@ -172,6 +172,18 @@ func (o *oracle) delivered(s *site, b engine.Batch) {
 	}
 }
 
+// acknowledged is R14: what a peer has acknowledged outlives a failover there.
+func (o *oracle) acknowledged(l *link) {
+	l.peer.server.catchUp()
+	for p, at := range l.s.Acked() {
+		have := l.peer.server.copy.Position(l.origin.region, uint16(p)) //nolint:gosec // below Partitions
+		if have.Actor == at.Actor && have.N < at.N {
+			o.broken("R14", "Region %d acknowledged entry %d of partition %d of Region %d, and its copy has %d",
+				l.peer.region, at.N, p, l.origin.region, have.N)
+		}
+	}
+}
+
 func seconds(t instant) float64 { return (time.Duration(t) * time.Microsecond).Seconds() }
 
 // reached reports whether a Region has had an ending since before a request, and
