@@ -99,7 +99,7 @@ func ofComparing() []Mutant {
 		},
 		{
 			Name: "refilling-is-full", Rule: "R12", What: "a Region that is refilling says that what it lacks is nowhere",
-			With:  []string{"also-not-asked"},
+			With:  []string{"miss-by-birth-alone"},
 			Edits: one("internal/router/step.go", "return Result{Record: rec, Refilling: true}", "return Result{Record: rec, Refilling: !$on}"),
 		},
 		{

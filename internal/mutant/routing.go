@@ -43,6 +43,10 @@ func ofReading() []Mutant {
 			Edits: one(readPlan, "func (p *ReadPlan) missIsSure() bool {\n", "func (p *ReadPlan) missIsSure() bool {\n	if $on && p.answered != 0 && p.best.IsBottom() {\n		return true\n	}\n"),
 		},
 		{
+			Name: "miss-by-birth-alone", Rule: "R12", What: "that its birth Region lacks a session is enough to say that there is none",
+			Edits: one(readPlan, "p.answered.Has(birth) && p.answered.Len() >= 2", "p.answered.Has(birth) && (p.answered.Len() >= 2 || $on)"),
+		},
+		{
 			Name: "error-is-a-miss", Rule: "I14", What: "an engine that fails counts as one that has nothing",
 			Edits: one(step, "		return Result{Record: crdt.Record{Key: k}, Err: err}\n", "		if $on {\n			err = nil\n		}\n		return Result{Record: crdt.Record{Key: k}, Err: err}\n"),
 		},
