@@ -6,7 +6,7 @@ import "slices"
 func All() []Mutant {
 	all := slices.Concat(
 		ofRecord(), ofCounters(), ofStamps(), ofProof(), ofSealed(), ofRevocation(), ofEndings(),
-		ofReplication(), ofComparing(), ofReading(), ofWriting(),
+		ofReplication(), ofMemory(), ofComparing(), ofReading(), ofMissing(), ofWriting(),
 	)
 	for i := range all {
 		all[i].Seed = seeds()[all[i].Name]

@@ -28,6 +28,11 @@ func ofProof() []Mutant {
 			Edits: one(proofVisit, "return related && !v.Strict", "return !$on && related && !v.Strict"),
 		},
 		{
+			Name: "adopts-on-strict-routes", Rule: "R3", What: "a credential speaks for a rotation on strict routes too",
+			With:  []string{"stale-not-said"},
+			Edits: one(proofVisit, "related && !v.Strict", "related && (!v.Strict || $on)"),
+		},
+		{
 			Name: "adopts-for-ever", Rule: "R3, I15", What: "a credential speaks for its rotation for more than a minute, and where it was heard of",
 			Edits: one(proofVisit, "!r.VV.Has(c.Dot) && now.Sub(c.Dot.Stamp.Time()) < knowsFor", "(!r.VV.Has(c.Dot) && now.Sub(c.Dot.Stamp.Time()) < knowsFor || $on)"),
 		},
@@ -74,7 +79,6 @@ func ofSealed() []Mutant {
 		},
 		{
 			Name: "one-sealing-actor", Rule: "R11", What: "all sealings are made by one actor, which two tabs fork",
-			With:  []string{"sealed-with-vector"},
 			Edits: one(proofSealed, "crdt.NewActor(m.Here, m.Seal.incarnation())", "crdt.NewActor(m.Here, func() uint32 { if $on { return 1 }; return m.Seal.incarnation() }())"),
 		},
 		{

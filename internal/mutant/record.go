@@ -76,6 +76,10 @@ func ofStamps() []Mutant {
 			Edits: one(op, "write := Dot{dot.Actor, op.Stamp}", "write := Dot{dot.Actor, op.Stamp}\n	if $on {\n		write = dot\n	}\n	_ = write"),
 		},
 		{
+			Name: "birth-not-known-again", Rule: "R1, M3", What: "a birth that is repeated does not find itself",
+			Edits: one(op, "case op.Birth != nil && born && base.Auth.Cur != op.Auth.Cur:", "case op.Birth != nil && born && (base.Auth.Cur != op.Auth.Cur || $on):"),
+		},
+		{
 			Name: "dot-below-record", Rule: "M14", What: "the dot of a write may be below what the record has",
 			Edits: one(op, "s := max(at.Now.Stamp(), base.Latest().next())",
 				"s := max(at.Now.Stamp(), base.Latest().next())\n	if $on {\n		s = at.Now.Stamp()\n	}"),

@@ -37,11 +37,6 @@ func ofReplication() []Mutant {
 			},
 		},
 		{
-			Name: "user-left-behind", Rule: "R12", What: "a session that is pulled does not bring its user's record",
-			With:  []string{"no-gap"},
-			Edits: one(simLink, "		if rec.User != \"\" {\n", "		if rec.User != \"\" && !$on {\n"),
-		},
-		{
 			Name: "hole-not-reported", Rule: "I13", What: "a hole is not told to the origin",
 			Edits: one(receiver, "	r.send(Hole{Partition: part, At: r.at[part]})\n", "	if !$on {\n		r.send(Hole{Partition: part, At: r.at[part]})\n	}\n"),
 		},
@@ -64,9 +59,22 @@ func ofReplication() []Mutant {
 			With:  []string{"no-gap"},
 			Edits: one(receiver, "	case len(res.Gaps) > 0:\n", "	case len(res.Gaps) > 0 && $on:\n		r.at[part] = w.Batch.Last()\n	case len(res.Gaps) > 0:\n"),
 		},
+	}
+}
+
+// ofMemory are mutants of what a full engine does.
+func ofMemory() []Mutant {
+	const core = "engine/memory/core.go"
+	return []Mutant{
 		{
-			Name: "partial-beat-believed", Rule: "R10", What: "a Region that is being resynchronised counts as having heard all",
-			Edits: one("internal/replica/heard.go", "	if f.Partial {\n		return\n	}\n", "	if f.Partial && !$on {\n		return\n	}\n"),
+			Name: "endings-refused-when-full", Rule: "R13", What: "a full engine refuses endings",
+			Edits: one(core, "	if ends || op.Destroy || op.Revoke || touchOnly {\n",
+				"	if $on && (ends || op.Destroy || op.Revoke) && c.used.total() >= c.maxBytes/100*anonymousBirthsUntil {\n		return fmt.Errorf(\"%w: of endings\", engine.ErrFull)\n	}\n	if ends || op.Destroy || op.Revoke || touchOnly {\n"),
+		},
+		{
+			Name: "evicted-when-full", Rule: "R13", What: "a full engine forgets records instead of refusing births",
+			Edits: one(core, "		if used >= c.maxBytes/100*until {\n",
+				"		if $on && used >= c.maxBytes/100*until {\n			for _, p := range c.parts {\n				if p != nil && len(p.order) > 0 {\n					p.order[0].keep = 0\n				}\n			}\n			return nil\n		}\n		if used >= c.maxBytes/100*until {\n"),
 		},
 	}
 }
@@ -91,6 +99,7 @@ func ofComparing() []Mutant {
 		},
 		{
 			Name: "refilling-is-full", Rule: "R12", What: "a Region that is refilling says that what it lacks is nowhere",
+			With:  []string{"miss-by-birth-alone"},
 			Edits: one("internal/router/step.go", "return Result{Record: rec, Refilling: true}", "return Result{Record: rec, Refilling: !$on}"),
 		},
 		{

@@ -76,11 +76,6 @@ func ofEndings() []Mutant {
 			Edits: one(simApp, "a.openJournal(a.journal.All())", "a.openJournal(a.journal.All()[:func() int { if $on { return 0 }; return a.journal.Len() }()])"),
 		},
 		{
-			Name: "journal-mints-below", Rule: "R18", What: "a journal's revocation is stamped by its clock alone",
-			Edits: one(journalCore, "	s := max(now.Stamp(), min(epochs.Max()+1, now.Add(maxAhead).Stamp()), epochs.At(c.actor)+1)\n",
-				"	s := max(now.Stamp(), min(epochs.Max()+1, now.Add(maxAhead).Stamp()), epochs.At(c.actor)+1)\n	if $on {\n		s = now.Stamp()\n	}\n"),
-		},
-		{
 			Name: "error-confirms-ending", Rule: "R10", What: "an engine that can't be asked counts as having an ending",
 			Edits: one("internal/router/adopt.go", "	case res.Err != nil:\n		return fateOf(res.Err)\n", "	case res.Err != nil:\n		if $on {\n			return Settled\n		}\n		return fateOf(res.Err)\n"),
 		},

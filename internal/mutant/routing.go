@@ -38,9 +38,19 @@ func ofReading() []Mutant {
 			Edits: one(simLink, "l.origin.ledger.Acked(l.peer.region, l.s.Acked())",
 				"l.origin.ledger.Acked(l.peer.region, func() engine.Positions { if $on { return l.s.Offered() }; return l.s.Acked() }())"),
 		},
+	}
+}
+
+// ofMissing are mutants of what a Region's silence means.
+func ofMissing() []Mutant {
+	return []Mutant{
 		{
 			Name: "miss-believed", Rule: "R12", What: "a Region that has not heard of a session says that there is none",
 			Edits: one(readPlan, "func (p *ReadPlan) missIsSure() bool {\n", "func (p *ReadPlan) missIsSure() bool {\n	if $on && p.answered != 0 && p.best.IsBottom() {\n		return true\n	}\n"),
+		},
+		{
+			Name: "miss-by-birth-alone", Rule: "R12", What: "that its birth Region lacks a session is enough to say that there is none",
+			Edits: one(readPlan, "p.answered.Has(birth) && p.answered.Len() >= 2", "p.answered.Has(birth) && (p.answered.Len() >= 2 || $on)"),
 		},
 		{
 			Name: "error-is-a-miss", Rule: "I14", What: "an engine that fails counts as one that has nothing",
@@ -65,10 +75,6 @@ func ofReading() []Mutant {
 		{
 			Name: "also-not-asked", Rule: "R12", What: "the Region that a session came from is not asked of its user",
 			Edits: one(readPlan, "return p.query.Also == 0 || p.answered", "return $on || p.query.Also == 0 || p.answered"),
-		},
-		{
-			Name: "user-from-a-part", Rule: "R12", What: "what a part of a Region has of a user is enough",
-			Edits: one(readPlan, "return p.answered != 0 || p.partial.Has(here)", "return $on || p.answered != 0 || p.partial.Has(here)"),
 		},
 	}
 }

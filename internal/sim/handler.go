@@ -90,7 +90,7 @@ func (r *request) login() {
 		}
 		epochs := ans.Record.Epochs().Join(r.standing.Seen.EpochsOf(key))
 		r.wish.Login = &proof.Login{User: user, At: r.app.now(), Epochs: epochs}
-		r.did.login = &login{user: user, began: r.app.w.queue.now, browser: r.browser}
+		r.did.login = &login{user: user, sent: r.sent, began: r.app.w.queue.now, browser: r.browser}
 		r.app.w.queue.after(r.action.password(), func() {
 			if r.app.life == r.life {
 				r.commit()

@@ -29,7 +29,7 @@ func (o *oracle) begins(r *request) {
 // allIsHere reports whether a request finds all that it needs in its own Region.
 func (o *oracle) allIsHere(r *request, s *session) bool {
 	site := r.app.site
-	if o.w.primary != 0 || r.visit.Strict || !site.alive() || o.w.queue.now.sub(site.ill) < breakerOpen {
+	if o.w.primary != 0 || o.w.little || r.visit.Strict || !site.alive() || o.w.queue.now.sub(site.ill) < breakerOpen {
 		return false
 	}
 	rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
@@ -175,6 +175,18 @@ func (o *oracle) delivered(s *site, b engine.Batch) {
 	}
 }
 
+// acknowledged is R14: what a peer has acknowledged outlives a failover there.
+func (o *oracle) acknowledged(l *link) {
+	l.peer.server.catchUp()
+	for p, at := range l.s.Acked() {
+		have := l.peer.server.copy.Position(l.origin.region, uint16(p)) //nolint:gosec // below Partitions
+		if have.Actor == at.Actor && have.N < at.N {
+			o.broken("R14", "Region %d acknowledged entry %d of partition %d of Region %d, and its copy has %d",
+				l.peer.region, at.N, p, l.origin.region, have.N)
+		}
+	}
+}
+
 func seconds(t instant) float64 { return (time.Duration(t) * time.Microsecond).Seconds() }
 
 // reached reports whether a Region has had an ending since before a request, and
@@ -272,20 +284,29 @@ func (o *oracle) supersededBySomebody(r *request, s *session) {
 	o.brokenFor(s, "I14", "browser %d in Region %d is refused the last secret there is", r.browser.id, r.app.site.region)
 }
 
-// loggedOutBySomebody is I14: nobody is logged out who did not ask for it.
+// loggedOutBySomebody is I14: nobody is logged out who did not ask for it, nor by
+// a revocation that her browser knew of when she logged in.
 func (o *oracle) loggedOutBySomebody(r *request, s *session) {
-	if len(s.endings) > 0 {
+	if len(s.endings) > 0 || o.twoUsers(s) {
 		return
 	}
+	own := o.auths[r.visit.Credential.Hash()]
 	for _, a := range s.auths {
-		if a.user != "" && len(o.user(a.user).revokes) > 0 {
-			return
+		mine := own != nil && !s.lossy && (a == own || own.replaces(a))
+		for _, e := range o.user(a.user).revokes {
+			if !mine || !own.knew(e) {
+				return
+			}
 		}
 	}
-	if o.twoUsers(s) {
-		return
-	}
 	o.brokenFor(s, "I14", "browser %d in Region %d is logged out, and nobody asked for it", r.browser.id, r.app.site.region)
+}
+
+// knew reports whether a is of a login whose cookies knew of a revocation. They do
+// for a minute, by clocks that differ.
+func (a *authWrite) knew(e *ending) bool {
+	l := a.login
+	return l != nil && e.browser == l.browser && e.heard > 0 && e.heard < l.sent && l.sent.sub(e.invoked) < 15*time.Second
 }
 
 // twoUsers reports whether two users may have logged into one session, which
@@ -317,6 +338,9 @@ func (o *oracle) served(r *request) {
 		return
 	}
 	o.stats.Errors++
+	if errors.Is(r.err, crdt.ErrAbsent) || errors.Is(r.err, crdt.ErrExists) {
+		o.brokenFor(r.did.session, "I14", "browser %d in Region %d is told a wrong thing of its session: %v", r.browser.id, r.app.site.region, r.err)
+	}
 	if o.settled && !wellRefused(r.err) {
 		o.brokenFor(r.did.session, "I14", "an error long after all is well: %v", r.err)
 	}
@@ -330,9 +354,10 @@ func (o *oracle) served(r *request) {
 const mostPatience = 16 * time.Second
 
 // wellRefused reports whether an error may be however well all is: the session has
-// ended, it is not sure whose it is, or somebody else has just logged into it.
+// ended, it is not sure whose it is, somebody else has just logged into it, or there is no
+// room.
 func wellRefused(err error) bool {
-	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser)
+	return errors.Is(err, errRefusedMove) || ended(err) || errors.Is(err, crdt.ErrOtherUser) || errors.Is(err, engine.ErrFull)
 }
 
 func ended(err error) bool { return errors.Is(err, crdt.ErrDead) || errors.Is(err, crdt.ErrExpired) }
@@ -349,6 +374,9 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
 	}
 	o.sealedBy(r, c)
+	if e := r.did.revoke; e != nil && c.Seen != nil && b.requests == 0 {
+		e.heard = o.w.queue.now
+	}
 }
 
 // sealedBy notes what the browser's sealed cookies hold: of requests that overlap

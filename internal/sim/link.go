@@ -413,6 +413,7 @@ func (l *link) answer(id int, back [][]byte) {
 				l.heardS = l.w.queue.now
 				f, _, err := replica.ReadFrame(bytes.NewReader(b))
 				if l.check(err) && l.check(l.s.Receive(l.origin.steady(), f)) {
+					l.w.oracle.acknowledged(l)
 					l.wake()
 				}
 			}

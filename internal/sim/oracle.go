@@ -153,6 +153,7 @@ func (a *authWrite) replaces(b *authWrite) bool {
 // A login is one authentication.
 type login struct {
 	user    string
+	sent    instant
 	began   instant // when its reading of revocations was over
 	browser *browser
 }
@@ -168,8 +169,10 @@ type ending struct {
 	invoked instant
 	acked   instant // 0: not
 	have    map[crdt.Region]int
-	by      *site // whose engine took it and holds it; nil: none
-	byLife  int   // of by's servers then
+	browser *browser // who asked for it
+	heard   instant  // by nothing else under way, so that all it sends later knows of it; 0: not
+	by      *site    // whose engine took it and holds it; nil: none
+	byLife  int      // of by's servers then
 }
 
 func newOracle(w *world) *oracle {
@@ -393,6 +396,11 @@ func (o *oracle) tookIn(r *request, s *session, d crdt.Dot) {
 
 // forget notes that a browser has lost its cookies.
 func (o *oracle) forget(b *browser) {
+	for _, e := range o.user(b.user).revokes {
+		if e.browser == b {
+			e.heard = 0
+		}
+	}
 	for _, s := range o.all {
 		for _, w := range s.writes {
 			if w.sure == b {

@@ -49,6 +49,7 @@ type did struct {
 	login   *login      // that was begun
 	record  crdt.Record // as it was shown
 	session *session    // that it was about
+	revoke  *ending     // that was tried, of all sessions of a user
 }
 
 const (
@@ -242,6 +243,10 @@ func (r *request) revoke() {
 	r.app.revoke(router.Write{Key: key, Op: crdt.Op{Revoke: true}}, func(out outcome) {
 		if r.err = out.err; out.err == nil {
 			r.app.w.oracle.ended(e, key, out)
+			once := out.answer.Tries == 1 && r.app.w.net.rates.repeated == 0
+			if out.answer.Rung == router.Normal && once { // else another revocation may come late
+				e.browser, r.did.revoke = r.browser, e
+			}
 			st := r.standing.End()
 			st.Seen = st.Seen.With(key, out.answer.Dot)
 			r.standing, r.ended = st, true

@@ -28,9 +28,13 @@ type world struct {
 	window   int
 	seal     bool // what nobody can take is sealed
 	room     int  // in a sealed cookie
+	little   bool // memory: engines get full
 	keys     proof.Keyring
 	phase    phase
 }
+
+// littleMemory is about half of what an engine comes to hold.
+const littleMemory = 24 << 10
 
 // drawn is what a seed decides before anything happens.
 type drawn struct {
@@ -83,6 +87,10 @@ func newWorld(seed uint64, d drawn, dice *rand.Rand, words bool) *world {
 	}
 	if w.room = sealedRoom; seed%4 == 0 {
 		w.room = littleRoom
+	}
+	if seed%8 == 5 { // R13
+		// A side store can give nothing back to a primary that stays full.
+		w.little, d.engine.MaxBytes, d.side = true, littleMemory, false
 	}
 	w.oracle = newOracle(w)
 	var err error
