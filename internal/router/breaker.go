@@ -16,6 +16,10 @@ const (
 	// under the time in which people notice that a link is back.
 	leastOpen = 250 * time.Millisecond
 	mostOpen  = 4 * time.Second
+	// forgetAfter is how long after it could have tried again a breaker that nobody
+	// used forgets what it knows: it says nothing of now, and of the calls that come
+	// at once when people are back only one would be made.
+	forgetAfter = 30 * time.Second
 )
 
 // A Breaker stops calls from this Region to another that keeps failing, so that
@@ -34,13 +38,20 @@ func (b *Breaker) Allow(now time.Time) bool {
 	if !b.Would(now) {
 		return false
 	}
+	if b.isOld(now) {
+		*b = Breaker{}
+	}
 	b.probing = b.failures >= openAfter
 	return true
 }
 
 // Would reports whether Allow would, and changes nothing.
 func (b *Breaker) Would(now time.Time) bool {
-	return b.failures < openAfter || !now.Before(b.until) && !b.probing
+	return b.failures < openAfter || !now.Before(b.until) && !b.probing || b.isOld(now)
+}
+
+func (b *Breaker) isOld(now time.Time) bool {
+	return b.failures >= openAfter && now.Sub(b.until) > forgetAfter
 }
 
 // Learn notes how a call that was allowed ended. Left: the caller didn't wait

@@ -1,0 +1,37 @@
+package router_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/router"
+)
+
+// A breaker that opened lets one call at a time look whether the Region is back;
+// one that nobody used for long knows nothing any more, and lets all through.
+func TestBreakerForgets(t *testing.T) {
+	var b router.Breaker
+	now, silent := time.Unix(1_800_000_000, 0), errors.New("no answer")
+	fail := func() (n int) {
+		for b.Allow(now) {
+			b.Learn(now, silent, false)
+			n++
+		}
+		return n
+	}
+	if n := fail(); n != 5 || !b.IsOpen() {
+		t.Fatalf("%d failures opened it: %v; want 5, true", n, b.IsOpen())
+	}
+	now = now.Add(10 * time.Second)
+	if first, second := b.Allow(now), b.Allow(now); !first || second {
+		t.Errorf("10 s later two calls may be made: %v and %v; want the first alone", first, second)
+	}
+	now = now.Add(30 * time.Second)
+	if !b.Would(now) || !b.Allow(now) || !b.Allow(now) {
+		t.Error("40 s later a call may not be made, want that any may")
+	}
+	if n := fail(); n != 5 || !b.IsOpen() {
+		t.Errorf("%d failures opened it again: %v; want 5, true", n, b.IsOpen())
+	}
+}
