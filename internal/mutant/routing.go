@@ -38,6 +38,12 @@ func ofReading() []Mutant {
 			Edits: one(simLink, "l.origin.ledger.Acked(l.peer.region, l.s.Acked())",
 				"l.origin.ledger.Acked(l.peer.region, func() engine.Positions { if $on { return l.s.Offered() }; return l.s.Acked() }())"),
 		},
+	}
+}
+
+// ofMisses are mutants of what is taken for a proof that something is nowhere.
+func ofMisses() []Mutant {
+	return []Mutant{
 		{
 			Name: "miss-believed", Rule: "R12", What: "a Region that has not heard of a session says that there is none",
 			Edits: one(readPlan, "func (p *ReadPlan) missIsSure() bool {\n", "func (p *ReadPlan) missIsSure() bool {\n	if $on && p.answered != 0 && p.best.IsBottom() {\n		return true\n	}\n"),
