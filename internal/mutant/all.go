@@ -6,10 +6,11 @@ import "slices"
 func All() []Mutant {
 	all := slices.Concat(
 		ofRecord(), ofCounters(), ofStamps(), ofProof(), ofSealed(), ofRevocation(), ofEndings(),
-		ofReplication(), ofMemory(), ofComparing(), ofReading(), ofMissing(), ofWriting(),
+		ofReplication(), ofMemory(), ofComparing(), ofReading(), ofMisses(), ofWriting(),
 	)
+	known := seeds()
 	for i := range all {
-		all[i].Seed = seeds()[all[i].Name]
+		all[i].Seed = known[all[i].Name]
 	}
 	return all
 }

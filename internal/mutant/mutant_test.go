@@ -56,6 +56,9 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s goes with %q, which is no other mutant", m.Name, other)
 			}
 		}
+		if m.Seed == 0 {
+			t.Errorf("%s: no seed is known to find it; make mutants MUTANTS=%s looks for one", m.Name, m.Name)
+		}
 		if !slices.ContainsFunc(m.Edits, func(e Edit) bool { return strings.Contains(e.New, "$on") }) {
 			t.Errorf("%s never asks whether it is awake", m.Name)
 		}

@@ -78,10 +78,6 @@ func ofSealed() []Mutant {
 			},
 		},
 		{
-			Name: "one-sealing-actor", Rule: "R11", What: "all sealings are made by one actor, which two tabs fork",
-			Edits: one(proofSealed, "crdt.NewActor(m.Here, m.Seal.incarnation())", "crdt.NewActor(m.Here, func() uint32 { if $on { return 1 }; return m.Seal.incarnation() }())"),
-		},
-		{
 			Name: "sealed-dot-in-token", Rule: "R11", What: "the token names the write that was sealed",
 			Edits: one(proofSealed, "out.Seen = st.Seen.wrote(w.Credential.ID, w.Seen.WithFloor(s.Record.Latest()))",
 				"out.Seen = st.Seen.wrote(w.Credential.ID, w.Seen.WithFloor(s.Record.Latest()))\n	if $on {\n		out.Seen.Token = out.Seen.Token.With(crdt.Dot{Actor: at.Actor, Stamp: s.Record.Latest()})\n	}"),

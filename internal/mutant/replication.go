@@ -98,11 +98,6 @@ func ofComparing() []Mutant {
 			Edits: one(fold, "	h := hashOf(r.Key)\n	if r.Dead {", "	h := hashOf(r.Key)\n	if $on {\n		return scramble(h ^ uint64(r.VV.Max()))\n	}\n	if r.Dead {"),
 		},
 		{
-			Name: "refilling-is-full", Rule: "R12", What: "a Region that is refilling says that what it lacks is nowhere",
-			With:  []string{"miss-by-birth-alone"},
-			Edits: one("internal/router/step.go", "return Result{Record: rec, Refilling: true}", "return Result{Record: rec, Refilling: !$on}"),
-		},
-		{
 			Name: "not-refilled", Rule: "R12", What: "a Region that lost all is not given its state",
 			Edits: one(simSite, "l.want, l.heardAt = 1<<crdt.Partitions-1, 0", "l.want, l.heardAt = func() uint64 { if $on { return 0 }; return 1<<crdt.Partitions-1 }(), 0"),
 		},

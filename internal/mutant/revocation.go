@@ -54,10 +54,6 @@ func ofEndings() []Mutant {
 			Edits: one(simApp, "known := a.journal.Known(q.Key); !known.IsBottom()", "known := a.journal.Known(q.Key); !known.IsBottom() && !$on"),
 		},
 		{
-			Name: "journals-not-asked", Rule: "R10", What: "reads do not look into the journals of other Regions",
-			Edits: one(simApp, "known.Record = other.journal.Known(q.Key)\n", "if !$on {\n				known.Record = other.journal.Known(q.Key)\n			}\n"),
-		},
-		{
 			Name: "endings-not-told", Rule: "R10", What: "an ending is told to no other Region, and said to be there",
 			Edits: one(simSpread, "			a.hand(ending, id, func(err error) { told(err == nil) })",
 				"			if $on {\n				told(true)\n				return\n			}\n			a.hand(ending, id, func(err error) { told(err == nil) })"),

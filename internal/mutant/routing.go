@@ -41,8 +41,8 @@ func ofReading() []Mutant {
 	}
 }
 
-// ofMissing are mutants of what a Region's silence means.
-func ofMissing() []Mutant {
+// ofMisses are mutants of what is taken for a proof that something is nowhere.
+func ofMisses() []Mutant {
 	return []Mutant{
 		{
 			Name: "miss-believed", Rule: "R12", What: "a Region that has not heard of a session says that there is none",
@@ -101,18 +101,10 @@ func ofWriting() []Mutant {
 			Edits: one(writePlan, "missing := p.base && !p.adopted", "missing := !$on && p.base && !p.adopted"),
 		},
 		{
-			Name: "side-store-forgets-early", Rule: "R8", What: "a side store forgets what one Region took back",
-			Edits: one(simSpread, "			if err == nil { // until it is held\n", "			if err == nil && !$on { // until it is held\n"),
-		},
-		{
 			Name: "side-store-joined-silently", Rule: "R18", What: "what is taken back from a side store is joined, and not logged",
 			With: []string{"no-comparing"},
 			Edits: one("engine/memory/core.go", "	p, base := c.part(k), c.Read(now, k)\n",
 				"	if $on && op.Adopt != nil && len(op.Adopt.VV) > 0 && op.Auth == nil && len(op.Changes) == 0 {\n		c.Join(now, *op.Adopt)\n		return crdt.Dot{Actor: c.actor, Stamp: now.Stamp()}, nil\n	}\n	p, base := c.part(k), c.Read(now, k)\n"),
-		},
-		{
-			Name: "side-store-cut-short", Rule: "R8", What: "what a side store's log no longer names is not taken back",
-			Edits: one("internal/router/adopt.go", "	return b.First > at.N+1\n", "	return b.First > at.N+1 && !$on\n"),
 		},
 		{
 			Name: "side-store-not-given", Rule: "I14", What: "a side store is not given the session before it is written to",

@@ -1,6 +1,112 @@
 package mutant
 
-// seeds returns the first seed of the simulator that finds each mutant.
+import (
+	"fmt"
+	"strings"
+)
+
+// firstSeeds are the first seeds of the simulator that find each mutant.
+const firstSeeds = `
+acknowledged-early 1
+acknowledged-unheld 1
+actor-kept 81
+addition-counted-twice 16
+addition-elsewhere 16
+addition-not-known-again 7
+adopts-any-login 8
+adopts-for-ever 31
+adopts-nothing 11
+adopts-on-strict-routes 116
+age-not-looked-at 34
+also-not-asked 119
+any-secret 1
+birth-not-known-again 3
+born-by-arrival 1
+counter-in-one-cell 13
+credential-always 1
+cursor-first 13
+dead-loses 1
+deadline-not-read 7
+deletion-forgotten 1
+digest-by-stamp 3
+digest-by-vector 7
+dot-below-record 4
+doubt-is-certainty 1
+ending-dropped-early 29
+endings-not-brought 46
+endings-not-told 7
+endings-refused-when-full 5
+endings-wait 3
+epoch-of-the-region 1
+epochs-at-insert 1
+epochs-by-clock 2
+epochs-forgotten 1
+error-confirms-ending 7
+error-is-a-miss 7
+evicted-when-full 5
+field-by-arrival 1
+floor-ignored 7
+fork-passed-over 2
+fresh-by-highest-stamp 1
+generation-of-the-copy 138
+grace-at-login 1
+grace-for-ever 1
+hole-not-reported 4
+journal-lost-at-restart 513
+journal-not-missed 29
+journal-not-read 29
+kept-when-idle 1
+login-without-generation 3
+miss-believed 1
+miss-by-birth-alone 173
+no-chain 1
+no-comparing 7
+no-gap 1
+not-redelivered 1
+not-refilled 83
+one-sealed-slot 5
+pull-off 1
+refused-is-cleared 1
+rotation-like-login 3
+sealed-all-cleared 13
+sealed-dot-in-token 5
+sealed-not-taken-in 13
+sealed-over-dead 29
+sealed-stamped-anew 5
+sealed-with-vector 37
+session-not-brought 1
+shown-when-expired 1
+side-store-joined-silently 3
+side-store-not-given 3
+side-store-not-missed 370
+side-store-not-read 91
+stable-at-once 1
+stable-when-sent 117
+stale-copy-refuses 11
+stale-not-said 4
+stamp-a-try 1
+strict-takes-sealed 5
+ties-by-arrival 1
+token-forgotten 1
+token-not-looked-at 1
+token-without-epochs 43
+tombstone-dropped 1
+touch-by-arrival 10
+touch-ignored 1
+two-users-live 19
+vector-unjoined 2
+wall-clock 1
+`
+
+// seeds returns them by mutant.
 func seeds() map[string]uint64 {
-	return map[string]uint64{}
+	out := map[string]uint64{}
+	for line := range strings.Lines(firstSeeds) {
+		var name string
+		var seed uint64
+		if n, _ := fmt.Sscan(line, &name, &seed); n == 2 {
+			out[name] = seed
+		}
+	}
+	return out
 }
