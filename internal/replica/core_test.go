@@ -229,6 +229,33 @@ func TestSenderResyncAgain(t *testing.T) {
 	}
 }
 
+// A peer that is at another actor's entries is given the state at its first hole:
+// what it was sent it takes for a predecessor's, and would again. One that is at
+// the log's own is sent again what was lost on the way.
+func TestHoleOfAnotherActorNeedsState(t *testing.T) {
+	k := testKeys()[0]
+	part := k.Partition()
+	for _, c := range []struct {
+		name    string
+		at      engine.Position
+		resyncs uint64
+	}{
+		{"at another actor's", engine.Position{Actor: crdt.NewActor(1, 77), N: 4}, 1},
+		{"at the log's own", engine.Position{}, 0},
+	} {
+		var hello Hello
+		hello.At[part] = c.at
+		b := newBench(t, hello, Limits{})
+		b.o.put(1, k, "v")
+		b.follow(0, part, c.at)
+		b.take(1)
+		b.receive(2, Hole{Partition: part, At: c.at})
+		if got := b.s.Counts(); got.Holes != 1 || got.Resyncs != c.resyncs {
+			t.Errorf("after a hole of a peer %s: %d holes and %d resyncs, want 1 and %d", c.name, got.Holes, got.Resyncs, c.resyncs)
+		}
+	}
+}
+
 func TestUsersComeFirst(t *testing.T) {
 	session := crdt.Record{Key: crdt.SessionKey(crdt.NewSessionID(5000, 3, crdt.IDEntropy{9}))}
 	user := crdt.Record{Key: testKeys()[0]}

@@ -387,7 +387,9 @@ func (s *Sender) refollow() {
 }
 
 // hole goes back to where the peer is. A peer that is still not content when
-// the log was sent from there twice is given the state.
+// the log was sent from there twice is given the state, and at once if it is at
+// another actor's entries: it takes those that it was sent for a predecessor's, and
+// would again.
 func (s *Sender) hole(f Hole) {
 	p := &s.parts[f.Partition]
 	if p.resync {
@@ -395,7 +397,8 @@ func (s *Sender) hole(f Hole) {
 	}
 	s.counts.Holes++
 	p.acked = f.At
-	if p.holes++; p.holes > 2 {
+	foreign := f.At.Actor != 0 && f.At.Actor != p.offered.Actor
+	if p.holes++; p.holes > 2 || foreign {
 		s.wantState(f.Partition)
 		return
 	}
