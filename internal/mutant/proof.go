@@ -71,13 +71,6 @@ func ofProof() []Mutant {
 func ofSealed() []Mutant {
 	return []Mutant{
 		{
-			Name: "sealed-with-vector", Rule: "R11", What: "what is sealed keeps the vector of its sealing",
-			Edits: []Edit{
-				{proofSealed, "	s.Record.VV = nil\n", "	if !$on {\n		s.Record.VV = nil\n	}\n"},
-				{"internal/proof/envelope.go", "case len(rec.VV) > 0 || s.Bare", "case len(rec.VV) > 0 && !$on || s.Bare"},
-			},
-		},
-		{
 			Name: "sealed-dot-in-token", Rule: "R11", What: "the token names the write that was sealed",
 			Edits: one(proofSealed, "out.Seen = st.Seen.wrote(w.Credential.ID, w.Seen.WithFloor(s.Record.Latest()))",
 				"out.Seen = st.Seen.wrote(w.Credential.ID, w.Seen.WithFloor(s.Record.Latest()))\n	if $on {\n		out.Seen.Token = out.Seen.Token.With(crdt.Dot{Actor: at.Actor, Stamp: s.Record.Latest()})\n	}"),
@@ -104,10 +97,6 @@ func ofSealed() []Mutant {
 				{proofSealed, "	return crdt.Join(s.Record, read)\n", "	if $on && read.Dead {\n		return s.Record\n	}\n	return crdt.Join(s.Record, read)\n"},
 				{simRequest, "		case ended(err):\n			r.standing = r.standing.Lost()\n		case r.visit.Strict", "		case ended(err) && !$on:\n			r.standing = r.standing.Lost()\n		case r.visit.Strict"},
 			},
-		},
-		{
-			Name: "one-sealed-slot", Rule: "R9, R11", What: "all sealings go into one cookie",
-			Edits: one(proofSealed, "	return first + slot\n", "	if $on {\n		return 0\n	}\n	return first + slot\n"),
 		},
 		{
 			Name: "sealed-all-cleared", Rule: "R9, R11", What: "an answer clears sealed cookies that its request did not bring",

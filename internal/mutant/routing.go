@@ -49,10 +49,6 @@ func ofMisses() []Mutant {
 			Edits: one(readPlan, "func (p *ReadPlan) missIsSure() bool {\n", "func (p *ReadPlan) missIsSure() bool {\n	if $on && p.answered != 0 && p.best.IsBottom() {\n		return true\n	}\n"),
 		},
 		{
-			Name: "miss-by-birth-alone", Rule: "R12", What: "that its birth Region lacks a session is enough to say that there is none",
-			Edits: one(readPlan, "p.answered.Has(birth) && p.answered.Len() >= 2", "p.answered.Has(birth) && (p.answered.Len() >= 2 || $on)"),
-		},
-		{
 			Name: "error-is-a-miss", Rule: "I14", What: "an engine that fails counts as one that has nothing",
 			Edits: one(step, "		return Result{Record: crdt.Record{Key: k}, Err: err}\n", "		if $on {\n			err = nil\n		}\n		return Result{Record: crdt.Record{Key: k}, Err: err}\n"),
 		},
@@ -63,10 +59,6 @@ func ofMisses() []Mutant {
 		{
 			Name: "side-store-not-missed", Rule: "R12", What: "a Region whose side store does not answer counts as one that has told all",
 			Edits: one(step, "		res.Partial = true\n	}\n	if side.Err", "		res.Partial = !$on\n	}\n	if side.Err"),
-		},
-		{
-			Name: "journal-not-missed", Rule: "R12", What: "a Region whose journal does not answer counts as one that has told all",
-			Edits: one(step, "		res.Partial = true // it may", "		res.Partial = !$on // it may"),
 		},
 		{
 			Name: "side-store-not-read", Rule: "I3", What: "reads do not look into the side store",

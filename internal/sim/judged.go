@@ -79,8 +79,8 @@ func (o *oracle) liveInTime(r *request, s *session) {
 // expiredInTime is I6, the other way: nothing ends long before its limits.
 func (o *oracle) expiredInTime(s *session) {
 	now, idle := o.w.queue.now, o.w.idle
-	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy {
-		return
+	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy || len(s.endings) > 0 {
+		return // one that was ended may be called either
 	}
 	if idle == 0 || s.used > 0 && now.sub(s.used) < idle*9/10-4*mostSkew {
 		o.brokenFor(s, "I6", "expired %v after its last use, idle time %v, %v before its deadline",
