@@ -126,7 +126,8 @@ func (a asked) many(c *cobra.Command) error {
 	}.Run()
 	for _, r := range sum.Failed {
 		if a.noStory {
-			break
+			_, _ = fmt.Fprintf(c.OutOrStdout(), "seed %d: %v\n", r.Seed, r.Violations[0])
+			continue
 		}
 		_, _ = fmt.Fprintf(talk, "seed %d breaks %s; looking for its shortest story\n", r.Seed, r.Violations[0].Invariant)
 		if err := report(c.OutOrStdout(), campaign.Shrink(r, shrinkTries, sim.Options{Regions: a.regions}), mostLines); err != nil {
