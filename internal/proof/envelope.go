@@ -31,9 +31,9 @@ const (
 	sealedFlagsKnown = 1<<iota - 1
 )
 
-// SealEntropy is what a sealing needs of randomness, from crypto/rand: the salt
-// of its key, the incarnation and the operation of its actor, and the choice of
-// its cookie.
+// SealEntropy is what a write needs of randomness, from crypto/rand: the ID of an
+// addition, and, if it is sealed, the salt of the key, the incarnation of the actor
+// and the choice of the cookie.
 type SealEntropy [sealSaltBytes + 4 + 8 + 1]byte
 
 func (e SealEntropy) salt() [sealSaltBytes]byte { return [sealSaltBytes]byte(e[:sealSaltBytes]) }

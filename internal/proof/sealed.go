@@ -166,8 +166,8 @@ func (s Sealing) Left(now crdt.Time) time.Duration { return s.Since.Add(sealedFo
 // a cookie: that would be lost.
 //
 // The write is made by an actor of its own (two tabs can't fork one), under a
-// stamp no later than that of the tries that failed: if one of them has happened
-// after all, that one holds.
+// stamp no later than that of the tries that failed: if one of them happens after
+// all, that one holds. An addition keeps the tries' ID, so it counts once then.
 func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error) {
 	s := Sealed{Since: m.Now, Bare: st.Bare}
 	if !st.Sealed.IsZero() {
@@ -177,7 +177,6 @@ func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error
 		return Sealing{}, ErrTooOld
 	}
 	op := w.Op
-	op.ID = m.Seal.operation()
 	op.Stamp = max(m.Now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
 	base := w.Base
 	base.Key = w.Key

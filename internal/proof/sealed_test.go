@@ -176,6 +176,34 @@ func TestSealedStampIsThatOfTheTries(t *testing.T) {
 	}
 }
 
+// A try that was refused and happens after all, since something on the way sent it
+// again, adds nothing to what was sealed meanwhile (M8), whichever comes first.
+func TestSealedAdditionCountsOnceWithItsTry(t *testing.T) {
+	rec, c := stored(t)
+	m, ring := testMaker(day.Add(time.Minute), 2), testRing(t, "first")
+	st := Visit{Credential: c}.Judge(Answer{Record: rec}, m.Now).Standing
+	w := st.Write(Wish{Changes: []crdt.Change{crdt.Add("n", 1)}}, m)
+	out, err := st.Seal(w, m, ring, enough)
+	if err != nil {
+		t.Fatalf("Seal: %v", err)
+	}
+	s, err := ring.OpenSealed(out.Value)
+	if err != nil {
+		t.Fatalf("OpenSealed: %v", err)
+	}
+	w.Op.Stamp = m.Now.Stamp()
+	at := crdt.Origin{Actor: crdt.NewActor(3, 5), Now: m.Now.Add(time.Second)}
+	for name, base := range map[string]crdt.Record{"before": rec, "after": crdt.Join(rec, s.Record)} {
+		late, _, err := crdt.Apply(base, w.Op, at)
+		if err != nil {
+			t.Fatalf("Apply: %v", err)
+		}
+		if n := crdt.Join(late, s.Record).Count("n"); n != 1 {
+			t.Errorf("a late try %s what was sealed is taken in: %d counted, want 1", name, n)
+		}
+	}
+}
+
 // Since is the first sealing's, by the least of clocks that differ.
 func TestSealedSince(t *testing.T) {
 	rec, c := stored(t)

@@ -135,7 +135,7 @@ type Written struct {
 	Key  crdt.Key
 	Seen crdt.Token  // that the write must be above
 	Base crdt.Record // as it was read; bottom for a birth
-	Op   crdt.Op     // its Stamp and ID are left to the router
+	Op   crdt.Op     // its Stamp is left to the router
 	// Note is the user whose record has to be told of the session first; empty
 	// for none.
 	Note string
@@ -151,6 +151,9 @@ func (st Standing) Write(w Wish, m Maker) Written {
 	out := Written{
 		Base: st.Record, Seen: st.Seen.Token, Credential: st.Credential,
 		Op: crdt.Op{Touch: true, Changes: w.Changes},
+	}
+	if out.Op.HasAdd() {
+		out.Op.ID = m.Seal.operation() // whether an engine takes it, a cookie, or both
 	}
 	fresh := st.State != Live
 	if fresh {

@@ -16,8 +16,8 @@ type Write struct {
 	// Base is the record as it was read; bottom for a birth. It is brought along
 	// to a Region that has not heard of the session yet.
 	Base crdt.Record
-	// Op is what to do. Its Stamp and ID are set once for all tries, by
-	// Router.Write.
+	// Op is what to do. Its Stamp is set once for all tries, by Router.Write, and
+	// so is the ID of an addition that comes without one.
 	Op crdt.Op
 }
 

@@ -60,7 +60,7 @@ func (o *oracle) judged(r *request) {
 	case proof.LoggedOut:
 		o.loggedOutBySomebody(r, s)
 	case proof.Expired:
-		o.expiredInTime(s)
+		o.expiredInTime(r, s)
 	default:
 	}
 }
@@ -76,15 +76,22 @@ func (o *oracle) liveInTime(r *request, s *session) {
 	}
 }
 
-// expiredInTime is I6, the other way: nothing ends long before its limits.
-func (o *oracle) expiredInTime(s *session) {
+// expiredInTime is I6: nothing expires before its limits, as far as its browser
+// can know. Who shares its cookies may have used it where nobody has heard of it.
+func (o *oracle) expiredInTime(r *request, s *session) {
 	now, idle := o.w.queue.now, o.w.idle
-	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy || len(s.endings) > 0 {
-		return // one that was ended may be called either
+	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy {
+		return
 	}
-	if idle == 0 || s.used > 0 && now.sub(s.used) < idle*9/10-4*mostSkew {
+	used := s.used[r.browser]
+	for _, u := range s.used {
+		if o.settled {
+			used = max(used, u)
+		}
+	}
+	if idle == 0 || used > 0 && now.sub(used) < idle*9/10-4*mostSkew {
 		o.brokenFor(s, "I6", "expired %v after its last use, idle time %v, %v before its deadline",
-			now.sub(s.used), idle, s.id.Deadline().Sub(now.crdt()))
+			now.sub(used), idle, s.id.Deadline().Sub(now.crdt()))
 	}
 }
 
@@ -333,7 +340,7 @@ func (o *oracle) served(r *request) {
 	}
 	if r.err == nil {
 		if r.did.session != nil && r.standing.State == proof.Live && r.rest {
-			r.did.session.used = o.w.queue.now
+			r.did.session.used[r.browser] = o.w.queue.now
 		}
 		return
 	}

@@ -77,9 +77,9 @@ type session struct {
 	writes  []*write
 	auths   []*authWrite
 	endings []*ending
-	lastUse instant // of any request about it
-	used    instant // that was acknowledged, or needed no note
-	lossy   bool    // something of it was lost in a failover
+	lastUse instant              // of any request about it
+	used    map[*browser]instant // acknowledged, or needed no note
+	lossy   bool                 // something of it was lost in a failover
 }
 
 // A write is one change of one field.
@@ -236,7 +236,7 @@ func fieldsOf(r crdt.Record) string {
 func (o *oracle) session(id crdt.SessionID) *session {
 	s := o.sessions[id]
 	if s == nil {
-		s = &session{id: id, number: len(o.all) + 1}
+		s = &session{id: id, number: len(o.all) + 1, used: map[*browser]instant{}}
 		o.sessions[id] = s
 		o.all = append(o.all, s)
 	}
@@ -317,7 +317,7 @@ func (o *oracle) loginOf(h crdt.Hash) *login {
 func (o *oracle) wrote(r *request, w proof.Written, d crdt.Dot) {
 	s := r.did.session
 	s.born = s.born || w.Op.Birth != nil
-	s.used = o.w.queue.now
+	s.used[r.browser] = o.w.queue.now
 	if a := r.did.auth; a != nil {
 		a.acked = true
 	}
@@ -371,7 +371,7 @@ func (o *oracle) sealed(r *request, w proof.Written, sealing proof.Sealing) {
 func (w *write) sealedCell(r crdt.Record) {
 	for _, f := range r.Fields {
 		if strings.HasPrefix(f.Name, w.name) && w.chain.Before(f.Dot) {
-			w.acked, w.sealed, w.chain, w.id = true, true, f.Dot, 0 // its ID is the sealing's
+			w.acked, w.sealed, w.chain = true, true, f.Dot
 		}
 	}
 }
