@@ -169,7 +169,7 @@ func TestRefillingRegion(t *testing.T) {
 		lost.SetRefilling(true)
 		regions := []router.Region{{ID: west, Name: name(west), Engine: lost}}
 		for _, to := range []crdt.Region{east, north} {
-			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(west), name(to), e.engines[to])})
+			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.reach(west, to, e.engines[to])})
 		}
 		r, err := router.New(t.Context(), regions, router.Config{})
 		if err != nil {

@@ -250,3 +250,27 @@ func TestJournalHereIsItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// A Region whose journal does not answer has not told all it has: the logout may be
+// nowhere else. One whose engine does not answer has told nothing, whatever its
+// journal says, but what that knows counts.
+func TestJournalIsAPartOfItsRegion(t *testing.T) {
+	k := crdt.SessionKey(crdt.NewSessionID(1, west, crdt.IDEntropy{}))
+	alive, dead := crdt.Record{Key: k}, crdt.Record{Key: k, Dead: true}
+	for _, c := range []struct {
+		name          string
+		engine, known router.Result
+		dead, partial bool
+		fails         bool
+	}{
+		{"both answer", router.Result{Record: alive}, router.Result{Record: dead}, true, false, false},
+		{"the journal is silent", router.Result{Record: alive}, router.Result{Err: engine.ErrUnavailable}, false, true, false},
+		{"the engine is silent", router.Result{Record: alive, Err: engine.ErrUnavailable}, router.Result{Record: dead}, true, false, true},
+		{"both are silent", router.Result{Record: alive, Err: engine.ErrUnavailable}, router.Result{Err: engine.ErrUnavailable}, false, false, true},
+	} {
+		got := router.WithJournal(c.engine, c.known)
+		if got.Record.Dead != c.dead || got.Partial != c.partial || (got.Err != nil) != c.fails {
+			t.Errorf("%s: dead %v, partial %v, error %v; want %v, %v, %v", c.name, got.Record.Dead, got.Partial, got.Err, c.dead, c.partial, c.fails)
+		}
+	}
+}

@@ -98,9 +98,9 @@ func (e *earth) start(id crdt.Region, config router.Config, linkJournals bool) {
 		if to == id {
 			continue
 		}
-		g := router.Region{ID: to, Name: name(to), Engine: e.net.Engine(name(id), name(to), e.engines[to])}
+		g := router.Region{ID: to, Name: name(to), Engine: e.reach(id, to, e.engines[to])}
 		if linkJournals {
-			g.Journal = e.net.Engine(name(id), name(to), linked{journal: e.journals[to]})
+			g.Journal = e.reach(id, to, linked{journal: e.journals[to]})
 		}
 		regions = append(regions, g)
 	}
@@ -113,6 +113,14 @@ func (e *earth) start(id crdt.Region, config router.Config, linkJournals bool) {
 	}
 	e.routers[id] = r
 	e.t.Cleanup(func() { _ = r.Close() })
+}
+
+// reach returns what to has as id reaches it. Calls that are still on their way at
+// the end of the test end with it.
+func (e *earth) reach(id, to crdt.Region, what engine.Engine) *fault.Remote {
+	r := e.net.Engine(name(id), name(to), what)
+	e.t.Cleanup(func() { _ = r.Close() })
+	return r
 }
 
 func (e *earth) journal(id crdt.Region) *journal.Journal {

@@ -33,9 +33,6 @@ func withMutants(t *testing.T) string {
 // code does; with one awake it does not, and the hunt finds it at the seed that is
 // known.
 func TestMutantsSleep(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds a program")
-	}
 	bin := withMutants(t)
 	run := func(awake string) string {
 		cmd := exec.CommandContext(t.Context(), bin, "--seeds", "4", "--no-story")
