@@ -83,7 +83,7 @@ func (v *view) commit(ctx context.Context, m *Manager) (*proof.Credential, error
 	if v.login != nil && v.standing.State == Live && errors.Is(err, ErrEnded) {
 		// The session ended under a login. Whoever has just proved who she is gets
 		// a fresh one, as she would have had her request come a moment later.
-		v.standing = v.standing.Lost()
+		v.standing = v.standing.Lost(err)
 		return v.write(ctx, m, wish)
 	}
 	return cred, err

@@ -70,7 +70,7 @@ func (s *Session) unseal(ctx context.Context, silent bool) error {
 		s.standing.Seen.Token = a.Token
 		s.answer.Rung = max(s.answer.Rung, a.Rung)
 	case errors.Is(err, crdt.ErrDead), errors.Is(err, crdt.ErrExpired): // meanwhile: it revives nothing
-		s.standing = s.standing.Lost()
+		s.standing = s.standing.Lost(err)
 	case s.class == Strict:
 		return fmt.Errorf("%w: what is sealed was not taken in: %w", ErrStale, err)
 	default:

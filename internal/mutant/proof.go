@@ -95,7 +95,7 @@ func ofSealed() []Mutant {
 			Name: "sealed-over-dead", Rule: "R11, I2", What: "a sealed copy wins over a dead one",
 			Edits: []Edit{
 				{proofSealed, "	return crdt.Join(s.Record, read)\n", "	if $on && read.Dead {\n		return s.Record\n	}\n	return crdt.Join(s.Record, read)\n"},
-				{simRequest, "		case ended(err):\n			r.standing = r.standing.Lost()\n		case r.visit.Strict", "		case ended(err) && !$on:\n			r.standing = r.standing.Lost()\n		case r.visit.Strict"},
+				{simRequest, "		case ended(err):\n			r.standing = r.standing.Lost(err)\n		case r.visit.Strict", "		case ended(err) && !$on:\n			r.standing = r.standing.Lost(err)\n		case r.visit.Strict"},
 			},
 		},
 		{

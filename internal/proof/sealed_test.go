@@ -2,6 +2,7 @@ package proof
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +201,16 @@ func TestSealedAdditionCountsOnceWithItsTry(t *testing.T) {
 		}
 		if n := crdt.Join(late, s.Record).Count("n"); n != 1 {
 			t.Errorf("a late try %s what was sealed is taken in: %d counted, want 1", name, n)
+		}
+	}
+}
+
+// A session that ends while it is to be written is said to have ended as it did.
+func TestLostAsTheEngineSays(t *testing.T) {
+	for refusal, want := range map[error]State{crdt.ErrDead: LoggedOut, crdt.ErrExpired: Expired} {
+		st := Standing{State: Live, Carried: 1, Record: crdt.Record{User: "alice"}}.Lost(fmt.Errorf("write: %w", refusal))
+		if st.State != want || st.Spent != 1 || !st.Record.IsBottom() {
+			t.Errorf("Lost(%v) = %v, cookies %v spent, want %v and those it carried", refusal, st.State, st.Spent, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"errors"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -104,16 +105,19 @@ func (st Standing) Left() Standing {
 }
 
 // Lost returns the standing of a session that turned out to have ended while it
-// was to be written.
-func (st Standing) Lost() Standing {
+// was to be written, as an engine's refusal says: that it had expired, or is dead.
+func (st Standing) Lost(refusal error) Standing {
 	st = st.Unsealed()
 	st.State, st.Record = LoggedOut, crdt.Record{}
+	if errors.Is(refusal, crdt.ErrExpired) {
+		st.State = Expired
+	}
 	return st
 }
 
 // End returns the standing after the request ended its session.
 func (st Standing) End() Standing {
-	st = st.Lost()
+	st = st.Lost(crdt.ErrDead)
 	st.Seen.ID, st.Seen.Token = crdt.SessionID{}, st.Seen.floor()
 	return st
 }

@@ -174,7 +174,7 @@ func (r *request) unseal(silent bool) {
 			r.app.w.oracle.tookIn(r, r.did.session, ans.Dot)
 			r.rung = max(r.rung, ans.Rung)
 		case ended(err):
-			r.standing = r.standing.Lost()
+			r.standing = r.standing.Lost(err)
 		case r.visit.Strict:
 			r.fail(router.ErrStale)
 			return
@@ -290,7 +290,7 @@ func (r *request) writeAndRespond() {
 	r.write(seals, func(err error) {
 		if r.wish.Login != nil && r.standing.State == proof.Live && ended(err) {
 			// The session ended under a login: a fresh one takes its place.
-			r.standing = r.standing.Lost()
+			r.standing = r.standing.Lost(err)
 			r.write(seals, func(err error) {
 				r.err = err
 				r.respond()
