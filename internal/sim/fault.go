@@ -30,7 +30,7 @@ func (w *world) inflict(act Action) {
 		s.server.busy = max(s.server.busy, w.queue.now.add(act.For))
 		s.ill = max(s.ill, s.server.busy)
 	case Jump:
-		s.server.skew = min(s.server.skew+act.For, mostSkew+10*time.Second)
+		s.server.skew = min(s.server.skew+act.For, mostAhead)
 	case Restart:
 		s.app.restart(act.For)
 	default:

@@ -80,7 +80,7 @@ func (o *oracle) liveInTime(r *request, s *session) {
 // can know. Who shares its cookies may have used it where nobody has heard of it.
 func (o *oracle) expiredInTime(r *request, s *session) {
 	now, idle := o.w.queue.now, o.w.idle
-	if now.crdt() >= s.id.Deadline().Add(-mostSkew) || s.lossy {
+	if now.crdt() >= s.id.Deadline().Add(-mostAhead) || s.lossy { // by whatever clock
 		return
 	}
 	used := s.used[r.browser]

@@ -51,6 +51,9 @@ func (s *server) newActor() crdt.Actor { return crdt.NewActor(s.region, s.dice.U
 // mostSkew is how wrong a clock may be, either way.
 const mostSkew = 20 * time.Second
 
+// mostAhead is how far ahead an engine's clock may be that has jumped.
+const mostAhead = mostSkew + 10*time.Second
+
 // redraw gives the primary another clock and the copy another lag. Both change
 // only with the primary: while one actor writes, its clock may jump ahead and
 // not back, which replica.Ledger.Stable relies on.
