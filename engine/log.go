@@ -30,7 +30,8 @@ type Batch struct {
 	// more, dropped at its origin too, so that no state could mend the gap.
 	Frags []crdt.Fragment
 	// Rebase: the reader has been given the state of the whole partition up to
-	// First-1 and goes on from there, whatever it missed.
+	// First-1 and goes on from there, whatever it missed. One that is further
+	// with the same actor stays there.
 	Rebase bool
 }
 

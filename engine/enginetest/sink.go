@@ -17,6 +17,7 @@ func sinkCases() []testCase {
 		{"a record that is nowhere any more is passed over", recordNowhereAnyMorePassedOver},
 		{"endings do not wait for gaps", endingsDoNotWaitForGaps},
 		{"a rebase goes on from the state", rebaseGoesOnFromState},
+		{"a rebase takes nothing back", rebaseTakesNothingBack},
 		{"a successor goes on from its fork", successorGoesOnFromFork},
 		{"a fork beyond what was taken in is a hole", forkBeyondWhatWasTakenInHole},
 		{"a late batch of a predecessor takes nothing back", lateBatchOfPredecessorTakesNothingBack},
@@ -121,6 +122,18 @@ func rebaseGoesOnFromState(w *world) {
 	w.wantSame(w.read(e, k), p.records[k], "record after a rebase")
 	empty := engine.Batch{Partition: part, Actor: p.actor, First: 10, Rebase: true}
 	w.ingest(s, empty, engine.Ingested{Position: p.position(9)})
+}
+
+// rebaseTakesNothingBack is DESIGN R14: what was acknowledged stays so, though an
+// origin that heard of a loss twice has sent the state twice.
+func rebaseTakesNothingBack(w *world) {
+	e, s, p, k := w.openSink(4)
+	part := k.Partition()
+	w.ingest(s, p.batch(part, 1, 3), engine.Ingested{Position: p.position(3)})
+	late := engine.Batch{Partition: part, Actor: p.actor, First: 2, Rebase: true}
+	w.ingest(s, late, engine.Ingested{Position: p.position(3)})
+	w.ingest(s, p.batch(part, 4, 4), engine.Ingested{Position: p.position(4)})
+	w.wantSame(w.read(e, k), p.records[k], "record after a late rebase")
 }
 
 func successorGoesOnFromFork(w *world) {

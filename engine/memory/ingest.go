@@ -40,6 +40,8 @@ func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.In
 	p := c.at(b.Partition)
 	at := p.cursors[from]
 	switch {
+	case b.Rebase && at.Actor == b.Actor && at.N >= b.First:
+		// It came twice. What was acknowledged stays so.
 	case b.Rebase:
 		at = cursor{Position: engine.Position{Actor: b.Actor, N: b.First - 1}}
 	case at.Actor != b.Actor && at.fork <= b.Fork && b.Fork <= at.N:

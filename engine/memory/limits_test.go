@@ -150,7 +150,9 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 			}
 			continue
 		}
-		b := engine.Batch{Partition: r.Key.Partition(), Actor: f.Dot.Actor, First: 1, Frags: []crdt.Fragment{f}, Rebase: true}
+		b := engine.Batch{
+			Partition: r.Key.Partition(), Actor: f.Dot.Actor, First: uint64(i), Frags: []crdt.Fragment{f}, Rebase: true,
+		}
 		if _, err := e.Ingest(t.Context(), f.Dot.Actor.Region(), b); err != nil {
 			t.Errorf("Ingest in full memory = %v, want no error", err)
 		}

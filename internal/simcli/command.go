@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ func Main(ctx context.Context, args []string, out, talk io.Writer) int {
 type asked struct {
 	start, seeds, seed uint64
 	regions, workers   int
+	failures           int
 	json, noStory      bool
 }
 
@@ -73,6 +75,7 @@ invariant of docs/invariants.md was broken; the seed's shortest story is told th
 	f.Uint64Var(&a.seed, "seed", 0, "run this seed alone and tell its story")
 	f.IntVar(&a.regions, "regions", 0, "Regions of each run, 3 to 5; 0: drawn by each seed")
 	f.IntVar(&a.workers, "workers", 0, "seeds run at a time; 0: one a core")
+	f.IntVar(&a.failures, "failures", 1, "go on until so many seeds have failed")
 	f.BoolVar(&a.noStory, "no-story", false, "do not look for the shortest story of a seed that fails")
 	f.BoolVar(&a.json, "json", false, "print the summary as JSON before the last line")
 	c.AddCommand(mutantsCommand(), overlayCommand(), seekCommand())
@@ -89,6 +92,8 @@ func (a asked) check() error {
 		return errors.New("--start 0: seeds are numbered from 1")
 	case a.workers < 0:
 		return fmt.Errorf("--workers %d: want 0 or more", a.workers)
+	case a.failures < 1:
+		return fmt.Errorf("--failures %d: want 1 or more", a.failures)
 	}
 	return nil
 }
@@ -117,11 +122,12 @@ func (a asked) one(c *cobra.Command) error {
 func (a asked) many(c *cobra.Command) error {
 	talk := c.ErrOrStderr()
 	sum := campaign.Campaign{
-		Start: a.start, Seeds: a.seeds, Regions: a.regions, Workers: a.workers, Stop: c.Context().Done(),
+		Start: a.start, Seeds: a.seeds, Regions: a.regions, Workers: a.workers,
+		MostFailures: a.failures, Stop: c.Context().Done(),
 		Progress: func(s campaign.Summary) {
 			left := time.Duration(float64(a.seeds-s.Seeds) / s.Rate() * float64(time.Second))
-			_, _ = fmt.Fprintf(talk, "%d of %d seeds, %.0f a second, %.0f virtual hours, about %v left\n",
-				s.Seeds, a.seeds, s.Rate(), s.Virtual.Hours(), left.Round(time.Second))
+			_, _ = fmt.Fprintf(talk, "%d of %d seeds, %.0f a second, %.0f virtual hours, about %v left%s\n",
+				s.Seeds, a.seeds, s.Rate(), s.Virtual.Hours(), left.Round(time.Second), failing(s))
 		},
 	}.Run()
 	for _, r := range sum.Failed {
@@ -136,6 +142,18 @@ func (a asked) many(c *cobra.Command) error {
 	}
 	_, _ = fmt.Fprintf(talk, "%.1f seeds a second, %d events, %+v\n", sum.Rate(), sum.Events, sum.Stats)
 	return a.end(c, sum)
+}
+
+// failing says which seeds have failed so far, if any.
+func failing(s campaign.Summary) string {
+	if len(s.Failed) == 0 {
+		return ""
+	}
+	seeds := make([]string, len(s.Failed))
+	for i, r := range s.Failed {
+		seeds[i] = strconv.FormatUint(r.Seed, 10)
+	}
+	return "; failed: " + strings.Join(seeds, ", ")
 }
 
 // shrinkTries bounds how many runs the search for the shortest story takes: some

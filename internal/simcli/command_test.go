@@ -56,6 +56,7 @@ func TestAskedWrongly(t *testing.T) {
 		{[]string{"--seeds", "0"}, "want one at least"},
 		{[]string{"--start", "0"}, "numbered from 1"},
 		{[]string{"--workers", "-1"}, "want 0 or more"},
+		{[]string{"--failures", "0"}, "want 1 or more"},
 		{[]string{"nothing"}, "unknown command"},
 		{[]string{"mutants", "nobody"}, `no mutant "nobody"`},
 		{[]string{"overlay"}, "accepts 1 arg"},
