@@ -378,7 +378,7 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 		b.knows, b.knowsOf = nil, crdt.SessionID{}
 		o.forget(b)
 	case c.Seen != nil:
-		b.knows, b.knowsOf = remembered(r.knows, c.Seen.Token, r.answer.Lost), c.Seen.ID
+		b.knows, b.knowsOf = r.remembered(c.Seen.Token), c.Seen.ID
 	}
 	o.sealedBy(r, c)
 	if e := r.did.revoke; e != nil && c.Seen != nil && b.requests == 0 {
@@ -422,19 +422,25 @@ func (o *oracle) cookiesOfItsOwn(r *request, c proof.Cookies) {
 	}
 }
 
-// remembered returns what a token speaks for of what was known: not what is lost
-// for good, nor what it had no room for.
-func remembered(known []seen, token crdt.Token, lost []crdt.Dot) (out []seen) {
+// remembered returns what the answer's token speaks for of what was known: not
+// what is lost for good, nor what it or the request's had no room for.
+func (r *request) remembered(token crdt.Token) (out []seen) {
+	brought := r.visit.Seen.Token
+	opening := brought.With(r.visit.Credential.Dot)
 	full := token.Len() == crdt.MaxTokenDots
-	for _, k := range known {
+	for _, k := range r.knows {
 		// With a write, those that its actor made before may be lost.
-		gone := slices.ContainsFunc(lost, func(d crdt.Dot) bool { return d.Actor == k.chain.Actor && d.Stamp >= k.chain.Stamp })
-		kept := slices.ContainsFunc(token.Dots(), func(d crdt.Dot) bool { return d.Actor == k.chain.Actor })
-		if !gone && (kept || !full) {
+		gone := slices.ContainsFunc(r.answer.Lost, func(d crdt.Dot) bool { return d.Actor == k.chain.Actor && d.Stamp >= k.chain.Stamp })
+		evicted := speaksFor(brought, k) && !speaksFor(opening, k)
+		if !gone && !evicted && (!full || speaksFor(token, k)) {
 			out = append(out, k)
 		}
 	}
 	return out
+}
+
+func speaksFor(t crdt.Token, k seen) bool {
+	return slices.ContainsFunc(t.Dots(), func(d crdt.Dot) bool { return d.Actor == k.chain.Actor })
 }
 
 // ends notes that a session is about to be ended.
