@@ -43,6 +43,20 @@ func IsRefusal(err error) bool {
 	return false
 }
 
+// Answered reports whether err is what the engine said, so that it was reached,
+// however little it could do: a refusal, or a failure that speaks of its state.
+func Answered(err error) bool {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnreachable) {
+		return false
+	}
+	for _, kind := range []error{ErrNotPrimary, ErrFull, ErrCorrupt, ErrRefilling} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return err == nil || IsRefusal(err)
+}
+
 // OutcomeKnown reports whether err says for certain that nothing was written, as
 // ErrRefilling does, which only a Read has.
 func OutcomeKnown(err error) bool {

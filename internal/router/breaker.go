@@ -1,7 +1,6 @@
 package router
 
 import (
-	"errors"
 	"time"
 
 	"github.com/roam-sessions/roam/engine"
@@ -58,7 +57,7 @@ func (b *Breaker) isOld(now time.Time) bool {
 // for its answer, so that an error says nothing of the Region.
 func (b *Breaker) Learn(now time.Time, err error, left bool) {
 	switch {
-	case err == nil || engine.IsRefusal(err) || errors.Is(err, engine.ErrRefilling):
+	case engine.Answered(err):
 		*b = Breaker{}
 		return
 	case left:

@@ -2,9 +2,12 @@ package router_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
@@ -33,5 +36,32 @@ func TestBreakerForgets(t *testing.T) {
 	}
 	if n := fail(); n != 5 || !b.IsOpen() {
 		t.Errorf("%d failures opened it again: %v; want 5, true", n, b.IsOpen())
+	}
+}
+
+// A Region that answers is there, whatever it says: one that is full refuses births
+// and can still be read.
+func TestBreakerHearsRefusals(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		err  error
+		open bool
+	}{
+		{crdt.ErrExists, false},
+		{fmt.Errorf("apply: %w", engine.ErrFull), false},
+		{engine.ErrNotPrimary, false},
+		{engine.ErrRefilling, false},
+		{engine.ErrUnreachable, true},
+		{fmt.Errorf("%w: %w", engine.ErrUnavailable, engine.ErrFull), true},
+	} {
+		var b router.Breaker
+		for range 20 {
+			if b.Allow(now) {
+				b.Learn(now, c.err, false)
+			}
+		}
+		if b.IsOpen() != c.open {
+			t.Errorf("after many times %v the breaker is open: %v, want %v", c.err, b.IsOpen(), c.open)
+		}
 	}
 }
