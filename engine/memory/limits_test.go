@@ -142,7 +142,18 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 			t.Errorf("Apply(%s) in full memory = %v, want no error", taken.what, err)
 		}
 	}
-	for i := range 40 { // beyond MaxBytes
+	bringAll(t, e, d, now)
+	if s := e.Stats(); s.Bytes <= s.MaxBytes || s.Records != records+44 {
+		t.Errorf("Stats = %d bytes, %d records, want more than %d bytes, %d records", s.Bytes, s.Records, s.MaxBytes, records+44)
+	}
+	apply(t, e, k, d.put(now, "xx", 1)) // still shrinks
+	apply(t, e, anonymous, crdt.Op{Destroy: true})
+}
+
+// bringAll gives e records of another Region, by Join and by Ingest, beyond MaxBytes.
+func bringAll(t *testing.T, e *memory.Engine, d *driver, now crdt.Time) {
+	t.Helper()
+	for i := range 40 {
 		r, f := remote(t, d, now)
 		if i%2 == 0 {
 			if err := e.Join(t.Context(), r); err != nil {
@@ -157,11 +168,6 @@ func TestFullMemoryRefusesInOrder(t *testing.T) {
 			t.Errorf("Ingest in full memory = %v, want no error", err)
 		}
 	}
-	if s := e.Stats(); s.Bytes <= s.MaxBytes || s.Records != records+44 {
-		t.Errorf("Stats = %d bytes, %d records, want more than %d bytes, %d records", s.Bytes, s.Records, s.MaxBytes, records+44)
-	}
-	apply(t, e, k, d.put(now, "xx", 1)) // still shrinks
-	apply(t, e, anonymous, crdt.Op{Destroy: true})
 }
 
 // endingWith returns op with the endings of e.
