@@ -50,6 +50,13 @@ const MaxStamp Stamp = 1<<53 - 1
 // Time returns the millisecond that s was minted in.
 func (s Stamp) Time() Time { return Time(s >> logicalBits) }
 
+// Mint returns the stamp of a write: above the record that was read for it, and
+// above what its client has seen, wherever that was (DESIGN R1). It is minted once,
+// where the write is made up: all tries carry it, and so does a sealed cookie.
+func Mint(now Time, read Record, seen Token) Stamp {
+	return max(now.Stamp(), read.Latest().next(), seen.Floor().next())
+}
+
 // next returns the stamp after s.
 func (s Stamp) next() Stamp { return min(s+1, MaxStamp) }
 

@@ -73,15 +73,19 @@ func ofMisses() []Mutant {
 
 // ofWriting are mutants of where writes go and how they are stamped.
 func ofWriting() []Mutant {
-	const mint = "return max(now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)"
+	const (
+		stamp = "crdt/stamp.go"
+		mint  = "return max(now.Stamp(), read.Latest().next(), seen.Floor().next())"
+	)
 	return []Mutant{
 		{
 			Name: "wall-clock", Rule: "R1", What: "a write is stamped by the clock alone",
-			Edits: one(writePlan, mint, "if $on {\n		return now.Stamp()\n	}\n	"+mint),
+			Edits: one(stamp, mint, "if $on {\n		return now.Stamp()\n	}\n	"+mint),
 		},
 		{
 			Name: "floor-ignored", Rule: "R14", What: "a write may be stamped below what its client has seen",
-			Edits: one(writePlan, "func Mint(now crdt.Time, w Write) crdt.Stamp {\n", "func Mint(now crdt.Time, w Write) crdt.Stamp {\n	if $on {\n		return max(now.Stamp(), w.Base.Latest()+1)\n	}\n"),
+			Edits: one(stamp, "func Mint(now Time, read Record, seen Token) Stamp {\n",
+				"func Mint(now Time, read Record, seen Token) Stamp {\n	if $on {\n		return max(now.Stamp(), read.Latest().next())\n	}\n"),
 		},
 		{
 			Name: "addition-elsewhere", Rule: "R1, M8", What: "an addition that may have been taken is tried at another Region",

@@ -165,9 +165,9 @@ func (s Sealing) Left(now crdt.Time) time.Duration { return s.Since.Add(sealedFo
 // does not fit goes without its fields, unless one of them was changed here or in
 // a cookie: that would be lost.
 //
-// The write is made by an actor of its own (two tabs can't fork one), under a
-// stamp no later than that of the tries that failed: if one of them happens after
-// all, that one holds. An addition keeps the tries' ID, so it counts once then.
+// The write is made by an actor of its own (two tabs can't fork one), under the stamp
+// of the tries that failed: if one of them happens after all, it beats nothing that
+// was written since. An addition keeps the tries' ID, so it counts once then.
 func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error) {
 	s := Sealed{Since: m.Now, Bare: st.Bare}
 	if !st.Sealed.IsZero() {
@@ -176,9 +176,7 @@ func (st Standing) Seal(w Written, m Maker, k Keyring, room int) (Sealing, error
 	if m.Now.Sub(s.Since) >= sealedFor {
 		return Sealing{}, ErrTooOld
 	}
-	op := w.Op
-	op.Stamp = max(m.Now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
-	base := w.Base
+	op, base := w.Op, w.Base
 	base.Key = w.Key
 	at := crdt.Origin{Actor: crdt.NewActor(m.Here, m.Seal.incarnation()), Now: m.Now}
 	var err error

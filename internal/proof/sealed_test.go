@@ -192,7 +192,6 @@ func TestSealedAdditionCountsOnceWithItsTry(t *testing.T) {
 	if err != nil {
 		t.Fatalf("OpenSealed: %v", err)
 	}
-	w.Op.Stamp = m.Now.Stamp()
 	at := crdt.Origin{Actor: crdt.NewActor(3, 5), Now: m.Now.Add(time.Second)}
 	for name, base := range map[string]crdt.Record{"before": rec, "after": crdt.Join(rec, s.Record)} {
 		late, _, err := crdt.Apply(base, w.Op, at)
@@ -202,6 +201,36 @@ func TestSealedAdditionCountsOnceWithItsTry(t *testing.T) {
 		if n := crdt.Join(late, s.Record).Count("n"); n != 1 {
 			t.Errorf("a late try %s what was sealed is taken in: %d counted, want 1", name, n)
 		}
+	}
+}
+
+// Sealing is one more try, under the stamp of the others: a write made since, where
+// the clock is slow, is not undone by a try that lands late (DESIGN R1).
+func TestSealedUnderTheStampOfItsTries(t *testing.T) {
+	rec, c := stored(t)
+	m, ring := testMaker(day.Add(time.Minute), 2), testRing(t, "first")
+	st := Visit{Credential: c}.Judge(Answer{Record: rec}, m.Now).Standing
+	tries := st.Write(Wish{Changes: []crdt.Change{crdt.Put("a", []byte("first"))}}, m)
+	m.Now = m.Now.Add(-10 * time.Second) // a clock that was set, or another server's
+	out, err := st.Seal(tries, m, ring, enough)
+	if err != nil {
+		t.Fatalf("Seal: %v", err)
+	}
+	s, err := ring.OpenSealed(out.Value)
+	if err != nil {
+		t.Fatalf("OpenSealed: %v", err)
+	}
+	v := Visit{Credential: c, Seen: out.Seen, Sealed: [Slots]Sealed{s}}
+	m.Now = day.Add(30 * time.Second)
+	since := v.Judge(Answer{Record: rec}, m.Now).Standing.Write(Wish{Changes: []crdt.Change{crdt.Put("a", []byte("second"))}}, m)
+	at := crdt.Origin{Actor: crdt.NewActor(3, 5), Now: m.Now}
+	for _, op := range []crdt.Op{since.Op, tries.Op} {
+		if rec, _, err = crdt.Apply(rec, op, at); err != nil {
+			t.Fatalf("Apply: %v", err)
+		}
+	}
+	if got, _ := rec.Value("a"); string(got) != "second" {
+		t.Errorf("after a try that was late the value is %q, want %q, which was written since", got, "second")
 	}
 }
 

@@ -139,7 +139,7 @@ type Written struct {
 	Key  crdt.Key
 	Seen crdt.Token  // that the write must be above
 	Base crdt.Record // as it was read; bottom for a birth
-	Op   crdt.Op     // its Stamp is left to the router
+	Op   crdt.Op
 	// Note is the user whose record has to be told of the session first; empty
 	// for none.
 	Note string
@@ -178,6 +178,7 @@ func (st Standing) Write(w Wish, m Maker) Written {
 		out.Credential.Gen = out.Op.Auth.Gen
 		out.Credential.Login = TagOf(out.Credential.ID, user, out.Op.Auth.Gen)
 	}
+	out.Op.Stamp = crdt.Mint(m.Now, out.Base, out.Seen)
 	return out
 }
 

@@ -23,7 +23,9 @@ func (r *Router) Write(ctx context.Context, w Write) (Answer, error) {
 }
 
 func (r *Router) write(ctx context.Context, start time.Time, w Write) (Answer, error) {
-	w.Op.Stamp = Mint(crdt.TimeOf(start), w)
+	if w.Op.Stamp == 0 {
+		w.Op.Stamp = crdt.Mint(crdt.TimeOf(start), w.Base, w.Seen)
+	}
 	if w.Op.HasAdd() && w.Op.ID == 0 {
 		w.Op.ID = rand.Uint64() | 1 // never zero; tells a repeated try, guards nothing
 	}

@@ -16,15 +16,9 @@ type Write struct {
 	// Base is the record as it was read; bottom for a birth. It is brought along
 	// to a Region that has not heard of the session yet.
 	Base crdt.Record
-	// Op is what to do. Its Stamp is set once for all tries, by Router.Write, and
-	// so is the ID of an addition that comes without one.
+	// Op is what to do. If it comes without a Stamp, Router.Write sets it once for all
+	// tries, and so the ID of an addition.
 	Op crdt.Op
-}
-
-// Mint returns the stamp of a write: above the record it read and what its
-// client has seen, wherever that was (DESIGN R1).
-func Mint(now crdt.Time, w Write) crdt.Stamp {
-	return max(now.Stamp(), w.Base.Latest()+1, w.Seen.Floor()+1)
 }
 
 // A WritePlan is one write under way. It is used by one goroutine.

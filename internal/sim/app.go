@@ -253,7 +253,9 @@ func (a *app) readEngine(s router.Step, k crdt.Key, done func(router.Result)) {
 
 // mint fixes what all tries of a write carry.
 func (a *app) mint(w router.Write) router.Write {
-	w.Op.Stamp = router.Mint(a.now(), w)
+	if w.Op.Stamp == 0 {
+		w.Op.Stamp = crdt.Mint(a.now(), w.Base, w.Seen)
+	}
 	if w.Op.HasAdd() && w.Op.ID == 0 {
 		w.Op.ID = a.dice.Uint64() | 1
 	}

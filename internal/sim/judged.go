@@ -17,6 +17,10 @@ func (o *oracle) begins(r *request) {
 	if id := r.visit.Credential.ID; !id.IsZero() {
 		s := o.session(id)
 		r.usedBefore, s.lastUse = s.lastUse, o.w.queue.now
+		r.usedIt = s.used[r.browser]
+		for _, u := range s.used {
+			r.usedByAny = max(r.usedByAny, u)
+		}
 		r.did.session = s
 		r.local = o.allIsHere(r, s)
 		r.lives = r.app.site.lives()
@@ -83,11 +87,9 @@ func (o *oracle) expiredInTime(r *request, s *session) {
 	if now.crdt() >= s.id.Deadline().Add(-mostAhead) || s.lossy { // by whatever clock
 		return
 	}
-	used := s.used[r.browser]
-	for _, u := range s.used {
-		if o.settled {
-			used = max(used, u)
-		}
+	used := r.usedIt
+	if o.settled {
+		used = r.usedByAny
 	}
 	if idle == 0 || used > 0 && now.sub(used) < idle*9/10-4*mostSkew {
 		o.brokenFor(s, "I6", "expired %v after its last use, idle time %v, %v before its deadline",

@@ -36,10 +36,12 @@ type request struct {
 	// What the oracle notes.
 	knows      []seen  // by the browser, and by whoever made the request's writes
 	usedBefore instant // the session
-	rest       bool    // nothing had to be written
-	local      bool    // all that was needed was in the Region
-	alone      bool    // the browser had no other request under way
-	lives      int     // of the Region's servers when the request was sent
+	usedIt     instant // by its browser, before it was sent
+	usedByAny  instant
+	rest       bool // nothing had to be written
+	local      bool // all that was needed was in the Region
+	alone      bool // the browser had no other request under way
+	lives      int  // of the Region's servers when the request was sent
 }
 
 // did is what a request did to its session, for the oracle.
