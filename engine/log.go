@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/roam-sessions/roam/crdt"
 )
@@ -38,6 +39,31 @@ type Batch struct {
 // Last returns the position of the batch's last entry.
 func (b Batch) Last() Position {
 	return Position{b.Actor, b.First + uint64(len(b.Frags)) - 1}
+}
+
+// Check refuses, with crdt.ErrMalformed, a batch that no log of Region from can have
+// emitted. A Sink asks it first.
+func (b Batch) Check(from crdt.Region) error {
+	switch {
+	case !from.Valid() || b.Actor.Region() != from:
+		return fmt.Errorf("%w: batch of actor %v from region %d", crdt.ErrMalformed, b.Actor, from)
+	case b.Partition >= crdt.Partitions:
+		return fmt.Errorf("%w: batch of partition %d", crdt.ErrMalformed, b.Partition)
+	case b.First == 0 || b.First <= b.Fork:
+		return fmt.Errorf("%w: batch begins at %d, fork at %d", crdt.ErrMalformed, b.First, b.Fork)
+	}
+	for i, f := range b.Frags {
+		k := f.Effect.Key
+		if k.IsZero() {
+			continue
+		}
+		known := k.Kind() == crdt.KindSession || k.Kind() == crdt.KindUser
+		if f.Dot.Actor != b.Actor || !known || k.Partition() != b.Partition {
+			return fmt.Errorf("%w: fragment %d of a batch of %v, partition %d, is %v of partition %d",
+				crdt.ErrMalformed, i, b.Actor, b.Partition, f.Dot, k.Partition())
+		}
+	}
+	return nil
 }
 
 // A Log is what an engine writes in the same step as it applies: its outbox.

@@ -109,7 +109,7 @@ func (e *Engine) Head(ctx context.Context) (engine.Positions, error) {
 func (e *Engine) Ingest(ctx context.Context, from crdt.Region, b engine.Batch) (engine.Ingested, error) {
 	err := e.open(ctx)
 	if err == nil {
-		err = checkBatch(from, b)
+		err = b.Check(from)
 	}
 	if err != nil {
 		return engine.Ingested{}, fmt.Errorf("ingest from region %d: %w", from, err)

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -29,13 +28,13 @@ func (c *Core) Position(from crdt.Region, partition uint16) engine.Position {
 // crdt.ErrMalformed for a batch that no log of from can have emitted, and has
 // done nothing then.
 func (c *Core) Ingest(now crdt.Time, from crdt.Region, b engine.Batch) (engine.Ingested, error) {
-	if err := checkBatch(from, b); err != nil {
+	if err := b.Check(from); err != nil {
 		return engine.Ingested{}, err
 	}
 	return c.ingest(now, from, b), nil
 }
 
-// ingest takes in a batch that checkBatch let pass.
+// ingest takes in a batch that Check let pass.
 func (c *Core) ingest(now crdt.Time, from crdt.Region, b engine.Batch) engine.Ingested {
 	p := c.at(b.Partition)
 	at := p.cursors[from]
@@ -103,7 +102,7 @@ func (c *Core) mergeEndings(now crdt.Time, p *partition, frags []crdt.Fragment) 
 		if s := p.slots[end.Key]; s != nil {
 			end = crdt.Join(s.rec, end)
 		}
-		c.put(p, end)
+		c.put(p, end.Prune(now))
 	}
 }
 
@@ -114,28 +113,6 @@ func overAge(k crdt.Key, now crdt.Time) bool {
 		return k.IsZero()
 	}
 	return keepUntil(crdt.Record{Key: k, Dead: true}) <= now
-}
-
-func checkBatch(from crdt.Region, b engine.Batch) error {
-	switch {
-	case !from.Valid() || b.Actor.Region() != from:
-		return fmt.Errorf("%w: batch of actor %v from region %d", crdt.ErrMalformed, b.Actor, from)
-	case b.Partition >= crdt.Partitions:
-		return fmt.Errorf("%w: batch of partition %d", crdt.ErrMalformed, b.Partition)
-	case b.First == 0 || b.First <= b.Fork:
-		return fmt.Errorf("%w: batch begins at %d, fork at %d", crdt.ErrMalformed, b.First, b.Fork)
-	}
-	for i, f := range b.Frags {
-		k := f.Effect.Key
-		if k.IsZero() {
-			continue
-		}
-		if f.Dot.Actor != b.Actor || !validKey(k) || k.Partition() != b.Partition {
-			return fmt.Errorf("%w: fragment %d of a batch of %v, partition %d, is %v of partition %d",
-				crdt.ErrMalformed, i, b.Actor, b.Partition, f.Dot, k.Partition())
-		}
-	}
-	return nil
 }
 
 func validKey(k crdt.Key) bool {

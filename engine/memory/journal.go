@@ -66,7 +66,10 @@ func (j *journal) begin(actor crdt.Actor, share int64) {
 		return
 	}
 	j.eras = append(j.eras, era{actor, fork})
-	j.eras = j.eras[max(0, len(j.eras)-maxEras):]
+	if over := len(j.eras) - maxEras; over > 0 {
+		j.eras = j.eras[over:]
+		j.trim(j.eras[0].fork + 1) // nobody could say whose those were
+	}
 	j.append(crdt.Fragment{}, share)
 }
 
