@@ -294,6 +294,28 @@ func TestLogoutWhileSealed(t *testing.T) {
 	})
 }
 
+// Where no engine answers, a revocation that the journal took is all that is known, and
+// what is sealed is held against it (DESIGN R11).
+func TestSealedIsHeldAgainstTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newSealingLand(t, 2)
+		b := browser{}
+		l.apps[0].visit(b, "/", l.apps[0].login(t, "alice"))
+		l.readOnly(true)
+		l.apps[0].visit(b, "/", shopping(t, "tea"))
+		l.down(engine.ErrUnreachable)
+		if got := l.apps[0].show(t, b, "/"); got.state != roam.Live || got.rung != roam.Sealed {
+			t.Fatalf("before the revocation: %+v; want it live, by what is sealed", got)
+		}
+		if _, err := l.apps[0].store.RevokeUser(t.Context(), "alice"); err != nil {
+			t.Fatalf("RevokeUser: %v", err)
+		}
+		if got := l.apps[0].show(t, b, "/"); got.state != roam.LoggedOut || b.isSealed() {
+			t.Errorf("after it: %+v, sealed %v; want logged out, cleared", got, b.isSealed())
+		}
+	})
+}
+
 // What was ended meanwhile is not revived by what is sealed: neither a session
 // that was destroyed nor one whose user's were revoked.
 func TestSealedRevivesNothing(t *testing.T) {

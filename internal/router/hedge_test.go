@@ -178,8 +178,8 @@ func TestReadPlanOfUserWhileRefilling(t *testing.T) {
 		"strict":                    {Strict, crdt.Record{}, map[crdt.Region]Result{west: refilling, east: {Err: errReset}, north: refilling}, "read 1; read 2; read 3; ", Refused, 0},
 		"what is found is joined":   {Safe, crdt.EpochRecord(user, dot(north, start)), map[crdt.Region]Result{west: refilling, east: epoch}, "read 1; read 2; ", Normal, 2},
 		"a silent side store here":  {Safe, crdt.Record{}, map[crdt.Region]Result{west: {Record: epoch.Record, Partial: true}}, "read 1; ", Stale, 1},
-		"a journal is no engine":    {Safe, epoch.Record, map[crdt.Region]Result{west: {Err: errReset}, east: {Err: errReset}, north: {Err: errReset}}, "read 1; read 2; read 3; ", Refused, 0},
-		"nor is another's":          {Safe, crdt.Record{}, map[crdt.Region]Result{west: {Err: errReset}, east: {Record: epoch.Record, Err: errReset}, north: {Err: errReset}}, "read 1; read 2; read 3; ", Refused, 0},
+		"a journal is no engine":    {Safe, epoch.Record, map[crdt.Region]Result{west: {Err: errReset}, east: {Err: errReset}, north: {Err: errReset}}, "read 1; read 2; read 3; ", Refused, 1},
+		"nor is another's":          {Safe, crdt.Record{}, map[crdt.Region]Result{west: {Err: errReset}, east: {Record: epoch.Record, Err: errReset}, north: {Err: errReset}}, "read 1; read 2; read 3; ", Refused, 1},
 		"and full answers suffice":  {Strict, crdt.Record{}, map[crdt.Region]Result{west: epoch}, "read 1; ", Normal, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -434,8 +434,13 @@ func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
 	return Step{Do: Done, Answer: a}
 }
 
+// refuse answers with an error, and with no session. Of a user what is known goes
+// with it: a sealed session may be served now, and is checked against that (R11).
 func (p *ReadPlan) refuse(a Answer, err error) Step {
-	a.Rung, a.Record = Refused, crdt.Record{Key: p.query.Key}
+	a.Rung = Refused
+	if p.query.Key.Kind() != crdt.KindUser {
+		a.Record = crdt.Record{Key: p.query.Key}
+	}
 	return Step{Do: Done, Answer: a, Err: err}
 }
 

@@ -109,7 +109,7 @@ type Config struct {
 
 // An Answer is what a read or write came to. It means something on error too.
 type Answer struct {
-	Record crdt.Record // of a read; bottom if there is none
+	Record crdt.Record // of a read; bottom if there is none, and on error but for a user's
 	Token  crdt.Token  // what the client has seen from now on
 	Region crdt.Region // that answered last
 	Rung   Rung
