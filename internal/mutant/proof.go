@@ -77,8 +77,8 @@ func ofSealed() []Mutant {
 		},
 		{
 			Name: "sealed-stamped-anew", Rule: "R11", What: "what was sealed is stamped when it is taken in",
-			Edits: one(proofSealed, "	w.Op.Adopt = &st.Sealed.Record\n",
-				"	w.Op.Adopt = &st.Sealed.Record\n	if $on {\n		later := st.Sealed.Record\n		later.Fields = append([]crdt.Field(nil), later.Fields...)\n		for i := range later.Fields {\n			later.Fields[i].Dot.Stamp += 1 << 30\n		}\n		w.Op.Adopt = &later\n	}\n"),
+			Edits: one(proofSealed, "	w.Op.Adopt = &st.Record\n",
+				"	w.Op.Adopt = &st.Record\n	if $on {\n		later := st.Sealed.Record\n		later.Fields = append([]crdt.Field(nil), later.Fields...)\n		for i := range later.Fields {\n			later.Fields[i].Dot.Stamp += 1 << 30\n		}\n		w.Op.Adopt = &later\n	}\n"),
 		},
 		{
 			Name: "sealed-not-taken-in", Rule: "R11", What: "what is sealed is dropped once the store answers again",

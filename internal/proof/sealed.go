@@ -129,12 +129,13 @@ func (st Standing) Import() (Written, bool) {
 	return out, true
 }
 
-// adopt makes w take in what is sealed.
+// adopt makes w take in what is sealed, with what was read of the session: an engine
+// that has nothing of it, because it lost all, would else have what is sealed alone.
 func (st Standing) adopt(w *Written) {
 	if st.Sealed.IsZero() {
 		return
 	}
-	w.Op.Adopt = &st.Sealed.Record
+	w.Op.Adopt = &st.Record
 	if st.unnoted {
 		w.Note = st.Record.User
 	}

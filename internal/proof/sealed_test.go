@@ -234,6 +234,36 @@ func TestSealedUnderTheStampOfItsTries(t *testing.T) {
 	}
 }
 
+// What is sealed is taken in with what was read elsewhere: an engine that lost all has
+// the whole session then, and not what a cookie had room for.
+func TestTakenInWithWhatWasRead(t *testing.T) {
+	rec, c := stored(t)
+	m, ring := testMaker(day.Add(time.Minute), 2), testRing(t, "first")
+	at := crdt.Origin{Actor: crdt.NewActor(3, 5), Now: m.Now}
+	rec, _, err := crdt.Apply(rec, crdt.Op{Stamp: m.Now.Stamp(), Changes: []crdt.Change{crdt.Put("a", make([]byte, 400))}}, at)
+	if err != nil {
+		t.Fatalf("Apply: %v", err)
+	}
+	st := Visit{Credential: c}.Judge(Answer{Record: rec}, m.Now).Standing
+	out, err := st.Seal(st.Write(Wish{Renew: true}, m), m, ring, 400)
+	if err != nil {
+		t.Fatalf("Seal: %v", err)
+	}
+	s, err := ring.OpenSealed(out.Value)
+	if err != nil || !s.Bare {
+		t.Fatalf("OpenSealed = bare %v, %v, want it bare", s.Bare, err)
+	}
+	v := Visit{Credential: *out.Credential, Seen: out.Seen, Sealed: [Slots]Sealed{s}}
+	w, ok := v.Judge(Answer{Record: rec}, m.Now).Standing.Import()
+	if !ok {
+		t.Fatal("nothing to take in, want what is sealed")
+	}
+	got, _, err := crdt.Apply(crdt.Record{Key: rec.Key}, w.Op, at)
+	if value, has := got.Value("a"); err != nil || !has || len(value) != 400 || got.Auth.Cur != out.Credential.Hash() {
+		t.Errorf("an engine that had nothing has %+v, %v; want the whole session, and the new secret", got, err)
+	}
+}
+
 // A session that ends while it is to be written is said to have ended as it did.
 func TestLostAsTheEngineSays(t *testing.T) {
 	for refusal, want := range map[error]State{crdt.ErrDead: LoggedOut, crdt.ErrExpired: Expired} {
