@@ -5,6 +5,7 @@
 # CHECKS how many random cases each law is tried on in `make laws`
 # SEEDS START REGIONS SEED MUTANT go to `make sim`: so many seeds, the first one,
 #        Regions in each, one seed alone with its story, rules to break
+# OPS    how many operations `make scripts` compares
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
 # MUTANTS which of them `make mutants` wakes; none: all
 # FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
@@ -14,6 +15,7 @@ COUNT ?= 6
 CHECKS ?= 20000
 SEEDS ?= 1000
 STATES ?= 0
+OPS ?= 2000000
 MUTANTS ?=
 FUZZTIME ?= 10s
 KEEP ?= 0
@@ -23,7 +25,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +73,10 @@ laws: ## try the laws of crdt and the exploration of replica on CHECKS random ca
 
 scope: ## try all that can become of four operations in two Regions, without the race detector (STATES=…)
 	go test -count=1 -timeout 12h ./internal/scope -run '^TestSmallScope$$' -v -states=$(STATES)
+
+scripts: ## compare what scripts do on a real Valkey with what Go does, on OPS random operations
+	./scripts/install-test-deps.sh
+	go test -count=1 -timeout 2h -tags integration ./engine/valkey -run '^TestScriptsEqualGo$$' -v -args -ops $(OPS)
 
 mutants: ## break each rule in turn and have the simulator find it (MUTANTS=…)
 	./scripts/mutants.sh $(MUTANTS)

@@ -82,7 +82,10 @@ type Origin struct {
 // It checks that the record is live and no more: secret and revocations are
 // judged above, from what was read.
 func Apply(r Record, op Op, at Origin) (Record, Fragment, error) {
-	if err := op.check(r.Key, at.Now); err != nil {
+	if err := op.Check(r.Key); err != nil {
+		return r, Fragment{}, err
+	}
+	if err := op.checkTime(r.Key, at.Now); err != nil {
 		return r, Fragment{}, err
 	}
 	if done, err := settled(r, op, at.Now); done || err != nil {
@@ -129,15 +132,13 @@ func (op Op) mint(base Record, at Origin) Dot {
 	return Dot{at.Actor, min(s, MaxStamp)}
 }
 
-// check refuses an operation that could not be right for any record of key k.
-// An ending is refused for its key alone: whatever else the operation wants
-// will not be done.
-func (op Op) check(k Key, now Time) error {
+// Check refuses an operation that could not be right for any record of key k, at
+// any time. Apply asks it first; so does an engine that applies op elsewhere. It
+// fails with ErrOp or ErrLimit. An ending is refused for its key alone: whatever
+// else the operation wants will not be done.
+func (op Op) Check(k Key) error {
 	if err := op.checkKey(k); err != nil || op.Destroy {
 		return err
-	}
-	if op.writes() && op.Stamp > now.Add(maxAhead).Stamp() {
-		return fmt.Errorf("%w: by %v", ErrAhead, op.Stamp.Time().Sub(now))
 	}
 	if op.writes() && op.Stamp == 0 {
 		return fmt.Errorf("%w: writes without a stamp", ErrOp)
@@ -146,11 +147,23 @@ func (op Op) check(k Key, now Time) error {
 		return err
 	}
 	if op.Birth != nil {
-		if err := op.Birth.check(k, now); err != nil {
+		if err := op.Birth.check(); err != nil {
 			return err
 		}
 	}
 	return op.checkChanges(k.Kind())
+}
+
+// checkTime refuses a stamp too far ahead of the origin's clock, and a life that
+// is too long: a user's revocations are forgotten when no session can be older.
+func (op Op) checkTime(k Key, now Time) error {
+	if op.writes() && op.Stamp > now.Add(maxAhead).Stamp() {
+		return fmt.Errorf("%w: by %v", ErrAhead, op.Stamp.Time().Sub(now))
+	}
+	if end, _ := k.Deadline(); op.Birth != nil && !op.Destroy && end > now.Add(MaxLifetime) {
+		return fmt.Errorf("%w: lifetime %v, at most %v", ErrLimit, end.Sub(now), MaxLifetime)
+	}
+	return nil
 }
 
 // checkKey refuses what has no place in a record of key k.
@@ -184,12 +197,8 @@ func (op Op) checkAuth() error {
 	return nil
 }
 
-// check refuses a life that is too long, since a user's revocations are
-// forgotten when no session can be older, and one that the bytes can't say.
-func (b Birth) check(k Key, now Time) error {
-	if end, _ := k.Deadline(); end > now.Add(MaxLifetime) {
-		return fmt.Errorf("%w: lifetime %v, at most %v", ErrLimit, end.Sub(now), MaxLifetime)
-	}
+// check refuses an idle time that the bytes can't say.
+func (b Birth) check() error {
 	if b.Idle < 0 || b.Idle > MaxLifetime || b.Idle%time.Millisecond != 0 {
 		return fmt.Errorf("%w: idle time %v, at most %v in whole milliseconds", ErrLimit, b.Idle, MaxLifetime)
 	}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the integration tests need beside Go: a Chromium for the console.
-# On Debian it installs it; elsewhere it says what to install.
+# Installs what the integration tests need beside Go: a Chromium for the console, and
+# Valkey and Redis servers for the engine. On Debian it installs them; elsewhere it says what to
+# install.
 set -euo pipefail
 
 say() { echo "install-test-deps: $*" >&2; }
@@ -10,23 +11,40 @@ if [ "$(uname -s)" = Darwin ]; then
 	exit 0
 fi
 
-for name in chromium chromium-browser google-chrome google-chrome-stable headless-shell; do
-	if command -v "$name" > /dev/null; then
-		exit 0
-	fi
-done
+# has reports whether one of some commands is there.
+has() {
+	for name in "$@"; do
+		if command -v "$name" > /dev/null; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+browser() { has chromium chromium-browser google-chrome google-chrome-stable headless-shell; }
+server() { has valkey-server; }
+redis() { has redis-server; }
+
+missing=()
+browser || missing+=('a Chromium (one of chromium, chromium-browser or google-chrome on the PATH; Debian: apt-get install chromium)')
+server || missing+=('a Valkey server (valkey-server on the PATH; Debian: apt-get install valkey-server, from backports on bookworm)')
+redis || missing+=('a Redis server, 7 or later (redis-server on the PATH; Debian: apt-get install redis-server)')
+[ "${#missing[@]}" -gt 0 ] || exit 0
 
 give_up() {
 	say "$1"
-	say 'install Chromium yourself (Debian: apt-get install chromium) so that one of chromium, chromium-browser or google-chrome is on the PATH, then run make test again'
+	for what in "${missing[@]}"; do
+		say "needed: $what"
+	done
+	say 'install what is needed yourself, then run make test again'
 	exit 1
 }
 
-command -v apt-get > /dev/null || give_up 'no browser found, and this is no Debian with apt-get'
+command -v apt-get > /dev/null || give_up 'this is no Debian with apt-get'
 
 root=()
 if [ "$(id -u)" -ne 0 ]; then
-	command -v sudo > /dev/null || give_up 'no browser found; installing one takes root, and there is no sudo'
+	command -v sudo > /dev/null || give_up 'installing takes root, and there is no sudo'
 	root=(sudo)
 	[ -z "${CI:-}" ] || root=(sudo -n)
 fi
@@ -34,17 +52,62 @@ apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@"; }
 
 # The lock on the package lists does not wait, whatever DPkg::Lock::Timeout says:
 # another apt-get update at this moment is a reason to try again.
-updated=no
-for try in 1 2 3 4 5 6; do
-	if apt update -q; then
-		updated=yes
-		break
-	fi
-	say "apt-get update failed (try $try of 6)"
-	sleep $((try * 5))
-done
-[ "$updated" = yes ] || say 'going on with the package lists that are there'
+update() {
+	for try in 1 2 3 4 5 6; do
+		if apt update -q; then
+			return 0
+		fi
+		say "apt-get update failed (try $try of 6)"
+		sleep $((try * 5))
+	done
+	say 'going on with the package lists that are there'
+}
 
-apt install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 chromium ||
-	give_up 'apt-get could not install chromium'
-command -v chromium > /dev/null || give_up 'the package chromium brought no command chromium'
+install() { apt install -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$@"; }
+
+offered() { [ -n "$(apt-cache madison "$1" 2> /dev/null)" ]; }
+
+# add_backports makes valkey, and nothing else, come from the backports of the mirror
+# that this machine uses. Debian has it in the suite itself since trixie.
+add_backports() {
+	local mirror suite
+	# shellcheck source=/dev/null
+	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Codename: $suite" 2> /dev/null | head -1)
+	[ -n "$suite" ] && [ -n "$mirror" ] || return 1
+	"${root[@]}" tee /etc/apt/sources.list.d/backports-valkey.sources > /dev/null <<- END
+		Types: deb
+		URIs: $mirror
+		Suites: $suite-backports
+		Components: main
+		Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+	"${root[@]}" tee /etc/apt/preferences.d/backports-valkey > /dev/null <<- END
+		Package: *
+		Pin: release n=$suite-backports
+		Pin-Priority: -1
+
+		Package: valkey valkey-server valkey-tools
+		Pin: release n=$suite-backports
+		Pin-Priority: 600
+	END
+}
+
+update
+if ! browser; then
+	install chromium || give_up 'apt-get could not install chromium'
+	browser || give_up 'the package chromium brought no command chromium'
+fi
+if ! server; then
+	if ! offered valkey-server && add_backports; then
+		update
+	fi
+	install valkey-server valkey-tools || give_up 'apt-get could not install valkey-server'
+	server || give_up 'the package valkey-server brought no command valkey-server'
+fi
+if ! redis; then
+	install redis-server redis-tools || give_up 'apt-get could not install redis-server'
+	redis || give_up 'the package redis-server brought no command redis-server'
+fi
+# The tests start servers of their own: the services that came with them are not needed.
+"${root[@]}" systemctl disable --now valkey-server redis-server > /dev/null 2>&1 || true

@@ -1,0 +1,22 @@
+package valkey
+
+import "strings"
+
+// aclCommands are what the engine sends, and what its functions call: a server checks
+// both against the user.
+const aclCommands = "hello auth ping info client|setname client|setinfo client|id command cluster|slots cluster|shards " +
+	"readonly fcall fcall_ro function|load hgetall get xread scan " +
+	"set exists time hget hmget hset hdel hlen del pexpireat xadd xrange xtrim xlen"
+
+// ACL returns the rules of a user that may do what an Engine does and no more, to be
+// put behind a user's name and password in ACL SETUSER or in an ACL file.
+func ACL() string {
+	var b strings.Builder
+	for _, kind := range []byte{sessionKeys, userKeys, metaKeys, logKeys, cursorKeys, refillKeys} {
+		b.WriteString("~" + string(kind) + "{* ")
+	}
+	for name := range strings.FieldsSeq(aclCommands) {
+		b.WriteString("+" + name + " ")
+	}
+	return strings.TrimSpace(b.String())
+}

@@ -1,0 +1,155 @@
+package valkey
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+)
+
+const (
+	// retryLeast and retryMost bound the pause before a server that refused is asked
+	// again.
+	retryLeast = 2 * time.Millisecond
+	retryMost  = 50 * time.Millisecond
+	// retryFor is how long it is asked again, if the context does not end before: a
+	// promotion by somebody who watches takes less, and a router has other Regions.
+	retryFor = 250 * time.Millisecond
+)
+
+// call calls a function.
+func (e *Engine) call(ctx context.Context, function string, keys, args []string) valkey.ValkeyResult {
+	return e.do(ctx, func() valkey.Completed {
+		return e.client().B().Fcall().Function(function).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+	})
+}
+
+// do asks the server what build says. A refusal that says that nothing was done and
+// that may pass is mended and tried again, for a while: functions that are missing
+// are loaded, and where a primary has become a replica the connections are made
+// anew, wherever the name leads now.
+func (e *Engine) do(ctx context.Context, build func() valkey.Completed) valkey.ValkeyResult {
+	for r := retry(ctx); ; {
+		res := e.client().Do(ctx, build())
+		if !e.mends(ctx, res.Error()) || !r.again(ctx) {
+			return res
+		}
+	}
+}
+
+// mends reports whether asking again may help after err, and does what helps.
+func (e *Engine) mends(ctx context.Context, err error) bool {
+	reply, ok := errors.AsType[*valkey.ValkeyError](err)
+	if !ok {
+		return false
+	}
+	text := reply.Error()
+	if strings.Contains(text, "Function not found") {
+		return e.load(ctx) == nil
+	}
+	switch kind, _, _ := strings.Cut(text, " "); kind {
+	case "READONLY":
+		e.link.renew(e.option())
+		return true
+	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN":
+		return true
+	}
+	return false
+}
+
+// client returns the client there is.
+func (e *Engine) client() valkey.Client { return *e.link.now.Load() }
+
+// A retrying bounds how often something is tried again.
+type retrying struct {
+	until time.Time
+	pause time.Duration
+}
+
+func retry(ctx context.Context) *retrying {
+	r := &retrying{until: time.Now().Add(retryFor), pause: retryLeast}
+	if end, ok := ctx.Deadline(); ok && end.Before(r.until) {
+		r.until = end
+	}
+	return r
+}
+
+// again waits and reports whether there is time for another try.
+func (r *retrying) again(ctx context.Context) bool {
+	if time.Now().Add(r.pause).After(r.until) {
+		return false
+	}
+	timer := time.NewTimer(r.pause)
+	defer timer.Stop()
+	r.pause = min(2*r.pause, retryMost)
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// renewEvery is how often connections may be made anew: whoever moves the name is to
+// have time to.
+const renewEvery = 100 * time.Millisecond
+
+// A link is the client there is, which can be replaced: valkey-go keeps a connection
+// as long as it answers, be it READONLY, whatever the name leads to now.
+type link struct {
+	now     atomic.Pointer[valkey.Client]
+	mu      sync.Mutex // guards what follows; one at a time makes a client
+	renewed time.Time
+	closed  bool
+	left    []leaving
+}
+
+// A leaving is a client that was replaced, and goes on with what is under way.
+type leaving struct {
+	client valkey.Client
+	timer  *time.Timer // closes it
+}
+
+// renew replaces the client by one whose connections are made now, unless that was
+// done just now. What is under way on the old one is let be until it is over.
+func (l *link) renew(option valkey.ClientOption) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || time.Since(l.renewed) < renewEvery {
+		return
+	}
+	l.renewed = time.Now()
+	next, err := valkey.NewClient(option)
+	if err != nil {
+		return // the one there is says READONLY, which is better than nothing
+	}
+	old := *l.now.Swap(&next)
+	if len(l.left) == mostLeaving {
+		l.left[0].timer.Stop()
+		l.left[0].client.Close()
+		l.left = l.left[1:]
+	}
+	l.left = append(l.left, leaving{old, time.AfterFunc(leaveFor, old.Close)})
+}
+
+// leaveFor is how long a client that was replaced goes on with what is under way.
+const leaveFor = time.Second
+
+// mostLeaving bounds the clients that were replaced and are remembered.
+const mostLeaving = int(leaveFor/renewEvery) + 1
+
+// close closes the client, and those that were replaced.
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	(*l.now.Load()).Close()
+	for _, c := range l.left {
+		c.timer.Stop()
+		c.client.Close() // again, where the timer was first: that does nothing
+	}
+}

@@ -1,0 +1,76 @@
+package valkey
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// A Config is what an Engine may be told. Only Addrs is required.
+type Config struct {
+	// Addrs are host:port of the server, or of some nodes of a cluster.
+	Addrs []string
+	// Username and Password are of an ACL user. Default: none.
+	Username, Password string
+	// TLS, if set, is used for every connection. Without it only addresses of this
+	// machine are connected to, unless Plaintext is set.
+	TLS *tls.Config
+	// Plaintext says that the network may see all that is sent. Default false.
+	Plaintext bool
+	// LogBytes bounds the log that is kept for peers, in all partitions together.
+	// Default 256 MiB.
+	LogBytes int64
+	// KeepReleased is how long log entries stay that all peers have acknowledged.
+	// Default 5 min (DESIGN R14).
+	KeepReleased time.Duration
+	// SweepInterval is between two looks at what may be trimmed. Default 10 s.
+	SweepInterval time.Duration
+	// Incarnation, if not zero, is that of the actor which this engine proposes
+	// where the server takes over a log. Only tests need it; default: drawn anew each
+	// time.
+	Incarnation uint32
+}
+
+func (c Config) withDefaults() Config {
+	if c.LogBytes == 0 {
+		c.LogBytes = 256 << 20
+	}
+	if c.KeepReleased == 0 {
+		c.KeepReleased = 5 * time.Minute
+	}
+	if c.SweepInterval == 0 {
+		c.SweepInterval = 10 * time.Second
+	}
+	return c
+}
+
+// check returns all that is wrong with c.
+func (c Config) check(here crdt.Region) error {
+	var faults []error
+	fault := func(is bool, format string, args ...any) {
+		if is {
+			faults = append(faults, fmt.Errorf(format, args...))
+		}
+	}
+	fault(!here.Valid(), "region %d: want 1 to %d", here, crdt.MaxRegion)
+	fault(len(c.Addrs) == 0, "Addrs is empty: want host:port of the server")
+	for _, addr := range c.Addrs {
+		host, _, err := net.SplitHostPort(addr)
+		fault(err != nil, "address %q: want host:port", addr)
+		fault(err == nil && c.TLS == nil && !c.Plaintext && !isLoopback(host),
+			"address %q is not of this machine: set TLS, or Plaintext if the network is trusted", addr)
+	}
+	fault(c.LogBytes < 1<<20, "LogBytes %d: want 1 MiB or more", c.LogBytes)
+	fault(c.KeepReleased < 0, "KeepReleased %v: want 0 or more", c.KeepReleased)
+	fault(c.SweepInterval < time.Millisecond, "SweepInterval %v: want 1 ms or more", c.SweepInterval)
+	return errors.Join(faults...)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

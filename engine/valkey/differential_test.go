@@ -1,0 +1,421 @@
+//go:build integration
+
+package valkey
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+var (
+	differences = flag.Int("ops", 20_000, "how many random operations the scripts are compared on with package crdt")
+	diffSeed    = flag.Uint64("seed", 0, "of what is random; 0: by the clock")
+)
+
+// TestScriptsEqualGo applies random operations, joins and batches of other Regions'
+// logs with the scripts on a real server and with engine/memory's core, which is
+// package crdt, and wants every answer, record, log entry and end of a record's time
+// to be the same, byte for byte. The scripts are those that ship, but for the clock,
+// which the test sets, and for the expiry, which is written down instead.
+func TestScriptsEqualGo(t *testing.T) {
+	seed := *diffSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	}
+	t.Logf("-seed %d -ops %d", seed, *differences)
+	d := newDiffer(t, seed)
+	for done := 0; done < *differences && !t.Failed(); done += perPipeline {
+		d.run(perPipeline)
+	}
+	t.Logf("%d operations: %v", *differences, d.counts)
+	for _, kind := range []string{"taken", "nothing", "refused", "joined", "ingested", "hole", "gap", "promoted"} {
+		if d.counts[kind] < *differences/4000 {
+			t.Errorf("%s in %d of %d operations: the operations are not random enough", kind, d.counts[kind], *differences)
+		}
+	}
+}
+
+// perPipeline is how many operations are sent at a time.
+const perPipeline = 250
+
+// clockKey holds the clock of the scripts under test, expiryKeys the ends of records.
+const (
+	clockKey   = "clock"
+	expiryKeys = "x"
+)
+
+func libraryUnderTest(t *testing.T) string {
+	t.Helper()
+	code := library
+	for _, edit := range [][2]string{
+		{"local t = redis.call('TIME')\n", "do return tonumber(redis.call('GET', '" + clockKey + "')) end\n  local t = {}\n"},
+		{"redis.call('PEXPIREAT', key, ", "redis.call('SET', '" + expiryKeys + "' .. key, "},
+	} {
+		if strings.Count(code, edit[0]) != 1 {
+			t.Fatalf("the library has %d times %q, want one", strings.Count(code, edit[0]), edit[0])
+		}
+		code = strings.Replace(code, edit[0], edit[1], 1)
+	}
+	return code
+}
+
+// A differ does the same to a server and to a core.
+type differ struct {
+	t      *testing.T
+	rng    *rand.Rand
+	client valkey.Client
+	core   *memory.Core
+	actor  crdt.Actor
+	now    crdt.Time
+	keys   []crdt.Key
+	peers  []*diffPeer
+	counts map[string]int
+}
+
+// A diffPeer is another Region, whose log is to be taken in.
+type diffPeer struct {
+	region crdt.Region
+	core   *memory.Core
+}
+
+func newDiffer(t *testing.T, seed uint64) *differ {
+	t.Helper()
+	s := valkeytest.Start(t)
+	client, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.Addr}, DisableCache: true, ForceSingleClient: true, PipelineMultiplex: -1})
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	t.Cleanup(client.Close)
+	if err := client.Do(t.Context(), client.B().FunctionLoad().FunctionCode(libraryUnderTest(t)).Build()).Error(); err != nil {
+		t.Fatalf("FUNCTION LOAD: %v", err)
+	}
+	d := &differ{
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), client: client, //nolint:gosec // a test
+		now: 90_000_000_000, counts: map[string]int{},
+	}
+	d.actor = d.newActor(1)
+	d.core = memory.NewCore(d.actor, d.config())
+	for r := crdt.Region(2); r <= 3; r++ {
+		d.peers = append(d.peers, &diffPeer{r, memory.NewCore(d.newActor(r), d.config())})
+	}
+	d.renewKeys()
+	return d
+}
+
+func (d *differ) config() memory.Config { return memory.Config{MaxBytes: 1 << 40, LogBytes: 1 << 40} }
+
+func (d *differ) newActor(r crdt.Region) crdt.Actor { return crdt.NewActor(r, d.rng.Uint32()) }
+
+// partitions of the keys: few, so that batches hold several records.
+func (d *differ) renewKeys() {
+	d.keys = []crdt.Key{crdt.UserKey("ann"), crdt.UserKey("bob")}
+	for len(d.keys) < 10 {
+		var e crdt.IDEntropy
+		for i := range e {
+			e[i] = byte(d.rng.Uint32())
+		}
+		binary.BigEndian.PutUint16(e[:], uint16(d.rng.IntN(3))) //nolint:gosec // below 3
+		life := time.Duration(1+d.rng.IntN(200)) * time.Hour
+		if d.rng.IntN(20) == 0 {
+			life = crdt.MaxLifetime + time.Duration(d.rng.IntN(2)-1)*time.Hour
+		}
+		d.keys = append(d.keys, crdt.SessionKey(crdt.NewSessionID(d.now.Add(life), 1, e)))
+	}
+}
+
+// A step is what was sent, and what the core made of it.
+type step struct {
+	what  string
+	cmds  valkey.Commands // the first is the one whose reply counts
+	key   crdt.Key        // that may have changed; zero: none
+	reply string
+	err   error
+	rec   crdt.Record
+	ends  crdt.Time  // of the record's time; 0: not looked at
+	entry string     // the newest of the log; empty if none was written
+	frags []crdt.Key // of a batch, whose reply names its gaps by number
+}
+
+// run does n random things to both and compares.
+func (d *differ) run(n int) {
+	d.t.Helper()
+	var cmds valkey.Commands
+	var steps []step
+	var at []int // of the reply of each step
+	for range n {
+		d.tick()
+		cmds = append(cmds, d.client.B().Set().Key(clockKey).Value(fmt.Sprint(int64(d.now))).Build())
+		s := d.draw()
+		at, steps = append(at, len(cmds)), append(steps, s)
+		cmds = append(cmds, s.cmds...)
+		if !s.key.IsZero() {
+			key, log := recordKey(s.key), partitionKey(logKeys, s.key.Partition())
+			cmds = append(cmds, d.client.B().Hgetall().Key(key).Build(), d.client.B().Get().Key(expiryKeys+key).Build(),
+				d.client.B().Xrevrange().Key(log).End("+").Start("-").Count(1).Build())
+		}
+	}
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
+	defer cancel()
+	replies := d.client.DoMulti(ctx, cmds...)
+	for i, s := range steps {
+		if err := s.compare(ctx, replies[at[i]:]); err != nil {
+			d.t.Errorf("%s\n%v", s.what, err)
+			return
+		}
+		switch {
+		case s.err != nil:
+			d.counts["refused"]++
+		case s.entry != "":
+			d.counts["taken"]++
+		case s.reply == "":
+			d.counts["nothing"]++
+		}
+	}
+}
+
+// compare returns how what the server made differs from what the core did.
+func (s step) compare(ctx context.Context, replies []valkey.ValkeyResult) error {
+	reply, err := replies[0].ToString()
+	if valkey.IsValkeyNil(err) {
+		err = nil
+	}
+	err = classify(ctx, err)
+	if kind := kindOf(s.err); !errors.Is(err, kind) || kind == nil && err != nil {
+		return fmt.Errorf("error = %w, want %q", err, fmt.Sprint(s.err))
+	}
+	if reply = s.named(reply); err == nil && reply != s.reply {
+		return fmt.Errorf("reply = %x, want %x", reply, s.reply)
+	}
+	if s.key.IsZero() {
+		return nil
+	}
+	return s.compareStored(replies[len(s.cmds):])
+}
+
+// named returns the reply to a batch with the names of records that have gaps in
+// place of their numbers.
+func (s step) named(reply string) string {
+	if s.frags == nil || len(reply) <= eraBytes+1 {
+		return reply
+	}
+	out := reply[:eraBytes+1]
+	for gaps := reply[eraBytes+1:]; len(gaps) >= 2; gaps = gaps[2:] {
+		out += string(s.frags[binary.BigEndian.Uint16([]byte(gaps[:2]))].Name())
+	}
+	return out
+}
+
+// compareStored returns how the record, its end and the newest log entry differ.
+func (s step) compareStored(replies []valkey.ValkeyResult) error {
+	hash, err := replies[0].AsStrMap()
+	if err != nil {
+		return err
+	}
+	got, err := decodeRecord(s.key, hash)
+	if err != nil || string(crdt.AppendRecord(nil, got)) != string(crdt.AppendRecord(nil, s.rec)) {
+		return fmt.Errorf("record = %+v, %w, want %+v", got, err, s.rec)
+	}
+	if ends, _ := replies[1].AsInt64(); s.ends != 0 && crdt.TimeOf(time.UnixMilli(ends+1)) != s.ends {
+		return fmt.Errorf("the record's time ends at %d, want %d", crdt.TimeOf(time.UnixMilli(ends+1)), s.ends)
+	}
+	entries, err := replies[2].AsXRange()
+	if err != nil {
+		return err
+	}
+	if s.entry != "" && (len(entries) != 1 || entries[0].ID+" "+entries[0].FieldValues["d"] != s.entry) {
+		return fmt.Errorf("newest entry = %q, want %q", entries, s.entry)
+	}
+	return nil
+}
+
+// kindOf returns which error of packages crdt and engine err is.
+func kindOf(err error) error {
+	for _, kind := range []error{
+		crdt.ErrAbsent, crdt.ErrDead, crdt.ErrExpired, crdt.ErrExists, crdt.ErrOtherUser, crdt.ErrAhead, crdt.ErrLimit, engine.ErrFull,
+	} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return err
+}
+
+// tick moves the clock: mostly a little, at times so that things end.
+func (d *differ) tick() {
+	switch n := d.rng.IntN(1000); {
+	case n < 600:
+		d.now += crdt.Time(d.rng.IntN(3))
+	case n < 990:
+		d.now = d.now.Add(time.Duration(d.rng.IntN(60_000)) * time.Millisecond)
+	case n < 996:
+		d.now = d.now.Add(time.Duration(d.rng.IntN(48)) * time.Hour)
+	case d.rng.IntN(10) == 0 && d.now < 1<<40: // stamps end in 2093
+		d.now = d.now.Add(crdt.MaxLifetime + time.Minute)
+		d.renewKeys()
+	default:
+		d.renewKeys()
+	}
+}
+
+func (d *differ) anyKey() crdt.Key { return d.keys[d.rng.IntN(len(d.keys))] }
+
+func (d *differ) draw() step {
+	switch n := d.rng.IntN(1000); {
+	case n < 600:
+		return d.drawApply()
+	case n < 720:
+		return d.drawJoin()
+	case n < 995:
+		return d.drawIngest()
+	}
+	return d.drawPromotion()
+}
+
+func (d *differ) drawApply() step {
+	k := d.anyKey()
+	op := d.anyOp(k, d.core)
+	dot, err := d.core.Apply(d.now, k, op)
+	s := step{what: fmt.Sprintf("Apply(%x, %+v) at %d", k.Name(), op, d.now), key: k, err: err, rec: d.core.Read(-1, k)}
+	if !dot.IsZero() {
+		s.reply, s.entry, s.ends = string(crdt.AppendDot(nil, dot)), d.newest(k.Partition()), d.end(s.rec)
+	}
+	p := k.Partition()
+	s.cmds = valkey.Commands{d.client.B().Fcall().Function("roam_v1_apply").Numkeys(3).
+		Key(recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)).
+		Arg(d.candidate(), string(crdt.AppendOp(nil, op)), "0", "1099511627776").Build()}
+	return s
+}
+
+// end returns when the scripts are to let r expire.
+func (d *differ) end(r crdt.Record) crdt.Time {
+	until, _ := r.KeepUntil()
+	return max(until, d.now.Add(time.Minute))
+}
+
+func (d *differ) candidate() string { return string(appendNumber(nil, uint64(d.actor), 3)) }
+
+// newest returns the newest entry of a partition's log.
+func (d *differ) newest(p uint16) string {
+	head := d.core.Head(p)
+	b, _ := d.core.Log(p, engine.Position{Actor: head.Actor, N: head.N - 1}, 1, 1<<30)
+	return fmt.Sprintf("%d-0 ", head.N) + string(crdt.AppendFragment(nil, b.Frags[0]))
+}
+
+func (d *differ) drawJoin() step {
+	k := d.anyKey()
+	r := d.anyRecord(k)
+	d.core.Join(d.now, r)
+	d.counts["joined"]++
+	s := step{what: fmt.Sprintf("Join(%x, %+v) at %d", k.Name(), r, d.now), key: k, rec: d.core.Read(-1, k)}
+	if !s.rec.IsBottom() {
+		s.ends = d.end(s.rec)
+	}
+	s.cmds = valkey.Commands{d.client.B().Fcall().Function("roam_v1_join").Numkeys(1).Key(recordKey(k)).
+		Arg(string(crdt.AppendRecord(nil, r))).Build()}
+	return s
+}
+
+// drawIngest has a peer write and gives a piece of its log to both, as it is or
+// not quite.
+func (d *differ) drawIngest() step {
+	p := d.peers[d.rng.IntN(len(d.peers))]
+	for range d.rng.IntN(6) {
+		k := d.anyKey()
+		_, _ = p.core.Apply(d.now, k, d.anyOp(k, p.core)) // refused or not
+	}
+	if d.rng.IntN(60) == 0 {
+		p.core.Promote(d.newActor(p.region))
+	}
+	part := d.anyKey().Partition()
+	b := d.piece(p, part)
+	s := step{what: fmt.Sprintf("Ingest(%+v) at %d", b, d.now), frags: []crdt.Key{}}
+	keys, args := []string{cursorKey(part, p.region)}, []string{string(batchHead(b))}
+	for _, f := range b.Frags {
+		k := f.Effect.Key
+		s.frags = append(s.frags, k)
+		if k.IsZero() {
+			keys, args = append(keys, keys[0]), append(args, "")
+			continue
+		}
+		s.key = k
+		keys, args = append(keys, recordKey(k)), append(args, string(crdt.AppendFragment(nil, f)))
+	}
+	got, err := d.core.Ingest(d.now, p.region, b)
+	if err != nil {
+		d.t.Fatalf("%s = %v, want it taken", s.what, err)
+	}
+	reply := appendPosition(nil, got.Position)
+	d.counts["ingested"]++
+	if got.Hole {
+		d.counts["hole"]++
+		reply = append(reply, 1)
+	} else {
+		reply = append(reply, 0)
+	}
+	for _, k := range got.Gaps {
+		d.counts["gap"]++
+		reply = append(reply, k.Name()...)
+	}
+	s.reply = string(reply)
+	if !s.key.IsZero() {
+		s.rec = d.core.Read(-1, s.key)
+	}
+	s.cmds = valkey.Commands{d.client.B().Fcall().Function("roam_v1_ingest").Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()}
+	return s
+}
+
+// piece returns a part of a peer's log that may be what comes next, or not.
+func (d *differ) piece(p *diffPeer, part uint16) engine.Batch {
+	at := d.core.Position(p.region, part)
+	switch d.rng.IntN(20) {
+	case 0, 1, 2, 3:
+		at.N -= min(at.N, uint64(d.rng.IntN(5))) //nolint:gosec // below 5
+	case 4, 5:
+		at.N += uint64(d.rng.IntN(3)) //nolint:gosec // below 3
+	case 6:
+		at = engine.Position{}
+	}
+	b, _ := p.core.Log(part, at, 1+d.rng.IntN(6), 1<<30)
+	b.Rebase = d.rng.IntN(12) == 0
+	if n := len(b.Frags); n > 1 && d.rng.IntN(5) == 0 {
+		b.First, b.Frags = b.First+1, b.Frags[1:]
+	}
+	if len(b.Frags) > 0 && d.rng.IntN(10) == 0 {
+		b.Frags[d.rng.IntN(len(b.Frags))] = crdt.Fragment{}
+	}
+	return b
+}
+
+// drawPromotion has another server take over, as far as the scripts can tell.
+func (d *differ) drawPromotion() step {
+	const script = `for _, key in ipairs(ARGV) do
+	local m = redis.call('GET', key)
+	if m then redis.call('SET', key, string.rep('0', 40) .. string.sub(m, 41)) end
+end`
+	d.counts["promoted"]++
+	d.actor = d.newActor(1)
+	d.core.Promote(d.actor)
+	s := step{what: "promotion"}
+	var metas []string
+	for p := range uint16(crdt.Partitions) {
+		metas = append(metas, partitionKey(metaKeys, p))
+		s.cmds = append(s.cmds, d.client.B().Fcall().Function("roam_v1_head").Numkeys(2).
+			Key(partitionKey(metaKeys, p), partitionKey(logKeys, p)).Arg(d.candidate(), "1099511627776").Build())
+	}
+	s.cmds = append(valkey.Commands{d.client.B().Eval().Script(script).Numkeys(0).Arg(metas...).Build()}, s.cmds...)
+	return s
+}

@@ -1,0 +1,78 @@
+//go:build integration
+
+package valkey_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/enginetest"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+func TestPromises(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, valkey.Config{Addrs: []string{valkeytest.Start(t).Addr}})
+	}, enginetest.Options{})
+}
+
+// Redis 7 has all that the functions use.
+func TestPromisesOfRedis(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, valkey.Config{Addrs: []string{valkeytest.StartRedis(t).Addr}})
+	}, enginetest.Options{})
+}
+
+// A cluster of three primaries keeps the same promises.
+func TestPromisesOfCluster(t *testing.T) {
+	clusters := map[crdt.Region][]*valkeytest.Server{1: valkeytest.StartCluster(t, 3), 2: valkeytest.StartCluster(t, 3)}
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		var addrs []string
+		for _, s := range clusters[here] {
+			s.Do("FLUSHALL", "SYNC")
+			addrs = append(addrs, s.Addr)
+		}
+		return open(t, here, valkey.Config{Addrs: addrs})
+	}, enginetest.Options{})
+}
+
+// Over TLS, as a user that may do no more than the engine does.
+func TestPromisesOfTLSAndACL(t *testing.T) {
+	acl := strings.Fields("--user roam on >secret resetchannels -@all " + valkey.ACL())
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		addr, trust := valkeytest.StartTLS(t, acl...)
+		return open(t, here, valkey.Config{Addrs: []string{addr}, Username: "roam", Password: "secret", TLS: trust})
+	}, enginetest.Options{})
+}
+
+// A certificate is verified, by the name that was connected to.
+func TestCertificateIsVerified(t *testing.T) {
+	addr, trust := valkeytest.StartTLS(t)
+	for name, c := range map[string]*tls.Config{
+		"unknown signer": {MinVersion: tls.VersionTLS12},
+		"another name":   {MinVersion: tls.VersionTLS12, RootCAs: trust.RootCAs, ServerName: "elsewhere"},
+	} {
+		e, err := valkey.Open(t.Context(), 1, valkey.Config{Addrs: []string{addr}, TLS: c})
+		if err == nil {
+			_ = e.Close() // never fails
+		}
+		if !errors.Is(err, engine.ErrUnreachable) {
+			t.Errorf("%s: Open = %v, want ErrUnreachable", name, err)
+		}
+	}
+}
+
+func open(t testing.TB, here crdt.Region, c valkey.Config) *valkey.Engine {
+	t.Helper()
+	e, err := valkey.Open(t.Context(), here, c)
+	if err != nil {
+		t.Fatalf("Open(%d, %v) = %v, want an engine", here, c.Addrs, err)
+	}
+	t.Cleanup(func() { _ = e.Close() }) // never fails
+	return e
+}

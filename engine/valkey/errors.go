@@ -1,0 +1,101 @@
+package valkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// refused returns what a refusal of the scripts is, by its second word.
+func refused(kind string) error {
+	switch kind {
+	case "ABSENT":
+		return crdt.ErrAbsent
+	case "DEAD":
+		return crdt.ErrDead
+	case "EXPIRED":
+		return crdt.ErrExpired
+	case "EXISTS":
+		return crdt.ErrExists
+	case "USER":
+		return crdt.ErrOtherUser
+	case "AHEAD":
+		return crdt.ErrAhead
+	case "LIMIT":
+		return crdt.ErrLimit
+	case "FULL":
+		return engine.ErrFull
+	case "CORRUPT":
+		return engine.ErrCorrupt
+	case "REGION":
+		return errOtherRegion
+	}
+	return engine.ErrUnavailable
+}
+
+// errOtherRegion: two Regions would write as one.
+var errOtherRegion = fmt.Errorf("%w: the server's log is another Region's; each Region needs a server of its own", engine.ErrNotPrimary)
+
+// notDone are the errors of a server that has not begun to do what it was asked.
+// What else a script reports may have happened halfway.
+func notDone(kind string) bool {
+	switch kind {
+	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK",
+		"NOREPLICAS", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "CROSSSLOT", "OOM":
+		return true
+	}
+	return false
+}
+
+// classify returns what err of the client is to an engine's caller.
+func classify(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if reply, ok := errors.AsType[*valkey.ValkeyError](err); ok {
+		return classifyReply(reply.Error())
+	}
+	var dial *net.OpError
+	switch {
+	case errors.Is(err, valkey.ErrClosing):
+		return engine.ErrClosed
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return fmt.Errorf("%w: %w", engine.ErrUnreachable, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", engine.ErrUnavailable, ended(ctx))
+	}
+	return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
+}
+
+func classifyReply(text string) error {
+	first, rest, _ := strings.Cut(text, " ")
+	switch {
+	case first == "ROAM":
+		kind, detail, _ := strings.Cut(rest, " ")
+		if detail = strings.TrimSpace(detail); detail == "" {
+			return refused(kind)
+		}
+		return fmt.Errorf("%w: %s", refused(kind), detail)
+	case first == "READONLY":
+		return engine.ErrNotPrimary
+	case notDone(first):
+		return fmt.Errorf("%w: %s", engine.ErrUnreachable, text)
+	}
+	return fmt.Errorf("%w: %s", engine.ErrUnavailable, text)
+}
+
+// ended returns why ctx ended; errors.Is finds its error and its cause.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}

@@ -1,0 +1,189 @@
+package valkey
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// The keys of a partition hold its number as a hash tag, so that all of them are in
+// one slot, and begin with what they are: a client that tracks a prefix is then
+// told of records and of nothing else.
+const (
+	sessionKeys = 's'
+	userKeys    = 'u'
+	metaKeys    = 'm' // who writes here, and how far the log is
+	logKeys     = 'l'
+	cursorKeys  = 'c' // how far another Region's log was taken in
+	refillKeys  = 'f' // there while the partition is being refilled
+)
+
+const hexDigits = "0123456789abcdef"
+
+// partitionKey returns the key of a kind that a partition has one of.
+func partitionKey(kind byte, partition uint16) string {
+	return string([]byte{kind, '{', hexDigits[partition>>4&15], hexDigits[partition&15], '}'})
+}
+
+// recordKey returns the key of a record.
+func recordKey(k crdt.Key) string {
+	kind := byte(sessionKeys)
+	if k.Kind() == crdt.KindUser {
+		kind = userKeys
+	}
+	p := k.Partition()
+	b := make([]byte, 0, 5+len(k.Name()))
+	return string(append(append(b, kind, '{', hexDigits[p>>4&15], hexDigits[p&15], '}'), k.Name()...))
+}
+
+// cursorKey returns the key of how far the log of a Region was taken in.
+func cursorKey(partition uint16, from crdt.Region) string {
+	return partitionKey(cursorKeys, partition) + string(rune('a'-1+byte(from)))
+}
+
+// parseRecordKey returns the key that recordKey returned s for.
+func parseRecordKey(s string) (crdt.Key, error) {
+	kind := crdt.KindSession
+	if s != "" && s[0] == userKeys {
+		kind = crdt.KindUser
+	}
+	if len(s) < 5 {
+		return crdt.Key{}, fmt.Errorf("%w: key of %d bytes", engine.ErrCorrupt, len(s))
+	}
+	k, err := crdt.ParseKey(kind, []byte(s[5:]))
+	if err != nil {
+		return crdt.Key{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
+	}
+	return k, nil
+}
+
+// A stored record is a hash: in headField what is not a field, and each field under
+// its name as stamp 7, actor 3, gone 1 and value, so that the later of two is the
+// greater as bytes.
+const (
+	headField    = "h"
+	headVersion  = 1
+	headDead     = 1
+	headSums     = 2 + 4 + 7 + 6 + 6 // version, flags; what only the scripts need
+	storedMinLen = 7 + 3 + 1
+)
+
+// decodeRecord returns the record of k that is stored as hash; bottom if it is empty.
+func decodeRecord(k crdt.Key, hash map[string]string) (crdt.Record, error) {
+	if len(hash) == 0 {
+		return crdt.Record{Key: k}, nil
+	}
+	head := hash[headField]
+	if len(head) < 2 || head[0] != headVersion {
+		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
+	}
+	if head[1]&headDead != 0 {
+		return crdt.Record{Key: k, Dead: true}, nil
+	}
+	if len(head) < headSums {
+		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
+	}
+	names := make([]string, 0, len(hash)-1)
+	size := 64 + len(head)
+	for name, stored := range hash {
+		if name == headField {
+			continue
+		}
+		if len(stored) < storedMinLen || len(name) > crdt.MaxFieldName {
+			return crdt.Record{}, fmt.Errorf("%w: field of %d bytes", engine.ErrCorrupt, len(stored))
+		}
+		names = append(names, name)
+		size += len(name) + len(stored) + 8
+	}
+	slices.Sort(names)
+	b := append(make([]byte, 0, size), 1, byte(k.Kind()), head[1])
+	b = append(append(b, k.Name()...), head[headSums:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(names))) //nolint:gosec // memory bounds it
+	for _, name := range names {
+		v := hash[name]
+		b = append(append(b, byte(len(name))), name...)
+		b = append(append(append(b, v[10]), v[7:10]...), v[:7]...)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(v)-storedMinLen)) //nolint:gosec // memory bounds it
+		b = append(b, v[storedMinLen:]...)
+	}
+	r, err := crdt.DecodeRecord(b)
+	if err != nil {
+		return crdt.Record{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
+	}
+	return r, nil
+}
+
+// A meta is what m{pp} holds.
+type meta struct {
+	head engine.Position
+	eras []era // who wrote the log, the newest last
+}
+
+// An era is one actor and the last number before its first.
+type era struct {
+	actor crdt.Actor
+	fork  uint64
+}
+
+const (
+	metaFixed = 40 + 7 + 7 // replication ID, number, bytes of the log
+	eraBytes  = 3 + 7
+)
+
+// decodeMeta reads what the scripts keep in m{pp}; empty where nothing was logged.
+func decodeMeta(s string) (meta, error) {
+	if s == "" {
+		return meta{}, nil
+	}
+	if len(s) <= metaFixed || (len(s)-metaFixed)%eraBytes != 0 {
+		return meta{}, fmt.Errorf("%w: %d bytes of a log's state", engine.ErrCorrupt, len(s))
+	}
+	m := meta{head: engine.Position{N: number(s[40:47])}}
+	for s = s[metaFixed:]; s != ""; s = s[eraBytes:] {
+		m.eras = append(m.eras, era{crdt.Actor(number(s[:3])), number(s[3:10])}) //nolint:gosec // 24 bits
+	}
+	m.head.Actor = m.eras[len(m.eras)-1].actor
+	return m, nil
+}
+
+// eraOf returns the era of entry n and the number of the era's last entry.
+func (m meta) eraOf(n uint64) (era, uint64) {
+	last := m.head.N
+	for i := len(m.eras) - 1; i > 0; i-- {
+		if n > m.eras[i].fork {
+			return m.eras[i], last
+		}
+		last = m.eras[i].fork
+	}
+	return m.eras[0], last
+}
+
+// number reads a big-endian number.
+func number(s string) (n uint64) {
+	for i := range len(s) {
+		n = n<<8 | uint64(s[i])
+	}
+	return n
+}
+
+// appendNumber appends n in as many bytes.
+func appendNumber(b []byte, n uint64, bytes int) []byte {
+	for i := bytes - 1; i >= 0; i-- {
+		b = append(b, byte(n>>(8*i)))
+	}
+	return b
+}
+
+func appendPosition(b []byte, p engine.Position) []byte {
+	return appendNumber(appendNumber(b, uint64(p.Actor), 3), p.N, 7)
+}
+
+func decodePosition(s string) engine.Position {
+	if len(s) < eraBytes {
+		return engine.Position{}
+	}
+	return engine.Position{Actor: crdt.Actor(number(s[:3])), N: number(s[3:10])} //nolint:gosec // 24 bits
+}

@@ -1,0 +1,175 @@
+package valkey
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// releases is what peers hold of the log, by when they were known to.
+type releases struct {
+	mu    sync.Mutex // guards parts; nothing is called under it
+	parts [crdt.Partitions][]mark
+}
+
+// A mark says that the log up to n was released at the latest at at.
+type mark struct {
+	n  uint64
+	at time.Time
+}
+
+// releaseMarks is how many marks a KeepReleased is divided into.
+const releaseMarks = 16
+
+func (r *releases) note(p uint16, n uint64, now time.Time, keep time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	marks := r.parts[p]
+	if len(marks) > 0 {
+		if last := marks[len(marks)-1]; n <= last.n || now.Sub(last.at) < keep/releaseMarks {
+			return
+		}
+	}
+	r.parts[p] = append(marks, mark{n, now})
+}
+
+// due returns up to where a partition's log may be trimmed now; 0: nowhere.
+func (r *releases) due(p uint16, now time.Time, keep time.Duration) (n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	marks := r.parts[p]
+	for len(marks) > 0 && now.Sub(marks[0].at) >= keep {
+		n, marks = marks[0].n, marks[1:]
+	}
+	r.parts[p] = marks
+	return n
+}
+
+// Release says that every peer holds the log up to upto. It is trimmed
+// Config.KeepReleased later.
+func (e *Engine) Release(ctx context.Context, upto engine.Positions) error {
+	if err := e.open(ctx); err != nil {
+		return fmt.Errorf("release the log: %w", err)
+	}
+	now := time.Now()
+	err := e.each(ctx, func(p uint16) valkey.Completed {
+		return e.client().B().Get().Key(partitionKey(metaKeys, p)).Build()
+	}, func(p uint16, reply string) error {
+		m, err := decodeMeta(reply)
+		if n := m.after(upto[p]); err == nil && n > 0 {
+			e.released.note(p, n, now, e.config.KeepReleased)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("release the log: %w", err)
+	}
+	return nil
+}
+
+// after returns the number of the entry that whoever is at from has last; 0 for the
+// position of an actor that is not remembered.
+func (m meta) after(from engine.Position) uint64 {
+	for i, e := range m.eras {
+		switch {
+		case e.actor != from.Actor:
+		case i+1 < len(m.eras):
+			return min(from.N, m.eras[i+1].fork)
+		case from.N <= m.head.N:
+			return from.N
+		}
+	}
+	return 0
+}
+
+// sweep trims the log and looks at the server's memory until the engine is closed.
+func (e *Engine) sweep(ctx context.Context) {
+	tick := time.NewTicker(min(e.config.SweepInterval, memoryInterval))
+	defer tick.Stop()
+	swept := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			ctx, cancel := context.WithTimeout(ctx, memoryInterval)
+			e.lookAtMemory(ctx)
+			if now.Sub(swept) >= e.config.SweepInterval {
+				swept = now
+				e.trimReleased(ctx, now)
+			}
+			cancel()
+		}
+	}
+}
+
+// trimEntries is how much of a log one call trims: some 100 µs of the server's time.
+const trimEntries = 512
+
+// trimReleased trims what was released long enough ago. What fails is trimmed at
+// another time, or by the bound of the log.
+func (e *Engine) trimReleased(ctx context.Context, now time.Time) {
+	for p := range uint16(crdt.Partitions) {
+		n := e.released.due(p, now, e.config.KeepReleased)
+		for gone := int64(trimEntries); n > 0 && gone == trimEntries && ctx.Err() == nil; {
+			var err error
+			gone, err = e.call(ctx, "roam_v1_trim", []string{partitionKey(metaKeys, p), partitionKey(logKeys, p)},
+				[]string{strconv.FormatUint(n, 10), strconv.Itoa(trimEntries)}).ToInt64()
+			if err != nil {
+				break
+			}
+		}
+	}
+}
+
+// memoryInterval is between two looks at how full the server is.
+const memoryInterval = time.Second
+
+// lookAtMemory notes how full the fullest server is, as DESIGN R13 has it. What it
+// can't learn leaves the level as it was.
+func (e *Engine) lookAtMemory(ctx context.Context) {
+	level := int32(-1)
+	for _, node := range e.nodes() {
+		info, err := node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()
+		if err != nil {
+			continue
+		}
+		level = max(level, levelOf(infoNumber(info, "used_memory"), infoNumber(info, "maxmemory")))
+	}
+	if level >= 0 {
+		e.level.Store(level)
+	}
+}
+
+// levelOf returns what is refused at so much memory: 1 births of anonymous sessions,
+// 2 all births, 3 whatever grows.
+func levelOf(used, most int64) int32 {
+	switch {
+	case most <= 0 || used < most/100*80:
+		return 0
+	case used < most/100*90:
+		return 1
+	case used < most:
+		return 2
+	}
+	return 3
+}
+
+// infoNumber returns a number that INFO tells; 0 if it does not.
+func infoNumber(info, name string) int64 {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			n, _ := strconv.ParseInt(value, 10, 64) // 0 is what is not told
+			return n
+		}
+	}
+	return 0
+}

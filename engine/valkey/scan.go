@@ -1,0 +1,104 @@
+package valkey
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// scanCount is how many keys a server looks at for one question of a scan: some
+// 100 µs of its time.
+const scanCount = 512
+
+// Scan yields the records of a partition. A server that holds other partitions too
+// looks at all of their keys for it.
+func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Record) bool) error {
+	if err := e.open(ctx); err != nil {
+		return fmt.Errorf("scan partition %d: %w", partition, err)
+	}
+	if partition >= crdt.Partitions {
+		return fmt.Errorf("scan: %w: partition %d", crdt.ErrMalformed, partition)
+	}
+	s := scan{e: e, pattern: "[su]" + partitionKey(0, partition)[1:] + "*", seen: map[string]bool{}, yield: yield}
+	for _, node := range e.nodes() {
+		more, err := s.node(ctx, node)
+		if err != nil {
+			return fmt.Errorf("scan partition %d: %w", partition, err)
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// A scan is one Scan under way.
+type scan struct {
+	e       *Engine
+	pattern string
+	seen    map[string]bool // a server may name a key twice
+	yield   func(crdt.Record) bool
+}
+
+func (s *scan) node(ctx context.Context, node valkey.Client) (more bool, err error) {
+	for cursor := uint64(0); ; {
+		entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.pattern).Count(scanCount).Build()).AsScanEntry()
+		if err != nil {
+			return false, s.e.failed(ctx, err)
+		}
+		var keys []string
+		for _, key := range entry.Elements {
+			if !s.seen[key] {
+				s.seen[key] = true
+				keys = append(keys, key)
+			}
+		}
+		if more, err := s.records(ctx, keys); err != nil || !more {
+			return false, err
+		}
+		if cursor = entry.Cursor; cursor == 0 {
+			return true, nil
+		}
+	}
+}
+
+// records yields what is stored in keys.
+func (s *scan) records(ctx context.Context, keys []string) (more bool, err error) {
+	cmds := make(valkey.Commands, len(keys))
+	for i, key := range keys {
+		cmds[i] = s.e.client().B().Hgetall().Key(key).Build()
+	}
+	if len(cmds) == 0 {
+		return true, nil
+	}
+	now := crdt.TimeOf(time.Now())
+	for i, res := range s.e.client().DoMulti(ctx, cmds...) {
+		hash, err := res.AsStrMap()
+		if err != nil {
+			return false, s.e.failed(ctx, err)
+		}
+		k, err := parseRecordKey(keys[i])
+		if err != nil {
+			return false, err
+		}
+		r, err := decodeRecord(k, hash)
+		if err != nil {
+			return false, fmt.Errorf("record %v: %w", k, err)
+		}
+		if until, ok := r.KeepUntil(); r.IsBottom() || ok && now >= until {
+			continue
+		}
+		if ctx.Err() != nil {
+			return false, fmt.Errorf("%w: %w", engine.ErrUnavailable, ended(ctx))
+		}
+		if !s.yield(r) {
+			return false, nil
+		}
+	}
+	return true, nil
+}

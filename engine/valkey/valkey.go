@@ -1,0 +1,272 @@
+package valkey
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// library is what the server runs. Its first line names it and its version; changed
+// code needs another one, so that two versions can be loaded at a time.
+//
+//go:embed roam.lua
+var library string
+
+// An Engine keeps records in a Valkey server or cluster. Records that it returns are
+// never changed again. Any number of engines, in any number of processes, may be
+// open for one server; they are one engine to whoever looks.
+//
+// A call whose context has ended fails with engine.ErrUnreachable and the context's
+// error, and has done nothing.
+type Engine struct {
+	config Config
+	here   crdt.Region
+	link   link
+
+	closed    chan struct{}
+	close     sync.Once
+	stop      context.CancelFunc // ends the sweeping
+	work      sync.WaitGroup     // the sweeping goroutine
+	loading   sync.Mutex         // one FUNCTION LOAD at a time
+	refilling atomic.Bool
+	level     atomic.Int32 // of memory: DESIGN R13
+	released  releases
+}
+
+var (
+	_ engine.Log      = (*Engine)(nil)
+	_ engine.Sink     = (*Engine)(nil)
+	_ engine.Scanner  = (*Engine)(nil)
+	_ engine.Refiller = (*Engine)(nil)
+)
+
+// Settings of the connection, measured in docs/decisions/0020.
+const (
+	keepAlive    = 300 * time.Millisecond
+	writeTimeout = 500 * time.Millisecond
+	flushDelay   = 20 * time.Microsecond
+	connLifetime = 10 * time.Minute
+	bufferBytes  = 64 << 10
+)
+
+// Open connects to a server, loads the functions if it has not got them, and returns
+// the engine of the Region here. It fails with all that is wrong with c, or if the
+// server can't be reached within ctx. Close it.
+func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
+	c = c.withDefaults()
+	if err := c.check(here); err != nil {
+		return nil, fmt.Errorf("valkey engine: %w", err)
+	}
+	e := &Engine{config: c, here: here, closed: make(chan struct{})}
+	client, err := valkey.NewClient(e.option())
+	if err != nil {
+		return nil, fmt.Errorf("valkey engine: %w: %w", engine.ErrUnreachable, err)
+	}
+	e.link.now.Store(&client)
+	if err := e.load(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("valkey engine: load functions: %w", err)
+	}
+	e.lookAtMemory(ctx)
+	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	e.work.Go(func() { e.sweep(ctx) })
+	return e, nil
+}
+
+// option returns how the server is connected to.
+func (e *Engine) option() valkey.ClientOption {
+	c := e.config
+	return valkey.ClientOption{
+		InitAddress: c.Addrs, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
+		ClientName: "roam", DisableCache: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
+		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
+		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
+		Dialer: net.Dialer{KeepAlive: keepAlive},
+	}
+}
+
+// Close lets go of the connections and returns when the last goroutine is gone.
+// Follow ends with engine.ErrClosed. It never fails.
+func (e *Engine) Close() error {
+	e.close.Do(func() {
+		close(e.closed)
+		e.stop()
+		e.link.close()
+		e.work.Wait()
+	})
+	return nil
+}
+
+// Read returns the record of k, bottom if there is none.
+func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error) {
+	if err := e.ready(ctx, k); err != nil {
+		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
+	}
+	key := recordKey(k)
+	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).AsStrMap()
+	if err != nil {
+		return crdt.Record{}, fmt.Errorf("read %v: %w", k, e.failed(ctx, err))
+	}
+	r, err := decodeRecord(k, hash)
+	if err != nil {
+		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
+	}
+	if until, ok := r.KeepUntil(); ok && crdt.TimeOf(time.Now()) >= until {
+		r = crdt.Record{Key: k} // kept a while for what is on its way
+	}
+	if e.refilling.Load() {
+		return r, engine.ErrRefilling
+	}
+	return r, nil
+}
+
+// Apply does what crdt.Apply does and writes the log, in one call of the server.
+func (e *Engine) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
+	dot, err := e.apply(ctx, k, op)
+	if err != nil {
+		return crdt.Dot{}, fmt.Errorf("apply to %v: %w", k, err)
+	}
+	return dot, nil
+}
+
+func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
+	if err := e.ready(ctx, k); err != nil {
+		return crdt.Dot{}, err
+	}
+	if err := op.Check(k); err != nil {
+		return crdt.Dot{}, err
+	}
+	p := k.Partition()
+	reply, err := e.call(ctx, "roam_v1_apply",
+		[]string{recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)},
+		[]string{
+			e.candidate(), valkey.BinaryString(crdt.AppendOp(nil, op)),
+			strconv.Itoa(int(e.level.Load())), e.logShare(),
+		}).ToString()
+	if err != nil {
+		return crdt.Dot{}, e.failed(ctx, err)
+	}
+	if reply == "" {
+		return crdt.Dot{}, nil
+	}
+	dot, err := crdt.DecodeDot([]byte(reply))
+	if err != nil {
+		return crdt.Dot{}, fmt.Errorf("%w: reply of %d bytes", engine.ErrUnavailable, len(reply))
+	}
+	return dot, nil
+}
+
+// Join merges a state from elsewhere.
+func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
+	err := e.ready(ctx, r.Key)
+	if err == nil && !r.IsBottom() {
+		err = e.failed(ctx, e.call(ctx, "roam_v1_join", []string{recordKey(r.Key)},
+			[]string{valkey.BinaryString(crdt.AppendRecord(nil, r))}).Error())
+	}
+	if err != nil {
+		return fmt.Errorf("join %v: %w", r.Key, err)
+	}
+	return nil
+}
+
+// SetRefilling says whether the engine is being given back what it lost, so that
+// what Read does not find may have been there.
+func (e *Engine) SetRefilling(on bool) { e.refilling.Store(on) }
+
+// candidate returns the actor that is to write where the server takes over a log.
+// It comes from here and not from the script, whose dice are the same on every
+// server (DESIGN R2).
+func (e *Engine) candidate() string {
+	incarnation := e.config.Incarnation
+	if incarnation == 0 {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+		incarnation = binary.BigEndian.Uint32(b[:])
+	}
+	return string(appendNumber(nil, uint64(crdt.NewActor(e.here, incarnation)), 3))
+}
+
+func (e *Engine) logShare() string {
+	return strconv.FormatInt(e.config.LogBytes/crdt.Partitions, 10)
+}
+
+// load gives the functions to every primary that has not got them.
+func (e *Engine) load(ctx context.Context) error {
+	e.loading.Lock()
+	defer e.loading.Unlock()
+	var errs []error
+	for _, node := range e.nodes() {
+		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library).Build()).Error()
+		var reply *valkey.ValkeyError
+		if errors.As(err, &reply) && (strings.Contains(reply.Error(), "already exists") || strings.HasPrefix(reply.Error(), "READONLY")) {
+			continue
+		}
+		errs = append(errs, e.failed(ctx, err))
+	}
+	return errors.Join(errs...)
+}
+
+// nodes returns a client for each node of a cluster, and the one there is otherwise.
+func (e *Engine) nodes() []valkey.Client {
+	if e.client().Mode() != valkey.ClientModeCluster {
+		return []valkey.Client{e.client()}
+	}
+	var out []valkey.Client
+	for _, node := range e.client().Nodes() {
+		out = append(out, node)
+	}
+	return out
+}
+
+// failed returns what err of the client is to the engine's caller.
+func (e *Engine) failed(ctx context.Context, err error) error {
+	if err != nil && e.isClosed() {
+		return engine.ErrClosed
+	}
+	return classify(ctx, err)
+}
+
+func (e *Engine) isClosed() bool {
+	select {
+	case <-e.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// ready is what every call about a record asks first.
+func (e *Engine) ready(ctx context.Context, k crdt.Key) error {
+	if err := e.open(ctx); err != nil {
+		return err
+	}
+	if known := k.Kind() == crdt.KindSession || k.Kind() == crdt.KindUser; !known || k.Partition() >= crdt.Partitions {
+		return fmt.Errorf("%w: key of kind %d in partition %d", crdt.ErrMalformed, k.Kind(), k.Partition())
+	}
+	return nil
+}
+
+// open is what every call asks first.
+func (e *Engine) open(ctx context.Context) error {
+	if e.isClosed() {
+		return engine.ErrClosed
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", engine.ErrUnreachable, ended(ctx))
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Package valkeytest starts real Valkey servers for tests.
+package valkeytest
