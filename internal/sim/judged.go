@@ -265,13 +265,16 @@ func (o *oracle) readsItsWrites(r *request, s *session) {
 	}
 }
 
-// goneIsGone is I14: what is said to be nowhere is nowhere.
+// goneIsGone is I14: what is said to be nowhere is nowhere, but as a copy that has
+// idled out, which its Region keeps a while longer than others.
 func (o *oracle) goneIsGone(r *request, s *session) {
 	if !s.born {
 		return
 	}
+	now := o.w.queue.now.crdt()
 	for _, rec := range o.copies(s) {
-		if !rec.Dead && !rec.Born.Dot.IsZero() {
+		idled := rec.Born.Idle > 0 && now >= rec.Touch.Add(rec.Born.Idle+mostAhead)
+		if !rec.Dead && !rec.Born.Dot.IsZero() && !idled {
 			o.brokenFor(s, "I14", "said to be gone in Region %d", r.app.site.region)
 			return
 		}
