@@ -25,7 +25,7 @@ func (o *oracle) begins(r *request) {
 		r.local = o.allIsHere(r, s)
 		r.lives = r.app.site.lives()
 		if r.browser.knowsOf == id {
-			r.knows = r.browser.knows
+			r.knows = r.evicted(r.browser.knows)
 		}
 	}
 }
@@ -386,6 +386,8 @@ func (o *oracle) received(r *request, c proof.Cookies) {
 		b.knows, b.knowsOf = r.remembered(c.Seen.Token), c.Seen.ID
 	}
 	o.sealedBy(r, c)
+	// Of tabs that share cookies the answer that comes last says what they hold.
+	b.knows = slices.DeleteFunc(slices.Clone(b.knows), func(k seen) bool { return k.chain.IsZero() && !o.carries(b, k) })
 	if e := r.did.revoke; e != nil && c.Seen != nil && b.requests == 0 {
 		e.heard = o.w.queue.now
 	}
@@ -401,7 +403,6 @@ func (o *oracle) sealedBy(r *request, c proof.Cookies) {
 		r.did.write.sure = b
 	case !alone:
 		o.forget(b)
-		b.knows = slices.DeleteFunc(slices.Clone(b.knows), func(k seen) bool { return k.chain.IsZero() })
 	}
 }
 
@@ -427,17 +428,27 @@ func (o *oracle) cookiesOfItsOwn(r *request, c proof.Cookies) {
 	}
 }
 
-// remembered returns what the answer's token speaks for of what was known: not
-// what is lost for good, nor what it or the request's had no room for.
-func (r *request) remembered(token crdt.Token) (out []seen) {
+// evicted returns what a browser knows of, without the writes that its token lost
+// sight of when the request was taken up: for the credential's there may be no room
+// but in place of the oldest.
+func (r *request) evicted(known []seen) []seen {
 	brought := r.visit.Seen.Token
 	opening := brought.With(r.visit.Credential.Dot)
-	full := token.Len() == crdt.MaxTokenDots
+	return slices.DeleteFunc(slices.Clone(known), func(k seen) bool { return speaksFor(brought, k) && !speaksFor(opening, k) })
+}
+
+// remembered returns what the answer's token speaks for of what was known: not
+// what is lost for good, nor what there was no room for on the way.
+func (r *request) remembered(token crdt.Token) (out []seen) {
+	actors := map[crdt.Actor]bool{r.visit.Credential.Dot.Actor: true}
+	for _, d := range slices.Concat(r.visit.Seen.Token.Dots(), token.Dots()) {
+		actors[d.Actor] = true
+	}
+	full := len(actors) > crdt.MaxTokenDots || token.Len() == crdt.MaxTokenDots
 	for _, k := range r.knows {
 		// With a write, those that its actor made before may be lost.
 		gone := slices.ContainsFunc(r.answer.Lost, func(d crdt.Dot) bool { return d.Actor == k.chain.Actor && d.Stamp >= k.chain.Stamp })
-		evicted := speaksFor(brought, k) && !speaksFor(opening, k)
-		if !gone && !evicted && (!full || speaksFor(token, k)) {
+		if !gone && (!full || speaksFor(token, k)) {
 			out = append(out, k)
 		}
 	}

@@ -226,7 +226,7 @@ func (o *oracle) checkSealed() {
 		site := o.w.sites[1]
 		rec := site.server.core.Read(site.server.now(), crdt.SessionKey(s.id))
 		for _, w := range s.writes {
-			if w.sure != b || rec.Dead || rec.IsBottom() || o.w.little && o.carries(b, w) {
+			if w.sure != b || rec.Dead || rec.IsBottom() || o.w.little && o.carries(b, w.seen()) {
 				continue
 			}
 			if !shows(rec, w.seen()) {
@@ -237,10 +237,10 @@ func (o *oracle) checkSealed() {
 }
 
 // carries reports whether a browser's sealed cookies have a write.
-func (o *oracle) carries(b *browser, w *write) bool {
+func (o *oracle) carries(b *browser, k seen) bool {
 	return slices.ContainsFunc(b.jar.sealed[:], func(value string) bool {
 		s, err := o.w.keys.OpenSealed(value)
-		return err == nil && shows(s.Record, w.seen())
+		return err == nil && shows(s.Record, k)
 	})
 }
 
