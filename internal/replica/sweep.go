@@ -61,6 +61,9 @@ func (s *Sender) Compare() {
 // Sweep returns how far anti-entropy has come, for the next link.
 func (s *Sender) Sweep() Sweep {
 	out := s.sweep.Sweep
+	if s.resyncing() { // what was found and is not joined yet must be found again
+		out.demand = crdt.Partitions
+	}
 	for _, sus := range s.sweep.suspects {
 		if sus != nil {
 			out.demand = crdt.Partitions // a second look is a first one then

@@ -311,6 +311,27 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestRepairThatWasLost: states that the peer has not said it joined are looked for
+// again on the next link, which knows nothing of them.
+func TestRepairThatWasLost(t *testing.T) {
+	b, peer := sweepBench(t, 500)
+	delete(peer.records, session(77, longLater, 0, "").Key)
+	b.secondLook(peer)
+	b.receive(2000, answer(t, b.fold(3000), peer))
+	if got := b.s.Sweep().demand; got != crdt.Partitions {
+		t.Errorf("demand before the states were sent = %d, want %d", got, crdt.Partitions)
+	}
+	b.states(2000)
+	b.take(2000)
+	if got := b.s.Sweep().demand; got != crdt.Partitions {
+		t.Errorf("demand while states are on their way = %d, want %d", got, crdt.Partitions)
+	}
+	b.receive(2001, Ack{Joined: b.s.states[len(b.s.states)-1].serial})
+	if got := b.s.Sweep().demand; got != 0 {
+		t.Errorf("demand once they were joined = %d, want none", got)
+	}
+}
+
 // TestForkCompares: a peer that was at a lost actor, or has what the log lost, and
 // a log that goes on under another actor, are compared at once.
 func TestForkCompares(t *testing.T) {
