@@ -60,10 +60,12 @@ const (
 
 func libraryUnderTest(t *testing.T) string {
 	t.Helper()
-	code := library
+	code := library()
 	for _, edit := range [][2]string{
 		{"local t = redis.call('TIME')\n", "do return tonumber(redis.call('GET', '" + clockKey + "')) end\n  local t = {}\n"},
-		{"redis.call('PEXPIREAT', key, ", "redis.call('SET', '" + expiryKeys + "' .. key, "},
+		{"redis.call('PEXPIREAT', key, ORIGIN * 1000 + max", "redis.call('SET', '" + expiryKeys + "' .. key, ORIGIN * 1000 + max"},
+		{"if moved then redis.call('PEXPIREAT', key, ", "if moved then redis.call('SET', '" + expiryKeys + "' .. key, "},
+		{"if expires ~= a.expires then redis.call('PEXPIREAT', key, ", "if expires ~= a.expires then redis.call('SET', '" + expiryKeys + "' .. key, "},
 	} {
 		if strings.Count(code, edit[0]) != 1 {
 			t.Fatalf("the library has %d times %q, want one", strings.Count(code, edit[0]), edit[0])

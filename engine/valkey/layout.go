@@ -67,7 +67,7 @@ const (
 	headField    = "h"
 	headVersion  = 1
 	headDead     = 1
-	headSums     = 2 + 4 + 7 + 6 + 6 // version, flags; what only the scripts need
+	headSums     = 2 + 4 + 4 + 7 + 6 + 6 + 6 // version, flags; what only the scripts need
 	storedMinLen = 7 + 3 + 1
 )
 

@@ -3,7 +3,7 @@ package valkey
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
+	"embed"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,11 +20,22 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-// library is what the server runs. Its first line names it and its version; changed
-// code needs another one, so that two versions can be loaded at a time.
+// parts are what the server runs, in order.
 //
-//go:embed roam.lua
-var library string
+//go:embed lua/*.lua
+var parts embed.FS
+
+// library returns what the server runs. Its first line names it and its version;
+// changed code needs another one, so that two versions can be loaded at a time.
+func library() string {
+	var b strings.Builder
+	files, _ := parts.ReadDir("lua") // sorted; it is part of the program
+	for _, f := range files {
+		text, _ := parts.ReadFile("lua/" + f.Name())
+		b.Write(text)
+	}
+	return b.String()
+}
 
 // An Engine keeps records in a Valkey server or cluster. Records that it returns are
 // never changed again. Any number of engines, in any number of processes, may be
@@ -210,7 +221,7 @@ func (e *Engine) load(ctx context.Context) error {
 	defer e.loading.Unlock()
 	var errs []error
 	for _, node := range e.nodes() {
-		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library).Build()).Error()
+		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library()).Build()).Error()
 		var reply *valkey.ValkeyError
 		if errors.As(err, &reply) && (strings.Contains(reply.Error(), "already exists") || strings.HasPrefix(reply.Error(), "READONLY")) {
 			continue

@@ -1,0 +1,152 @@
+//go:build integration
+
+package valkey_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	roamvalkey "github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// Sessions of the benchmarks: eight fields of 50 bytes.
+const (
+	benchFields = 8
+	benchValue  = 50
+	benchKeys   = 1000
+)
+
+type bench struct {
+	e      *roamvalkey.Engine
+	client valkey.Client
+	keys   []crdt.Key
+	plain  []string
+}
+
+func newBench(b testing.TB) *bench { x, _ := newStats(b); return x }
+
+func newStats(b testing.TB) (*bench, *valkeytest.Server) {
+	b.Helper()
+	s := valkeytest.Start(b)
+	e := open(b, 1, roamvalkey.Config{Addrs: []string{s.Addr}})
+	c, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.Addr}, DisableCache: true, PipelineMultiplex: 1, MaxFlushDelay: 20_000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	out := &bench{e: e, client: c}
+	for i := range benchKeys {
+		k := newKey()
+		op := crdt.Op{Stamp: now().Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"}
+		for f := range benchFields {
+			op.Changes = append(op.Changes, crdt.Put(fmt.Sprint("field", f), make([]byte, benchValue)))
+		}
+		if _, err := e.Apply(b.Context(), k, op); err != nil {
+			b.Fatal(err)
+		}
+		name := fmt.Sprint("plain", i)
+		set := c.B().Hset().Key(name).FieldValue()
+		for f := range benchFields {
+			set = set.FieldValue(fmt.Sprint("field", f), string(make([]byte, benchValue)))
+		}
+		if err := c.Do(b.Context(), set.Build()).Error(); err != nil {
+			b.Fatal(err)
+		}
+		out.keys, out.plain = append(out.keys, k), append(out.plain, name)
+	}
+	return out, s
+}
+
+// each runs do in so many goroutines at a time.
+func (x *bench) each(b *testing.B, do func(i int) error) {
+	b.Helper()
+	for _, n := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("clients=%d", n), func(b *testing.B) {
+			var next atomic.Int64
+			b.SetParallelism(max(1, n/2)) // of two cores
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := do(int(next.Add(1)) % benchKeys); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	x := newBench(b)
+	x.each(b, func(i int) error { _, err := x.e.Read(b.Context(), x.keys[i], crdt.Token{}); return err })
+}
+
+func BenchmarkPlainHgetall(b *testing.B) {
+	x := newBench(b)
+	x.each(b, func(i int) error {
+		_, err := x.client.Do(b.Context(), x.client.B().Hgetall().Key(x.plain[i]).Build()).AsStrMap()
+		return err
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	x := newBench(b)
+	x.each(b, func(i int) error {
+		_, err := x.e.Apply(b.Context(), x.keys[i], crdt.Op{
+			Stamp: now().Stamp() + 1, Changes: []crdt.Change{crdt.Put("field0", make([]byte, benchValue))},
+		})
+		return err
+	})
+}
+
+func BenchmarkTouch(b *testing.B) {
+	x := newBench(b)
+	x.each(b, func(i int) error { _, err := x.e.Apply(b.Context(), x.keys[i], crdt.Op{Touch: true}); return err })
+}
+
+func BenchmarkPlainSet(b *testing.B) {
+	x := newBench(b)
+	value := string(make([]byte, benchFields*benchValue))
+	x.each(b, func(i int) error {
+		return x.client.Do(b.Context(), x.client.B().Set().Key("s"+x.plain[i]).Value(value).ExSeconds(3600).Build()).Error()
+	})
+}
+
+// BenchmarkIngest is of batches of 128 one-field fragments.
+func BenchmarkIngest(b *testing.B) {
+	x := newBench(b)
+	const n = 128
+	by := crdt.NewActor(2, 7)
+	k := newKey()
+	r := crdt.Record{Key: k}
+	first, stamp := uint64(1), now().Stamp()
+	for b.Loop() {
+		b.StopTimer()
+		batch := engine.Batch{Partition: k.Partition(), Actor: by, First: first}
+		for range n {
+			stamp++
+			op := crdt.Op{Stamp: stamp, Changes: []crdt.Change{crdt.Put("field0", make([]byte, benchValue))}}
+			if first == 1 && len(batch.Frags) == 0 {
+				op.Birth, op.Auth = &crdt.Birth{}, &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}
+			}
+			var f crdt.Fragment
+			var err error
+			if r, f, err = crdt.Apply(r, op, crdt.Origin{Actor: by, Now: now()}); err != nil {
+				b.Fatal(err)
+			}
+			batch.Frags = append(batch.Frags, f)
+		}
+		first += n
+		b.StartTimer()
+		if got, err := x.e.Ingest(b.Context(), 2, batch); err != nil || got.Hole || len(got.Gaps) > 0 {
+			b.Fatalf("Ingest = %+v, %v", got, err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "fragments/s")
+}
