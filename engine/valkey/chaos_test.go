@@ -259,3 +259,33 @@ func startPair(t *testing.T) (primary, replica *valkeytest.Server, admin valkey.
 	}
 	return primary, replica, admin
 }
+
+// fillServer gives births to sessions of 8 KiB until they are refused, and checks what
+// is still taken.
+func fillServer(t *testing.T, e *roamvalkey.Engine) {
+	t.Helper()
+	birth := func() crdt.Op {
+		return crdt.Op{
+			Stamp: now().Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}},
+			Changes: []crdt.Change{crdt.Put("a", make([]byte, 8<<10))},
+		}
+	}
+	var last crdt.Key
+	var err error
+	for begun := time.Now(); err == nil && time.Since(begun) < 20*time.Second; {
+		k := newKey()
+		if _, err = e.Apply(t.Context(), k, birth()); err == nil {
+			last = k
+		}
+		time.Sleep(10 * time.Millisecond) // the engine looks at the server's memory once a second
+	}
+	if !errors.Is(err, engine.ErrFull) {
+		t.Fatalf("birth in a server that is nearly full = %v, want ErrFull", err)
+	}
+	if _, err := e.Apply(t.Context(), last, crdt.Op{Stamp: now().Stamp() + 1, Changes: []crdt.Change{crdt.Put("b", []byte("1"))}}); err != nil {
+		t.Errorf("a put while births are refused = %v, want it taken", err)
+	}
+	if _, err := e.Apply(t.Context(), last, crdt.Op{Destroy: true}); err != nil {
+		t.Errorf("a logout while births are refused = %v, want it taken", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -29,6 +30,9 @@ type Config struct {
 	KeepReleased time.Duration
 	// SweepInterval is between two looks at what may be trimmed. Default 10 s.
 	SweepInterval time.Duration
+	// Log is told what nobody asked for, such as what could be set up better at the
+	// server. Default: discarded.
+	Log *slog.Logger
 	// Incarnation, if not zero, is that of the actor which this engine proposes
 	// where the server takes over a log. Only tests need it; default: drawn anew each
 	// time.
@@ -44,6 +48,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SweepInterval == 0 {
 		c.SweepInterval = 10 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -161,15 +160,4 @@ func levelOf(used, most int64) int32 {
 		return 2
 	}
 	return 3
-}
-
-// infoNumber returns a number that INFO tells; 0 if it does not.
-func infoNumber(info, name string) int64 {
-	for line := range strings.Lines(info) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
-			n, _ := strconv.ParseInt(value, 10, 64) // 0 is what is not told
-			return n
-		}
-	}
-	return 0
 }

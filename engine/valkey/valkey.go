@@ -75,8 +75,8 @@ const (
 )
 
 // Open connects to a server, loads the functions if it has not got them, and returns
-// the engine of the Region here. It fails with all that is wrong with c, or if the
-// server can't be reached within ctx. Close it.
+// the engine of the Region here. It fails with all that is wrong with c, with ErrUnfit,
+// or if the server can't be reached within ctx. Close it.
 func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 	c = c.withDefaults()
 	if err := c.check(here); err != nil {
@@ -88,6 +88,10 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: %w: %w", engine.ErrUnreachable, err)
 	}
 	e.link.now.Store(&client)
+	if err := e.fit(ctx); err != nil {
+		client.Close()
+		return nil, fmt.Errorf("valkey engine: %w", err)
+	}
 	if err := e.load(ctx); err != nil {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: load functions: %w", err)
