@@ -1,0 +1,128 @@
+//go:build integration
+
+package replica
+
+import (
+	"crypto/rand"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// valkeyLand is three Regions, each with a real Valkey server.
+type valkeyLand struct {
+	t       *testing.T
+	net     *lan
+	servers []*valkeytest.Server
+	engines []*valkey.Engine
+	keys    []crdt.Key
+}
+
+func newValkeyLand(t *testing.T) *valkeyLand {
+	t.Helper()
+	l := &valkeyLand{t: t, net: newLAN()}
+	for range 3 {
+		s := valkeytest.Start(t)
+		here := crdt.Region(len(l.engines) + 1) //nolint:gosec // at most 3
+		e, err := valkey.Open(t.Context(), here, valkey.Config{Addrs: []string{s.Addr}})
+		if err != nil {
+			t.Fatalf("Open(%d) = %v, want an engine", here, err)
+		}
+		t.Cleanup(func() { _ = e.Close() }) // never fails
+		l.servers, l.engines = append(l.servers, s), append(l.engines, e)
+	}
+	for i, e := range l.engines {
+		l.net.start(t, crdt.Region(i+1), e, 3, Config{}) //nolint:gosec // at most 3
+	}
+	return l
+}
+
+// apply applies what must be taken.
+func (l *valkeyLand) apply(at int, k crdt.Key, op crdt.Op) {
+	l.t.Helper()
+	op.Stamp = wall().Stamp() + 1
+	if _, err := l.engines[at].Apply(l.t.Context(), k, op); err != nil {
+		l.t.Fatalf("Apply in Region %d: %v", at+1, err)
+	}
+}
+
+// births makes n sessions of a user in each Region.
+func (l *valkeyLand) births(n int) {
+	l.t.Helper()
+	for range n {
+		for at := range l.engines {
+			var e crdt.IDEntropy
+			_, _ = rand.Read(e[:])                                                               // never fails
+			k := crdt.SessionKey(crdt.NewSessionID(wall().Add(time.Hour), crdt.Region(at+1), e)) //nolint:gosec // at most 3
+			l.apply(at, k, crdt.Op{Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"})
+			l.keys = append(l.keys, k)
+		}
+	}
+}
+
+// agree waits until all Regions have the same of every session, and something.
+func (l *valkeyLand) agree(when string) {
+	l.t.Helper()
+	begun := time.Now()
+	for _, k := range l.keys {
+		for {
+			var digests []uint64
+			for _, e := range l.engines {
+				r, err := e.Read(l.t.Context(), k, crdt.Token{})
+				if err == nil && !r.IsBottom() {
+					digests = append(digests, r.Digest())
+				}
+			}
+			if slices.Sort(digests); len(digests) == len(l.engines) && digests[0] == digests[len(digests)-1] {
+				break
+			}
+			if time.Since(begun) > time.Minute {
+				l.t.Fatalf("%s: session %v is not the same everywhere after a minute", when, k)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	l.t.Logf("%s: agreed after %v", when, time.Since(begun).Round(time.Millisecond))
+}
+
+// Three Regions on real servers come to agree, after a cut of all links, after a
+// server lost all, and after another one was killed and came back empty. A logout
+// stays one.
+func TestThreeRegionsOnValkey(t *testing.T) {
+	l := newValkeyLand(t)
+	l.births(30)
+	l.agree("writes in three Regions")
+
+	l.net.setCut(true)
+	for i, k := range l.keys {
+		l.apply(i%3, k, crdt.Op{ID: uint64(i + 1), Changes: []crdt.Change{crdt.Add("n", 1), crdt.Put("a", []byte{byte(i)})}}) //nolint:gosec // small
+		l.apply((i+1)%3, k, crdt.Op{ID: uint64(i + 1000), Changes: []crdt.Change{crdt.Add("n", 1), crdt.Mark("s", "x")}})     //nolint:gosec // small
+	}
+	l.apply(0, l.keys[0], crdt.Op{Destroy: true})
+	l.net.setCut(false)
+	l.agree("after a cut")
+	for _, k := range l.keys[1:] {
+		if r, err := l.engines[2].Read(t.Context(), k, crdt.Token{}); r.Count("n") != 2 || !r.Contains("s", "x") {
+			t.Errorf("session %v = %+v, %v; want both additions and the element", k, r, err)
+		}
+	}
+
+	l.servers[1].Do("FLUSHALL", "SYNC")
+	l.births(3)
+	l.agree("after a server lost all")
+
+	l.servers[2].Kill()
+	l.servers[2].Restart()
+	time.Sleep(time.Second) // its engine connects again
+	l.births(3)
+	l.agree("after a server came back empty")
+	for i, e := range l.engines {
+		if r, err := e.Read(t.Context(), l.keys[0], crdt.Token{}); !r.Dead {
+			t.Errorf("Region %d: the session that was logged out is %+v, %v", i+1, r, err)
+		}
+	}
+}
