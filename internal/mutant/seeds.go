@@ -9,7 +9,7 @@ import (
 const firstSeeds = `
 acknowledged-early 1
 acknowledged-unheld 1
-actor-kept 3
+actor-kept 122
 addition-counted-twice 24
 addition-elsewhere 24
 addition-not-known-again 7
@@ -65,7 +65,7 @@ not-refilled 4
 pull-off 1
 refused-is-cleared 1
 rotation-like-login 3
-sealed-all-cleared 58
+sealed-all-cleared 113
 sealed-dot-in-token 5
 sealed-not-taken-in 257
 sealed-over-dead 5
@@ -73,8 +73,8 @@ sealed-stamped-anew 32
 session-not-brought 1
 shown-when-expired 1
 side-store-joined-silently 3
-side-store-not-given 3
-side-store-not-missed 370
+side-store-not-given 7
+side-store-not-missed 740
 side-store-not-read 91
 stable-at-once 1
 stable-when-sent 138
@@ -90,7 +90,7 @@ tombstone-dropped 1
 touch-by-arrival 92
 touch-ignored 1
 two-users-live 19
-vector-unjoined 2
+vector-unjoined 5
 wall-clock 1
 `
 
