@@ -128,9 +128,8 @@ end
 -- Nearly all writes only add fields to a session that is live, or touch it. Its head is
 -- then changed in place, as bytes: taking it apart costs three times as much.
 
--- open_head returns what amending needs to know of a head; nil if it can't be amended.
-local function open_head(h)
-  if not h or h == DEAD or sub(h, 1, 1) ~= VERSION then return nil end
+-- take_apart returns what amending needs to know of a head.
+local function take_apart(h)
   local a, flags = {h = h}, byte(h, 2)
   a.n, a.size, a.latest, a.soonest, a.last, a.expires, a.abs, a.touch = unpack_at('>I4I4I7I6I6I6I6I6', h, 3)
   a.idle, a.top = 0, a.latest
@@ -145,6 +144,14 @@ local function open_head(h)
     i = i + 60 + 10 * unpack_at('>I2', h, i + 58)
   end
   a.vector = i
+  return a
+end
+
+-- open_head is take_apart of a head that may be amended; nil if there is none.
+local function open_head(h)
+  if not h or h == DEAD then return nil end
+  local ok, a = pcall(take_apart, h)
+  if not ok or sub(h, 1, 1) ~= VERSION then error(refuse('CORRUPT', 'head of ' .. #h .. ' bytes')) end
   return a
 end
 
