@@ -25,10 +25,10 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: bench-valkey scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## start three Regions, a shop and the console on this machine (ARGS=…)
 	go build -o $(BIN)/roam ./cmd/roam
@@ -59,6 +59,9 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 	@out=bench/results/$$(date -u +%Y%m%dT%H%M%SZ).txt; \
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... > $$out || { cat $$out; exit 1; }; \
 	cat $$out; $(BIN)/benchstat $$out; echo "kept in $$out; compare two runs with bin/benchstat old new"
+
+bench-valkey: ## run the Valkey engine side by side with plain commands, and print the ratios
+	./scripts/bench-valkey.sh
 
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)

@@ -4,6 +4,7 @@ package valkey_test
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -149,4 +150,46 @@ func BenchmarkIngest(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "fragments/s")
+}
+
+// BenchmarkMemory is what a session takes of the server, and what a plain string of
+// the same fields does.
+func BenchmarkMemory(b *testing.B) {
+	const n = 5000
+	s := valkeytest.Start(b)
+	e := open(b, 1, roamvalkey.Config{Addrs: []string{s.Addr}, LogBytes: 1 << 20})
+	used := func() (bytes float64) {
+		for line := range strings.Lines(s.Do("INFO", "memory")) {
+			if text, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
+				_, _ = fmt.Sscan(text, &bytes) // INFO tells numbers
+			}
+		}
+		return bytes
+	}
+	// The log reaches its bound first: it is none of the sessions'.
+	fill := func(births int) {
+		for range births {
+			op := crdt.Op{Stamp: now().Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}}
+			for f := range benchFields {
+				op.Changes = append(op.Changes, crdt.Put(fmt.Sprint("field", f), make([]byte, benchValue)))
+			}
+			if _, err := e.Apply(b.Context(), newKey(), op); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for b.Loop() {
+		fill(n)
+		before := used()
+		fill(n)
+		session := (used() - before) / n
+		before = used()
+		for i := range n {
+			s.Do("SET", fmt.Sprintf("session:%032d", i), strings.Repeat("x", benchFields*(benchValue+len("field0"))), "EX", "3600")
+		}
+		plain := (used() - before) / n
+		b.ReportMetric(session, "B/session")
+		b.ReportMetric(plain, "B/plain")
+		b.ReportMetric(session/plain, "ratio")
+	}
 }
