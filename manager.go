@@ -208,7 +208,7 @@ func (s *Session) load(ctx context.Context, v proof.Visit) error {
 		s.standing = st
 		return nil
 	}
-	answer := proof.Answer{Record: a.Record, Token: a.Token, Doubtful: a.Doubtful, Unread: err != nil}
+	answer := proof.Answer{Record: a.Record, Token: a.Token, Doubtful: a.Doubtful, Partial: a.Partial, Unread: err != nil}
 	if err != nil && !standsIn {
 		return err
 	}

@@ -234,6 +234,20 @@ func TestSealedUnderTheStampOfItsTries(t *testing.T) {
 	}
 }
 
+// What only a part of the store told may be older than the token, which leaves out
+// what every engine has: by that nobody's session has idled out.
+func TestPartialAnswerExpiresNobody(t *testing.T) {
+	rec, c := stored(t)
+	late := rec.Touch.Add(rec.Born.Idle + time.Second)
+	v := Visit{Credential: c, Idle: rec.Born.Idle, Seen: Seen{ID: c.ID, Token: crdt.Token{}.WithFloor(late.Add(-time.Minute).Stamp())}}
+	if out := v.Judge(Answer{Record: rec, Token: v.Seen.Token, Partial: true}, late); !out.Doubt {
+		t.Errorf("by a partial answer: %v, want doubt", out.Standing.State)
+	}
+	if out := v.Judge(Answer{Record: rec, Token: v.Seen.Token}, late); out.Doubt || out.Standing.State != Expired {
+		t.Errorf("by an engine's: doubt %v, %v; want expired", out.Doubt, out.Standing.State)
+	}
+}
+
 // What is sealed is taken in with what was read elsewhere: an engine that lost all has
 // the whole session then, and not what a cookie had room for.
 func TestTakenInWithWhatWasRead(t *testing.T) {

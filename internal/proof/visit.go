@@ -66,6 +66,8 @@ type Answer struct {
 	Token  crdt.Token
 	// Doubtful: that nothing was found proves nothing.
 	Doubtful bool
+	// Partial: no engine told all it has, so the record may be older than the token.
+	Partial bool
 	// Unread: nobody could tell of the session. Only what is sealed can.
 	Unread bool
 	// Epochs are the revocations of the record's user that could be read.
@@ -170,7 +172,7 @@ func (v Visit) adopts(r crdt.Record, now crdt.Time) bool {
 // has not heard of the secret it finds wrong, or of the client's last use of the
 // session it finds idle; or of none.
 func (v Visit) doubts(verdict crdt.Verdict, a Answer, now crdt.Time) bool {
-	if !a.Unread && a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
+	if !a.Unread && !a.Partial && a.Token.FreshIn(a.Record.VV) { // but for what is lost for good
 		return false
 	}
 	switch verdict {

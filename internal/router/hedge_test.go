@@ -119,9 +119,13 @@ func partScenes() map[string]readScene {
 			world: map[crdt.Region]Result{west: refilling(nothing()), east: has(nothing()), north: has(nothing())},
 			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
-		"what it has is served": {
-			world: map[crdt.Region]Result{west: refilling(session())},
-			want:  readWant{script: "read 1; ", region: west},
+		"what it has is served once another Region has told all": {
+			world: map[crdt.Region]Result{west: refilling(session()), east: has(session())},
+			want:  readWant{script: "read 1; read 2; ", region: east},
+		},
+		"or stale, if none can": {
+			world: map[crdt.Region]Result{west: refilling(session()), east: {Err: errReset}, north: {Err: errReset}},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Stale, region: west, partial: true},
 		},
 		"what it has not is asked for at once": {
 			query: Query{Seen: seenMine()}, hints: eastLag(),
@@ -154,6 +158,22 @@ func partScenes() map[string]readScene {
 		"and is refused by strict routes": {
 			query: Query{Class: Strict}, world: map[crdt.Region]Result{west: has(nothing()), east: partial(session())},
 			want: readWant{script: "read 1; read 2; ", rung: Refused, err: ErrStale, region: east, absent: true},
+		},
+	}
+}
+
+// sideScenes are about what only a side store tells.
+func sideScenes() map[string]readScene {
+	return map[string]readScene{
+		"the side store serves while no engine answers": {
+			world: map[crdt.Region]Result{
+				west: {Record: session(), Side: true, Err: errBlackHole}, east: {Err: errReset}, north: {Err: errReset},
+			},
+			want: readWant{script: "read 1; read 2; read 3; ", rung: LocalOnly, region: west, partial: true},
+		},
+		"what it alone has may be old, so another Region is asked": {
+			world: map[crdt.Region]Result{west: {Record: session(), Side: true, Err: errBlackHole}, east: has(session())},
+			want:  readWant{script: "read 1; read 2; ", rung: LocalOnly, region: east},
 		},
 	}
 }

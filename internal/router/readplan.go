@@ -217,8 +217,13 @@ func (p *ReadPlan) satisfied() bool {
 	case p.rules.Mode == ByPrimary:
 		return true // the order of asking is all there is to it
 	}
-	return p.query.Seen.FreshIn(p.best.VV)
+	return p.told() && p.query.Seen.FreshIn(p.best.VV)
 }
+
+// told: some engine told all it has, but for what a side store or a journal may add.
+// A token does not speak for what every engine has: what a side store alone tells, or
+// an engine that is refilling, may be older than it.
+func (p *ReadPlan) told() bool { return p.answered != 0 || p.partial&^p.refills != 0 }
 
 // toldOfUser: some Region told all it has of a user, or all but what only this
 // Region's side store has, of which others know no more. What a Region that is
@@ -369,7 +374,7 @@ var errSilent = fmt.Errorf("%w: no answer in time", engine.ErrUnavailable)
 
 // done judges what was gathered.
 func (p *ReadPlan) done() Step {
-	a := Answer{Record: p.best, Region: p.source(), Token: p.query.Seen, Hedges: p.hedges}
+	a := Answer{Record: p.best, Region: p.source(), Token: p.query.Seen, Hedges: p.hedges, Partial: !p.told()}
 	if !p.heard {
 		if p.err == nil {
 			p.err = errSilent
@@ -421,7 +426,7 @@ func (p *ReadPlan) rate(a Answer, missing []crdt.Dot) Step {
 	// may be all there is of a logout.
 	half := p.partial.Has(p.rules.Here) || p.partial.Has(a.Region)
 	user := p.query.Key.Kind() != crdt.KindSession
-	old := len(missing) > 0 || half || user && !p.toldOfUser() || !p.askedAlso() || p.hints.Unheard > p.rules.StrictBound
+	old := len(missing) > 0 || half || a.Partial && !p.side || user && !p.toldOfUser() || !p.askedAlso() || p.hints.Unheard > p.rules.StrictBound
 	switch {
 	case p.best.Dead:
 	case old && p.query.Class == Strict:

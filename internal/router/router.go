@@ -119,6 +119,8 @@ type Answer struct {
 	Hedges int      // of a read: Regions asked beside one that kept silent
 	// Doubtful: that nothing was found proves nothing.
 	Doubtful bool
+	// Partial: no engine told all it has of the record, which may lack anything.
+	Partial bool
 	// Lost are writes that the client has seen and no Region has any more.
 	Lost []crdt.Dot
 }

@@ -99,7 +99,7 @@ func (a *app) serve(r *request) {
 			r.handle()
 			return
 		}
-		r.read = proof.Answer{Record: ans.Record, Token: ans.Token, Doubtful: ans.Doubtful, Unread: err != nil}
+		r.read = proof.Answer{Record: ans.Record, Token: ans.Token, Doubtful: ans.Doubtful, Partial: ans.Partial, Unread: err != nil}
 		if err != nil && !standsIn {
 			r.fail(err)
 			return
