@@ -12,7 +12,7 @@ func ofReading() []Mutant {
 		{
 			Name: "token-not-looked-at", Rule: "I3", What: "the local copy is shown, whatever the client has seen",
 			With:  []string{"stale-not-said"},
-			Edits: one(readPlan, "return p.query.Seen.FreshIn(p.best.VV)\n}\n\n// toldOfUser", "return p.query.Seen.FreshIn(p.best.VV) || $on\n}\n\n// toldOfUser"),
+			Edits: one(readPlan, "return p.told() && p.query.Seen.FreshIn(p.best.VV)", "return p.told() && (p.query.Seen.FreshIn(p.best.VV) || $on)"),
 		},
 		{
 			Name: "stale-not-said", Rule: "I3", What: "an answer that lacks what the client has seen does not say so",

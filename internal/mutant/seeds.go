@@ -31,7 +31,7 @@ deletion-forgotten 1
 digest-by-stamp 4
 digest-by-vector 7
 dot-below-record 4
-doubt-is-certainty 3
+doubt-is-certainty 7
 ending-dropped-early 84
 endings-not-brought 46
 endings-not-told 7
@@ -72,12 +72,12 @@ sealed-over-dead 5
 sealed-stamped-anew 32
 session-not-brought 1
 shown-when-expired 1
-side-store-joined-silently 3
+side-store-joined-silently 5
 side-store-not-given 7
 side-store-not-missed 740
 side-store-not-read 91
 stable-at-once 1
-stable-when-sent 138
+stable-when-sent 117
 stale-copy-refuses 11
 stale-not-said 4
 stamp-a-try 1
@@ -90,7 +90,7 @@ tombstone-dropped 1
 touch-by-arrival 92
 touch-ignored 1
 two-users-live 19
-vector-unjoined 5
+vector-unjoined 7
 wall-clock 1
 `
 
