@@ -35,30 +35,31 @@ func (e *Engine) call(ctx context.Context, function string, keys, args []string)
 func (e *Engine) do(ctx context.Context, build func() valkey.Completed) valkey.ValkeyResult {
 	for r := retry(ctx); ; {
 		res := e.client().Do(ctx, build())
-		if !e.mends(ctx, res.Error()) || !r.again(ctx) {
+		if may, mended := e.mends(ctx, res.Error()); !may || !r.again(ctx, mended) {
 			return res
 		}
 	}
 }
 
-// mends reports whether asking again may help after err, and does what helps.
-func (e *Engine) mends(ctx context.Context, err error) bool {
+// mends reports whether asking again may help after err, and does what helps. Mended:
+// it did something, so there is nothing to wait for.
+func (e *Engine) mends(ctx context.Context, err error) (may, mended bool) {
 	reply, ok := errors.AsType[*valkey.ValkeyError](err)
 	if !ok {
-		return false
+		return false, false
 	}
 	text := reply.Error()
 	if strings.Contains(text, "Function not found") {
-		return e.load(ctx) == nil
+		loaded := e.load(ctx) == nil
+		return loaded, loaded
 	}
 	switch kind, _, _ := strings.Cut(text, " "); kind {
 	case "READONLY":
-		e.link.renew(e.option())
-		return true
+		return true, e.link.renew(e.option())
 	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN":
-		return true
+		return true, false
 	}
-	return false
+	return false, false
 }
 
 // client returns the client there is.
@@ -78,8 +79,12 @@ func retry(ctx context.Context) *retrying {
 	return r
 }
 
-// again waits and reports whether there is time for another try.
-func (r *retrying) again(ctx context.Context) bool {
+// again waits, unless something was mended, and reports whether there is time for
+// another try.
+func (r *retrying) again(ctx context.Context, mended bool) bool {
+	if mended {
+		return ctx.Err() == nil && time.Now().Before(r.until)
+	}
 	if time.Now().Add(r.pause).After(r.until) {
 		return false
 	}
@@ -115,17 +120,18 @@ type leaving struct {
 }
 
 // renew replaces the client by one whose connections are made now, unless that was
-// done just now. What is under way on the old one is let be until it is over.
-func (l *link) renew(option valkey.ClientOption) {
+// done just now, and reports whether it did. What is under way on the old one is let
+// be until it is over.
+func (l *link) renew(option valkey.ClientOption) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || time.Since(l.renewed) < renewEvery {
-		return
+		return false
 	}
 	l.renewed = time.Now()
 	next, err := valkey.NewClient(option)
 	if err != nil {
-		return // the one there is says READONLY, which is better than nothing
+		return false // the one there is says READONLY, which is better than nothing
 	}
 	old := *l.now.Swap(&next)
 	if len(l.left) == mostLeaving {
@@ -134,6 +140,7 @@ func (l *link) renew(option valkey.ClientOption) {
 		l.left = l.left[1:]
 	}
 	l.left = append(l.left, leaving{old, time.AfterFunc(leaveFor, old.Close)})
+	return true
 }
 
 // leaveFor is how long a client that was replaced goes on with what is under way.

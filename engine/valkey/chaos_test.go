@@ -194,8 +194,8 @@ func TestDemotedPrimaryIsLeft(t *testing.T) {
 }
 
 // The primary is killed under load and its replica promoted by hand, behind one
-// address. What was acknowledged before the replica's lag is there; each write is made
-// by one actor or the other; and errors are of package engine.
+// address. What was acknowledged before the replica's lag is there, another actor goes
+// on in every partition, and errors are of package engine.
 func TestPromotionUnderLoad(t *testing.T) {
 	one, two, admin := startPair(t)
 	door := valkeytest.NewDoor(t, one.Addr)
@@ -222,6 +222,9 @@ func TestPromotionUnderLoad(t *testing.T) {
 	})
 	if err != nil || second.Actor == first.Actor {
 		t.Errorf("Apply after the promotion = %v, %v, want it taken by another actor than %v", second, err, first)
+	}
+	if r, err := e.Read(t.Context(), k, crdt.Token{}); err != nil || r.Auth.Cur != birth.Auth.Cur || !r.VV.Has(first) {
+		t.Errorf("Read after the promotion = %+v, %v, want the session that was born long before", r, err)
 	}
 	time.Sleep(300 * time.Millisecond)
 	writes, faults, last := l.end()

@@ -33,10 +33,6 @@ type Config struct {
 	// Log is told what nobody asked for, such as what could be set up better at the
 	// server. Default: discarded.
 	Log *slog.Logger
-	// Incarnation, if not zero, is that of the actor which this engine proposes
-	// where the server takes over a log. Only tests need it; default: drawn anew each
-	// time.
-	Incarnation uint32
 }
 
 func (c Config) withDefaults() Config {

@@ -97,11 +97,11 @@ func (f *follower) read(ctx context.Context) ([]engine.Batch, error) {
 	var out []engine.Batch
 	for i, res := range f.e.client().DoMulti(ctx, cmds...) {
 		flat, err := res.AsStrSlice()
-		if err != nil && f.e.mends(ctx, err) {
-			f.due |= 1 << parts[i] // next time
-			continue
-		}
 		if err != nil {
+			if may, _ := f.e.mends(ctx, err); may {
+				f.due |= 1 << parts[i] // next time
+				continue
+			}
 			if why := f.stop(ctx); why != nil {
 				return nil, why
 			}
@@ -256,7 +256,7 @@ func (e *Engine) each(ctx context.Context, ask func(p uint16) valkey.Completed, 
 				return err
 			}
 		}
-		if refusal == nil || !e.mends(ctx, refusal) || !r.again(ctx) {
+		if may, mended := e.mends(ctx, refusal); !may || !r.again(ctx, mended) {
 			return e.failed(ctx, refusal)
 		}
 	}

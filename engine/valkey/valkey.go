@@ -65,7 +65,7 @@ var (
 	_ engine.Refiller = (*Engine)(nil)
 )
 
-// Settings of the connection, measured in docs/decisions/0020.
+// Settings of the connection; docs/decisions/0020 says why.
 const (
 	keepAlive    = 300 * time.Millisecond
 	writeTimeout = 500 * time.Millisecond
@@ -199,20 +199,17 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 }
 
 // SetRefilling says whether the engine is being given back what it lost, so that
-// what Read does not find may have been there.
+// what Read does not find may have been there. Engines of other processes for the same
+// server don't hear of it yet.
 func (e *Engine) SetRefilling(on bool) { e.refilling.Store(on) }
 
 // candidate returns the actor that is to write where the server takes over a log.
 // It comes from here and not from the script, whose dice are the same on every
 // server (DESIGN R2).
 func (e *Engine) candidate() string {
-	incarnation := e.config.Incarnation
-	if incarnation == 0 {
-		var b [4]byte
-		_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-		incarnation = binary.BigEndian.Uint32(b[:])
-	}
-	return string(appendNumber(nil, uint64(crdt.NewActor(e.here, incarnation)), 3))
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return string(appendNumber(nil, uint64(crdt.NewActor(e.here, binary.BigEndian.Uint32(b[:]))), 3))
 }
 
 func (e *Engine) logShare() string {

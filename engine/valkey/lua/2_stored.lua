@@ -92,27 +92,18 @@ local function store(key, kind, name, r, sets, now)
     redis.call('PEXPIREAT', key, ORIGIN * 1000 + max(keep_until(r, kind, name), now + MIN_SLACK) - 1)
     return
   end
-  local few = #sets <= 4 and not (kind == USER and r.soonest > 0 and r.soonest <= now)
-  if not few then
-    put_fields(key, sets)
-    if kind == USER and r.soonest > 0 and r.soonest <= now then prune(key, r, now) end
-  end
+  local prunes = kind == USER and r.soonest > 0 and r.soonest <= now
+  local few = #sets <= 100 and not prunes -- one call writes them with the head
+  if not few then put_fields(key, sets) end
+  if prunes then prune(key, r, now) end
   local expires = max(keep_until(r, kind, name), now + MIN_SLACK) - 1
   local moved = expires ~= r.expires
   r.expires = expires
-  local f = few and sets or {}
-  if #f == 0 then
-    redis.call('HSET', key, 'h', head_of(r))
-  elseif #f == 1 then
-    redis.call('HSET', key, 'h', head_of(r), f[1][1], f[1][2])
-  else
-    local args = {'h', head_of(r)}
-    for _, g in ipairs(f) do
-      args[#args + 1] = g[1]
-      args[#args + 1] = g[2]
-    end
-    redis.call('HSET', key, unpack(args))
+  local args = {'h', head_of(r)}
+  for _, f in ipairs(few and sets or {}) do
+    args[#args + 1], args[#args + 2] = f[1], f[2]
   end
+  redis.call('HSET', key, unpack(args))
   if moved then redis.call('PEXPIREAT', key, ORIGIN * 1000 + expires) end
 end
 

@@ -10,12 +10,13 @@ local function replication_id()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 end
 
-local function read_meta(key)
-  local m = redis.call('GET', key)
+local function parse_meta(m)
   if not m then return nil end
   local n, bytes = unpack_at('>I7I7', m, 41)
   return {replid = sub(m, 1, 40), n = n, bytes = bytes, eras = sub(m, 55)}
 end
+
+local function read_meta(key) return parse_meta(redis.call('GET', key)) end
 
 local function write_meta(key, m)
   redis.call('SET', key, m.replid .. pack('>I7I7', m.n, m.bytes) .. m.eras)
@@ -73,7 +74,7 @@ local function entries(keys, args)
   ready()
   local raw = redis.call('GET', keys[1])
   if not raw then return {''} end
-  local m = read_meta(keys[1])
+  local m = parse_meta(raw)
   local actor, n = unpack_at('>I3I7', args[1], 1)
   local from = 0
   for i = 1, #m.eras, 10 do
