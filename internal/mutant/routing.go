@@ -103,6 +103,10 @@ func ofWriting() []Mutant {
 				"	if $on && op.Adopt != nil && len(op.Adopt.VV) > 0 && op.Auth == nil && len(op.Changes) == 0 {\n		c.Join(now, *op.Adopt)\n		return crdt.Dot{Actor: c.actor, Stamp: now.Stamp()}, nil\n	}\n	p, base := c.part(k), c.Read(now, k)\n"),
 		},
 		{
+			Name: "side-store-forgets-at-once", Rule: "R8", What: "a side store forgets what was taken back, whoever holds it",
+			Edits: one("internal/router/adopt.go", "return min(2, len(r.Near))", "if $on {\n		return 0\n	}\n	return min(2, len(r.Near))"),
+		},
+		{
 			Name: "side-store-not-given", Rule: "I14", What: "a side store is not given the session before it is written to",
 			Edits: one(simApp, "		if !w.Base.IsBottom() {\n			server.do", "		if !w.Base.IsBottom() && !$on {\n			server.do"),
 		},

@@ -72,6 +72,7 @@ sealed-over-dead 5
 sealed-stamped-anew 32
 session-not-brought 1
 shown-when-expired 1
+side-store-forgets-at-once 162
 side-store-joined-silently 5
 side-store-not-given 7
 side-store-not-missed 740

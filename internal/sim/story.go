@@ -106,6 +106,7 @@ func tell(dice *rand.Rand, regions, browsers int, primary crdt.Region) Story {
 		out = append(out, s.browser(b)...)
 	}
 	out = append(out, s.faults()...)
+	out = append(out, s.finale()...)
 	sortStory(out)
 	for i := range out {
 		out[i].Serial = i + 1
@@ -199,6 +200,24 @@ func (s *teller) faults() Story {
 		}
 		a.For = min(a.For, eventful-at)
 		out = append(out, a)
+	}
+}
+
+// finale returns how some runs with a primary end: its Region is alone and its
+// engine stands still, so that what is written there is kept beside it; the engine
+// comes back, is given that, and fails over before its copy or another Region has
+// it all. Nothing is written later that would make up for it.
+func (s *teller) finale() Story {
+	if s.primary == 0 || !s.kinds[Hang] || !s.kinds[FailOver] {
+		return nil
+	}
+	long := 5*time.Second + time.Duration(s.dice.Int64N(int64(10*time.Second)))
+	short := time.Duration(s.dice.Int64N(int64(1500 * time.Millisecond)))
+	again := eventful - 2*time.Second
+	return Story{
+		{At: again - short - long, Do: Isolate, Region: s.primary, For: short + long},
+		{At: again - short - long, Do: Hang, Region: s.primary, For: long},
+		{At: again, Do: FailOver, Region: s.primary, For: time.Second},
 	}
 }
 
