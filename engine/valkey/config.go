@@ -22,6 +22,10 @@ type Config struct {
 	TLS *tls.Config
 	// Plaintext says that the network may see all that is sent. Default false.
 	Plaintext bool
+	// Replicated says that a Replica gives the server back what it loses. One that has
+	// been emptied, and a new one, then answer with engine.ErrRefilling until it has.
+	// Default false: what is not there is nowhere.
+	Replicated bool
 	// LogBytes bounds the log that is kept for peers, in all partitions together.
 	// Default 256 MiB.
 	LogBytes int64

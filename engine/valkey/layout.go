@@ -18,7 +18,7 @@ const (
 	metaKeys    = 'm' // who writes here, and how far the log is
 	logKeys     = 'l'
 	cursorKeys  = 'c' // how far another Region's log was taken in
-	refillKeys  = 'f' // there while the partition is being refilled
+	refillKeys  = 'f' // whether it is being given back what it lost, or was
 )
 
 const hexDigits = "0123456789abcdef"

@@ -3,7 +3,6 @@ package valkey
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/valkey-io/valkey-go"
 
@@ -76,7 +75,6 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 	if len(cmds) == 0 {
 		return true, nil
 	}
-	now := crdt.TimeOf(time.Now())
 	for i, res := range s.e.client().DoMulti(ctx, cmds...) {
 		hash, err := res.AsStrMap()
 		if err != nil {
@@ -90,7 +88,7 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 		if err != nil {
 			return false, fmt.Errorf("record %v: %w", k, err)
 		}
-		if until, ok := r.KeepUntil(); r.IsBottom() || ok && now >= until {
+		if r = shown(r); r.IsBottom() {
 			continue
 		}
 		if ctx.Err() != nil {

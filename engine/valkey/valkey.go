@@ -53,8 +53,8 @@ type Engine struct {
 	stop      context.CancelFunc // ends the sweeping
 	work      sync.WaitGroup     // the sweeping goroutine
 	loading   sync.Mutex         // one FUNCTION LOAD at a time
-	refilling atomic.Bool
-	level     atomic.Int32 // of memory: DESIGN R13
+	refilling atomic.Bool        // as of the last look
+	level     atomic.Int32       // of memory: DESIGN R13
 	released  releases
 }
 
@@ -97,6 +97,10 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: load functions: %w", err)
 	}
 	e.lookAtMemory(ctx)
+	if _, err := e.Lost(ctx); err != nil {
+		e.link.close()
+		return nil, fmt.Errorf("valkey engine: %w", err)
+	}
 	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.sweep(ctx) })
 	return e, nil
@@ -140,13 +144,16 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Recor
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
-	if until, ok := r.KeepUntil(); ok && crdt.TimeOf(time.Now()) >= until {
-		r = crdt.Record{Key: k} // kept a while for what is on its way
+	lacks := e.refilling.Load()
+	if len(hash) == 0 { // is it nowhere, or lost?
+		if r, lacks, err = e.look(ctx, k); err != nil {
+			return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
+		}
 	}
-	if e.refilling.Load() {
-		return r, engine.ErrRefilling
+	if lacks {
+		return shown(r), engine.ErrRefilling
 	}
-	return r, nil
+	return shown(r), nil
 }
 
 // Apply does what crdt.Apply does and writes the log, in one call of the server.
@@ -197,11 +204,6 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	}
 	return nil
 }
-
-// SetRefilling says whether the engine is being given back what it lost, so that
-// what Read does not find may have been there. Engines of other processes for the same
-// server don't hear of it yet.
-func (e *Engine) SetRefilling(on bool) { e.refilling.Store(on) }
 
 // candidate returns the actor that is to write where the server takes over a log.
 // It comes from here and not from the script, whose dice are the same on every

@@ -84,7 +84,8 @@ type Replica struct {
 	log      engine.Log
 	sink     engine.Sink
 	scanner  engine.Scanner
-	refiller refiller                      // nil: the engine has no such power
+	refiller engine.Refiller               // nil: the engine has no such power
+	given    chan struct{}                 // holds one when peers may have given all
 	compare  map[crdt.Region]chan struct{} // asks a link for a comparison
 	dial     Dial
 	cfg      Config
@@ -99,7 +100,7 @@ type Replica struct {
 	ledger    *Ledger
 	out       map[crdt.Region]*Peer
 	in        map[crdt.Region]*inbound
-	refilling bool // the engine was blank, and peers' states have not all come
+	refilling bool // the engine lost something, and peers' states have not all come
 }
 
 // inbound is what outlives one link from an origin.
@@ -107,6 +108,7 @@ type inbound struct {
 	cancel context.CancelFunc // of the link there is; nil: none
 	done   chan struct{}      // closed when that link is gone
 	want   uint64
+	anew   bool // the next link wants everything
 	status Source
 }
 
@@ -114,26 +116,24 @@ type inbound struct {
 // Close or the end of ctx. It fails with ErrEngine if e has no engine.Log,
 // engine.Sink and engine.Scanner, and with e's error if it does not answer.
 //
-// An engine that holds nothing is refilled from its peers. One that has a method
-// SetRefilling(bool) is told so before New returns, and again when all peers have
-// given what they have.
+// An engine that holds nothing is refilled from its peers, as is an
+// engine.Refiller that says that it lost something, now or later. A Refiller is told
+// so before New returns, and again when all peers have given what they have.
 func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Region, dial Dial, cfg Config) (*Replica, error) {
 	r := &Replica{
 		here: here, eng: e, dial: dial, cfg: cfg.withDefaults(), start: time.Now(),
 		cancels: map[int]context.CancelFunc{}, ledger: NewLedger(peers),
-		out: map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{}, compare: map[crdt.Region]chan struct{}{},
+		given: make(chan struct{}, 1),
+		out:   map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{}, compare: map[crdt.Region]chan struct{}{},
 	}
 	var hasLog, hasSink, hasScanner bool
 	r.log, hasLog = engine.As[engine.Log](e)
 	r.sink, hasSink = engine.As[engine.Sink](e)
 	r.scanner, hasScanner = engine.As[engine.Scanner](e)
+	r.refiller, _ = engine.As[engine.Refiller](e)
 	if !hasLog || !hasSink || !hasScanner {
 		return nil, fmt.Errorf("replicate Region %d: %w: log %t, sink %t, scanner %t",
 			here, ErrEngine, hasLog, hasSink, hasScanner)
-	}
-	blank, err := r.blank(ctx, peers)
-	if err != nil {
-		return nil, fmt.Errorf("replicate Region %d: %w", here, err)
 	}
 	for _, p := range peers {
 		if p == here || !p.Valid() || r.out[p] != nil {
@@ -141,11 +141,10 @@ func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Re
 		}
 		r.out[p], r.in[p] = &Peer{Region: p}, &inbound{status: Source{Region: p}}
 		r.compare[p] = make(chan struct{}, 1)
-		if blank {
-			r.in[p].want = 1<<crdt.Partitions - 1
-		}
 	}
-	r.beginRefill()
+	if err := r.beginRefill(ctx, peers); err != nil {
+		return nil, fmt.Errorf("replicate Region %d: %w", here, err)
+	}
 	ctx, leave := r.enter(ctx)
 	go r.run(ctx, leave, peers)
 	return r, nil
@@ -158,6 +157,7 @@ func (r *Replica) run(ctx context.Context, leave func(), peers []crdt.Region) {
 	for _, p := range peers {
 		wg.Go(func() { r.push(ctx, p) })
 	}
+	wg.Go(func() { r.refill(ctx) })
 	r.release(ctx)
 	wg.Wait()
 }
