@@ -43,7 +43,7 @@ func files(dir, region string) Files {
 
 // meet has both ends shake hands and returns what each said, and whom the
 // listener met.
-func meet(t *testing.T, client, server *tls.Config) (dialled, listened error, met string) {
+func meet(t *testing.T, client, server *tls.Config) (met string, dialled, listened error) {
 	t.Helper()
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
@@ -68,7 +68,7 @@ func meet(t *testing.T, client, server *tls.Config) (dialled, listened error, me
 	if listened == nil {
 		met, listened = Peer(srv.ConnectionState())
 	}
-	return dialled, listened, met
+	return met, dialled, listened
 }
 
 func TestRegionsMeet(t *testing.T) {
@@ -76,7 +76,7 @@ func TestRegionsMeet(t *testing.T) {
 	initialise(t, dir, "west", "east", "north")
 	west, east := keep(t, dir, "west"), keep(t, dir, "east")
 	for _, host := range []string{"node.east.example", "127.0.0.1"} {
-		dialled, listened, met := meet(t, west.Client("east", host), east.Server([]string{"west", "north"}))
+		met, dialled, listened := meet(t, west.Client("east", host), east.Server([]string{"west", "north"}))
 		if dialled != nil || listened != nil || met != "west" {
 			t.Errorf("west dials east at %s: %v, %v, met %q; want west", host, dialled, listened, met)
 		}
@@ -106,7 +106,7 @@ func TestOthersAreRefused(t *testing.T) {
 		{"no certificate", nobody, east.Server([]string{"west"})},
 		{"TLS 1.2", clientOfOld, old},
 	} {
-		dialled, listened, _ := meet(t, c.client, c.server)
+		_, dialled, listened := meet(t, c.client, c.server)
 		if dialled == nil || listened == nil {
 			t.Errorf("%s: dialled %v, listened %v; want both refused", c.name, dialled, listened)
 		}
@@ -125,7 +125,7 @@ func TestCertificatesOverTime(t *testing.T) {
 	} {
 		client := west.Client("east", "127.0.0.1")
 		client.Time = func() time.Time { return c.at }
-		dialled, _, _ := meet(t, client, east.Server([]string{"west"}))
+		_, dialled, _ := meet(t, client, east.Server([]string{"west"}))
 		if (dialled == nil) != c.good {
 			t.Errorf("at %v: %v, want accepted: %t", c.at, dialled, c.good)
 		}
@@ -148,6 +148,11 @@ func TestNothingIsOverwritten(t *testing.T) {
 			t.Errorf("%s: %v, %v; want mode 0600", name, info.Mode(), err)
 		}
 	}
+}
+
+func TestHalvesAreNotMended(t *testing.T) {
+	dir := t.TempDir()
+	initialise(t, dir, "west")
 	for _, half := range []string{"west.key", "west.pem"} {
 		saved := read(t, dir, half)
 		if err := os.Remove(filepath.Join(dir, half)); err != nil {
@@ -203,7 +208,7 @@ func TestRenewalNeedsNoRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	config.Time = client.Time
-	if dialled, listened, met := meet(t, client, config); dialled != nil || listened != nil || met != "west" {
+	if met, dialled, listened := meet(t, client, config); dialled != nil || listened != nil || met != "west" {
 		t.Errorf("with the new certificate: %v, %v, met %q; want west", dialled, listened, met)
 	}
 	if hosts := shown(t, dir, "west").Hosts; strings.Join(hosts, " ") != "node.west.example 127.0.0.1" {

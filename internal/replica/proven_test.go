@@ -75,7 +75,9 @@ func TestHelloMustBeProved(t *testing.T) {
 			}
 			_ = a.Close()
 			_ = r.Close()
-			<-served
+			if err := <-served; err != nil {
+				t.Errorf("Serve = %v, want nil after Close", err)
+			}
 		})
 	}
 }
