@@ -55,7 +55,7 @@ func readConfig(name string) (topology.Deployment, error) {
 		return topology.Deployment{}, usagef("read the deployment: %w%s", err, hint)
 	}
 	d, err := topology.Parse(text)
-	if faults := (topology.Faults)(nil); errors.As(err, &faults) {
+	if faults := topology.Faults(nil); errors.As(err, &faults) {
 		return d, usageError{badConfig{name, faults}}
 	}
 	return d.Under(filepath.Dir(name)), err
@@ -123,7 +123,8 @@ func checkConfig(c *cobra.Command, name string, asJSON bool) error {
 	if err != nil && !errors.As(err, &bad) {
 		return err
 	}
-	if asJSON {
+	switch {
+	case asJSON:
 		result := struct {
 			File     string          `json:"file"`
 			Topology string          `json:"topology"`
@@ -131,9 +132,9 @@ func checkConfig(c *cobra.Command, name string, asJSON bool) error {
 			Faults   topology.Faults `json:"faults"`
 		}{name, d.Topology, append([]string{}, d.Names()...), append(topology.Faults{}, bad.faults...)}
 		err = printJSON(c, result)
-	} else if len(bad.faults) > 0 {
+	case len(bad.faults) > 0:
 		_, err = fmt.Fprintln(c.OutOrStdout(), bad)
-	} else {
+	default:
 		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: good: %s, %s\n", name, d.Topology, strings.Join(d.Names(), ", "))
 	}
 	if err == nil && len(bad.faults) > 0 {
