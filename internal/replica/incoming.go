@@ -50,6 +50,9 @@ func (r *Replica) serveConn(ctx context.Context, conn net.Conn) {
 	defer cancel()
 	from := bufio.NewReaderSize(conn, frameTarget)
 	hello, err := w.hello(ctx, from)
+	if err == nil {
+		err = proved(conn, hello.Region)
+	}
 	if err == nil && r.in[hello.Region] == nil {
 		err = fmt.Errorf("%w: Region %d is no peer of Region %d", ErrFrame, hello.Region, r.here)
 	}

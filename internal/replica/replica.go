@@ -70,8 +70,34 @@ func (c Config) withDefaults() Config {
 }
 
 // A Dial opens a connection to a peer. Who is at its other end is for the
-// connection to prove; Replica believes a hello.
+// connection to prove: see Proven. Of one that proves nothing, Replica believes
+// the hello.
 type Dial func(ctx context.Context, peer crdt.Region) (net.Conn, error)
+
+// A Proven connection knows which Region is at its other end.
+type Proven interface {
+	// Peer returns that Region. It is asked once something has been read, and
+	// fails if the other end has proved nothing.
+	Peer() (crdt.Region, error)
+}
+
+// ErrImpostor says that the other end of a link claims to be another Region than
+// the one that it proved to be.
+var ErrImpostor = errors.New("peer claims to be another Region")
+
+// proved compares what the other end of a connection says of itself with what it
+// has proved, where connections prove anything.
+func proved(conn net.Conn, claim crdt.Region) error {
+	p, ok := conn.(Proven)
+	if !ok {
+		return nil
+	}
+	peer, err := p.Peer()
+	if err == nil && peer != claim {
+		err = fmt.Errorf("%w: %d, and is %d", ErrImpostor, claim, peer)
+	}
+	return err
+}
 
 // ErrEngine says that an engine has no log, takes in none or can't be scanned.
 var ErrEngine = errors.New("engine does not replicate")
