@@ -12,7 +12,7 @@ const aclCommands = "hello auth ping info config|get client|setname client|setin
 // put behind a user's name and password in ACL SETUSER or in an ACL file.
 func ACL() string {
 	var b strings.Builder
-	for _, kind := range []byte{sessionKeys, userKeys, metaKeys, logKeys, cursorKeys, refillKeys} {
+	for _, kind := range []byte{sessionKeys, userKeys, metaKeys, logKeys, cursorKeys, refillKeys, beatKeys} {
 		b.WriteString("~" + string(kind) + "{* ")
 	}
 	for name := range strings.FieldsSeq(aclCommands) {

@@ -18,6 +18,7 @@ const (
 	metaKeys    = 'm' // who writes here, and how far the log is
 	logKeys     = 'l'
 	cursorKeys  = 'c' // how far another Region's log was taken in
+	beatKeys    = 'b' // a number on its way to a replica
 	refillKeys  = 'f' // whether it is being given back what it lost, or was
 )
 

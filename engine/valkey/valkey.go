@@ -92,7 +92,7 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
-	if err := e.load(ctx); err != nil {
+	if err := e.load(ctx); err != nil && !errors.Is(err, engine.ErrNotPrimary) {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: load functions: %w", err)
 	}
@@ -218,7 +218,8 @@ func (e *Engine) logShare() string {
 	return strconv.FormatInt(e.config.LogBytes/crdt.Partitions, 10)
 }
 
-// load gives the functions to every primary that has not got them.
+// load gives the functions to every primary that has not got them. It fails with
+// engine.ErrNotPrimary where there is none: a replica has them from its primary.
 func (e *Engine) load(ctx context.Context) error {
 	e.loading.Lock()
 	defer e.loading.Unlock()
@@ -226,7 +227,7 @@ func (e *Engine) load(ctx context.Context) error {
 	for _, node := range e.nodes() {
 		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library()).Build()).Error()
 		var reply *valkey.ValkeyError
-		if errors.As(err, &reply) && (strings.Contains(reply.Error(), "already exists") || strings.HasPrefix(reply.Error(), "READONLY")) {
+		if errors.As(err, &reply) && strings.Contains(reply.Error(), "already exists") {
 			continue
 		}
 		errs = append(errs, e.failed(ctx, err))

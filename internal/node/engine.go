@@ -64,6 +64,7 @@ func (n *Node) valkeyConfig(v *topology.Valkey) (valkey.Config, error) {
 	c := valkey.Config{
 		Addrs: v.Addrs, Username: v.Username, Plaintext: v.Plaintext,
 		LogBytes: v.LogBytes, KeepReleased: v.KeepReleased, Log: n.config.Log,
+		Replicated: n.deployment.Pushes(),
 	}
 	switch {
 	case v.PasswordFile != "":
