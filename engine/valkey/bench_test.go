@@ -193,3 +193,29 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(session/plain, "ratio")
 	}
 }
+
+// BenchmarkReadNear is of records that are near.
+func BenchmarkReadNear(b *testing.B) {
+	x, s := newStats(b)
+	near := openNear(b, s.Addr)
+	for _, k := range x.keys {
+		if _, err := near.Read(b.Context(), k, crdt.Token{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x.each(b, func(i int) error { _, err := near.Read(b.Context(), x.keys[i], crdt.Token{}); return err })
+}
+
+// BenchmarkPlainGet is of a string of as many bytes as a session's values.
+func BenchmarkPlainGet(b *testing.B) {
+	x := newBench(b)
+	value := string(make([]byte, benchFields*benchValue))
+	for _, name := range x.plain {
+		if err := x.client.Do(b.Context(), x.client.B().Set().Key("s"+name).Value(value).Build()).Error(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x.each(b, func(i int) error {
+		return x.client.Do(b.Context(), x.client.B().Get().Key("s"+x.plain[i]).Build()).Error()
+	})
+}

@@ -22,6 +22,11 @@ type Config struct {
 	TLS *tls.Config
 	// Plaintext says that the network may see all that is sent. Default false.
 	Plaintext bool
+	// NearBytes bounds a near-cache: records that were read stay in this process, about
+	// so many bytes of them, and are shown again without asking the server, until it
+	// tells that they changed. What is shown is at most a second old, whatever happens.
+	// Default 0: there is none.
+	NearBytes int64
 	// Replicated says that a Replica gives the server back what it loses. One that has
 	// been emptied, and a new one, then answer with engine.ErrRefilling until it has.
 	// Default false: what is not there is nowhere.
@@ -72,6 +77,7 @@ func (c Config) check(here crdt.Region) error {
 			"address %q is not of this machine: set TLS, or Plaintext if the network is trusted", addr)
 	}
 	fault(c.LogBytes < 1<<20, "LogBytes %d: want 1 MiB or more", c.LogBytes)
+	fault(c.NearBytes < 0, "NearBytes %d: want 0 or more", c.NearBytes)
 	fault(c.KeepReleased < 0, "KeepReleased %v: want 0 or more", c.KeepReleased)
 	fault(c.SweepInterval < time.Millisecond, "SweepInterval %v: want 1 ms or more", c.SweepInterval)
 	return errors.Join(faults...)

@@ -56,6 +56,7 @@ type Engine struct {
 	refilling atomic.Bool        // as of the last look
 	level     atomic.Int32       // of memory: DESIGN R13
 	released  releases
+	near      *near // nil: none
 }
 
 var (
@@ -101,8 +102,17 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		e.link.close()
 		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
+	if c.NearBytes > 0 {
+		if e.near, err = newNear(c.NearBytes); err != nil {
+			e.link.close()
+			return nil, fmt.Errorf("valkey engine: near-cache: %w", err)
+		}
+	}
 	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.sweep(ctx) })
+	if e.near != nil {
+		e.work.Go(func() { e.track(ctx) })
+	}
 	return e, nil
 }
 
@@ -130,11 +140,31 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Read returns the record of k, bottom if there is none.
-func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error) {
+// Read returns the record of k, bottom if there is none. With Config.NearBytes it may
+// be up to a second old, and never older than seen.
+func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
 	if err := e.ready(ctx, k); err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
+	if e.near == nil {
+		return e.readServer(ctx, k)
+	}
+	r, round, ok := e.near.lookup(k, seen)
+	if ok {
+		if e.refilling.Load() {
+			return shown(r), engine.ErrRefilling
+		}
+		return shown(r), nil
+	}
+	r, err := e.readServer(ctx, k)
+	if err == nil && !r.IsBottom() {
+		e.near.keep(k, r, round)
+	}
+	return r, err
+}
+
+// readServer reads what the server has.
+func (e *Engine) readServer(ctx context.Context, k crdt.Key) (crdt.Record, error) {
 	key := recordKey(k)
 	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).AsStrMap()
 	if err != nil {
@@ -172,6 +202,7 @@ func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, e
 	if err := op.Check(k); err != nil {
 		return crdt.Dot{}, err
 	}
+	defer e.touched(k)
 	p := k.Partition()
 	reply, err := e.call(ctx, "roam_v1_apply",
 		[]string{recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)},
@@ -196,6 +227,7 @@ func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, e
 func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	err := e.ready(ctx, r.Key)
 	if err == nil && !r.IsBottom() {
+		defer e.touched(r.Key)
 		err = e.failed(ctx, e.call(ctx, "roam_v1_join", []string{recordKey(r.Key)},
 			[]string{valkey.BinaryString(crdt.AppendRecord(nil, r))}).Error())
 	}
