@@ -52,6 +52,8 @@ type Echo struct {
 	mu    sync.Mutex // guards what follows
 	heard time.Time  // when the newest number was given that came back; zero: none has
 	lag   time.Duration
+	// How long the two take to answer, of late; zero: not measured.
+	primaryTakes, replicaTakes time.Duration
 }
 
 // NewEcho begins to measure. Close it before the engines.
@@ -117,13 +119,16 @@ func (e *Echo) run(ctx context.Context) {
 		b := beat{n: n, given: time.Now()}
 		if err := e.give(ctx, n); err == nil {
 			b.took = time.Since(b.given)
+			e.measured(&e.primaryTakes, b.took)
 		}
 		if len(beats) == maxBeats {
 			beats = beats[1:]
 		}
 		beats = append(beats, b)
 		for {
+			asked := time.Now()
 			if seen, err := e.seen(ctx); err == nil {
+				e.measured(&e.replicaTakes, time.Since(asked))
 				beats = e.note(beats, seen)
 			}
 			if len(beats) == 0 || time.Since(b.given) >= e.interval || !pause(ctx, echoPoll) {
@@ -149,6 +154,24 @@ func (e *Echo) note(beats []beat, n uint64) []beat {
 		return beats[i+1:]
 	}
 	return beats
+}
+
+// measured notes how long an answer took: of what was known an eighth goes.
+func (e *Echo) measured(takes *time.Duration, took time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if *takes == 0 {
+		*takes = took
+	}
+	*takes += (took - *takes) / 8
+}
+
+// takes returns how long the primary and the replica take to answer, of late; zero:
+// not measured.
+func (e *Echo) takes() (primary, replica time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.primaryTakes, e.replicaTakes
 }
 
 // give gives the primary a number.

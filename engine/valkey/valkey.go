@@ -57,6 +57,7 @@ type Engine struct {
 	level     atomic.Int32       // of memory: DESIGN R13
 	released  releases
 	near      *near // nil: none
+	replicas  []*readReplica
 }
 
 var (
@@ -89,6 +90,10 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: %w: %w", engine.ErrUnreachable, err)
 	}
 	e.link.now.Store(&client)
+	if len(c.Replicas) > 0 && client.Mode() == valkey.ClientModeCluster {
+		client.Close()
+		return nil, fmt.Errorf("valkey engine: Replicas %q: the server is of a cluster, whose replicas are not read from", c.Replicas)
+	}
 	if err := e.fit(ctx); err != nil {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: %w", err)
@@ -112,6 +117,8 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 	e.work.Go(func() { e.sweep(ctx) })
 	if e.near != nil {
 		e.work.Go(func() { e.track(ctx) })
+	} else {
+		e.openReplicas(ctx)
 	}
 	return e, nil
 }
@@ -140,14 +147,14 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Read returns the record of k, bottom if there is none. With Config.NearBytes it may
-// be up to a second old, and never older than seen.
+// Read returns the record of k, bottom if there is none. With Config.NearBytes or
+// Config.Replicas it may be up to a second old, and never older than seen.
 func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
 	if err := e.ready(ctx, k); err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
 	if e.near == nil {
-		return e.readServer(ctx, k)
+		return e.readNearest(ctx, k, seen)
 	}
 	r, round, ok := e.near.lookup(k, seen)
 	if ok {
