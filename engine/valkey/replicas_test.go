@@ -16,7 +16,13 @@ import (
 // hgetalls returns how many records a server was asked for.
 func hgetalls(t *testing.T, s *valkeytest.Server) int {
 	t.Helper()
-	_, rest, ok := strings.Cut(s.Do("INFO", "commandstats"), "cmdstat_hgetall:calls=")
+	return commandCalls(t, s, "hgetall")
+}
+
+// commandCalls returns how often a server was asked a command.
+func commandCalls(t *testing.T, s *valkeytest.Server, command string) int {
+	t.Helper()
+	_, rest, ok := strings.Cut(s.Do("INFO", "commandstats"), "cmdstat_"+command+":calls=")
 	if !ok {
 		return 0
 	}
