@@ -64,9 +64,14 @@ func As[T any](e Engine) (T, bool) {
 // A Refiller can say that it is being given back what it lost. Whoever gives it
 // back tells it when it begins, before anything is read, and when all is there.
 type Refiller interface {
-	// SetRefilling says whether Read answers with ErrRefilling. When it returns,
-	// every Read that begins does or does not.
-	SetRefilling(on bool)
+	// Lost reports whether records may be missing that it once had and has not
+	// been given back.
+	Lost(ctx context.Context) (bool, error)
+
+	// SetRefilling says whether Read answers with ErrRefilling. When it returns
+	// nil, every Read that begins does or does not. That all is there is refused
+	// with ErrRefilling if more was lost since the refill began: it begins anew.
+	SetRefilling(ctx context.Context, on bool) error
 }
 
 // A Scanner can go through what it keeps.

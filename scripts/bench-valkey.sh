@@ -37,8 +37,11 @@ awk -v json=bench/results/valkey.json '
 		print "|---|---|---|---|---|---|"
 		row("read of a session, to HGETALL, 1 client", v["Read/clients=1", "ns/op"], "ns", v["PlainHgetall/clients=1", "ns/op"], 1.10, 1)
 		row("read of a session, to HGETALL, 256 clients", v["Read/clients=256", "ns/op"], "ns", v["PlainHgetall/clients=256", "ns/op"], 1.10, 1)
+		row("near read, rate to that of GET, 1 client", 1e9 / v["ReadNear/clients=1", "ns/op"], "/s", 1e9 / v["PlainGet/clients=1", "ns/op"], 8.00, 0)
+		row("near read, rate to that of GET, 256 clients", 1e9 / v["ReadNear/clients=256", "ns/op"], "/s", 1e9 / v["PlainGet/clients=256", "ns/op"], 8.00, 0)
 		row("put with log, to SET, 1 client", v["Put/clients=1", "ns/op"], "ns", v["PlainSet/clients=1", "ns/op"], 2.50, 1)
-		row("put with log, rate to that of SET, 16 clients", 1e9 / v["Put/clients=16", "ns/op"], "/s", 1e9 / v["PlainSet/clients=16", "ns/op"], 0.45, 0)
+		row("put with log, rate to that of SET, 50 connections", 1e9 / v["PutAt50", "ns/op"], "/s", 1e9 / v["PlainSetAt50", "ns/op"], 0.45, 0)
+		row("put with log, rate to that of pipelined SET, 16 clients", 1e9 / v["Put/clients=16", "ns/op"], "/s", 1e9 / v["PlainSet/clients=16", "ns/op"], 0.45, 0)
 		row("fragments merged, to 100,000 a second", v["Ingest", "fragments/s"], "/s", 100000, 1.00, 0)
 		row("memory of a session, to SET of its fields", v["Memory", "B/session"], "B", v["Memory", "B/plain"], 1.35, 1)
 		printf "[\n%s\n]\n", rows > json

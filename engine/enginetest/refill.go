@@ -48,7 +48,12 @@ func (w *world) setRefilling(e engine.Engine, on bool) {
 	if !ok {
 		w.Fatal("the engine has lost the power to refill")
 	}
-	r.SetRefilling(on)
+	if err := r.SetRefilling(w.ctx(), on); err != nil {
+		w.Fatalf("SetRefilling(%v) = %v, want nil", on, err)
+	}
+	if lost, err := r.Lost(w.ctx()); lost != on || err != nil {
+		w.Errorf("Lost() = %v, %v after SetRefilling(%v)", lost, err, on)
+	}
 }
 
 func (w *world) wantRefilling(e engine.Engine, k crdt.Key, want crdt.Record) {

@@ -164,15 +164,29 @@ func (e *Engine) SetPrimary(primary bool) {
 	}
 }
 
+// Lost reports whether SetRefilling said last that the engine is being given back
+// what it lost. A new engine can't know what it once had.
+func (e *Engine) Lost(ctx context.Context) (bool, error) {
+	if err := e.open(ctx); err != nil {
+		return false, fmt.Errorf("ask what was lost: %w", err)
+	}
+	defer e.lock(0).Unlock()
+	return e.core.at(0).refilling, nil
+}
+
 // SetRefilling says whether the engine is being given back what it lost, so that
-// what Read does not find may have been there. A new engine is not: it can't
-// know what it once had.
-func (e *Engine) SetRefilling(on bool) {
+// what Read does not find may have been there. While it is open it loses nothing,
+// so that it is never refilled in vain.
+func (e *Engine) SetRefilling(ctx context.Context, on bool) error {
+	if err := e.open(ctx); err != nil {
+		return fmt.Errorf("set refilling: %w", err)
+	}
 	for p := range uint16(crdt.Partitions) {
 		mu := e.lock(p)
 		e.core.at(p).refilling = on
 		mu.Unlock()
 	}
+	return nil
 }
 
 // Close forgets everything and returns when the sweeping has ended. Follow

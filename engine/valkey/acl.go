@@ -4,7 +4,7 @@ import "strings"
 
 // aclCommands are what the engine sends, and what its functions call: a server checks
 // both against the user.
-const aclCommands = "hello auth ping info config|get client|setname client|setinfo client|id command cluster|slots cluster|shards " +
+const aclCommands = "hello auth ping info config|get client|setname client|setinfo client|id client|tracking command cluster|slots cluster|shards cluster|info " +
 	"readonly fcall fcall_ro function|load hgetall get xread scan " +
 	"set exists time hget hmget hset hdel hlen del pexpireat xadd xrange xtrim xlen"
 
@@ -12,7 +12,7 @@ const aclCommands = "hello auth ping info config|get client|setname client|setin
 // put behind a user's name and password in ACL SETUSER or in an ACL file.
 func ACL() string {
 	var b strings.Builder
-	for _, kind := range []byte{sessionKeys, userKeys, metaKeys, logKeys, cursorKeys, refillKeys} {
+	for _, kind := range []byte{sessionKeys, userKeys, metaKeys, logKeys, cursorKeys, refillKeys, beatKeys} {
 		b.WriteString("~" + string(kind) + "{* ")
 	}
 	for name := range strings.FieldsSeq(aclCommands) {

@@ -119,6 +119,55 @@ func BenchmarkPlainSet(b *testing.B) {
 	})
 }
 
+// at50 runs do in 50 goroutines at a time, each with a number of its own.
+func at50(b *testing.B, do func(client, i int) error) {
+	b.Helper()
+	var next, clients atomic.Int64
+	b.SetParallelism(25) // of two cores
+	b.RunParallel(func(pb *testing.PB) {
+		client := int(clients.Add(1)) - 1
+		for pb.Next() {
+			if err := do(client, int(next.Add(1))%benchKeys); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+func BenchmarkPutAt50(b *testing.B) {
+	x := newBench(b)
+	at50(b, func(_, i int) error {
+		_, err := x.e.Apply(b.Context(), x.keys[i], crdt.Op{
+			Stamp: now().Stamp() + 1, Changes: []crdt.Change{crdt.Put("field0", make([]byte, benchValue))},
+		})
+		return err
+	})
+}
+
+// BenchmarkPlainSetAt50 is of 50 connections, as pools of one a request have them.
+func BenchmarkPlainSetAt50(b *testing.B) {
+	x, s := newStats(b)
+	value := string(make([]byte, benchFields*benchValue))
+	var clients []valkey.Client
+	for range 2 * 50 {
+		c, err := valkey.NewClient(valkey.ClientOption{
+			InitAddress: []string{s.Addr}, DisableCache: true, ForceSingleClient: true, PipelineMultiplex: -1,
+			ReadBufferEachConn: 16 << 10, WriteBufferEachConn: 16 << 10,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(c.Close)
+		clients = append(clients, c)
+	}
+	b.ResetTimer()
+	at50(b, func(client, i int) error {
+		c := clients[client%len(clients)]
+		return c.Do(b.Context(), c.B().Set().Key("s"+x.plain[i]).Value(value).ExSeconds(3600).Build()).Error()
+	})
+}
+
 // BenchmarkIngest is of batches of 128 one-field fragments.
 func BenchmarkIngest(b *testing.B) {
 	x := newBench(b)
@@ -192,4 +241,30 @@ func BenchmarkMemory(b *testing.B) {
 		b.ReportMetric(plain, "B/plain")
 		b.ReportMetric(session/plain, "ratio")
 	}
+}
+
+// BenchmarkReadNear is of records that are near.
+func BenchmarkReadNear(b *testing.B) {
+	x, s := newStats(b)
+	near := openNear(b, s.Addr)
+	for _, k := range x.keys {
+		if _, err := near.Read(b.Context(), k, crdt.Token{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x.each(b, func(i int) error { _, err := near.Read(b.Context(), x.keys[i], crdt.Token{}); return err })
+}
+
+// BenchmarkPlainGet is of a string of as many bytes as a session's values.
+func BenchmarkPlainGet(b *testing.B) {
+	x := newBench(b)
+	value := string(make([]byte, benchFields*benchValue))
+	for _, name := range x.plain {
+		if err := x.client.Do(b.Context(), x.client.B().Set().Key("s"+name).Value(value).Build()).Error(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x.each(b, func(i int) error {
+		return x.client.Do(b.Context(), x.client.B().Get().Key("s"+x.plain[i]).Build()).Error()
+	})
 }

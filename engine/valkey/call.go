@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valkey-io/valkey-go"
+
+	"github.com/roam-sessions/roam/engine"
 )
 
 const (
@@ -50,8 +52,8 @@ func (e *Engine) mends(ctx context.Context, err error) (may, mended bool) {
 	}
 	text := reply.Error()
 	if strings.Contains(text, "Function not found") {
-		loaded := e.load(ctx) == nil
-		return loaded, loaded
+		err := e.load(ctx)
+		return err == nil || errors.Is(err, engine.ErrNotPrimary), err == nil
 	}
 	switch kind, _, _ := strings.Cut(text, " "); kind {
 	case "READONLY":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -22,6 +23,20 @@ type Config struct {
 	TLS *tls.Config
 	// Plaintext says that the network may see all that is sent. Default false.
 	Plaintext bool
+	// Replicas are host:port of servers that replicate the one of Addrs, in this Region.
+	// A read asks one of those that answer soonest, and the primary where that has not
+	// got what the client has seen, or nothing; one that is more than a second behind is
+	// not asked. With a near-cache none is. Not for clusters. Default: none.
+	Replicas []string
+	// NearBytes bounds a near-cache: records that were read stay in this process, about
+	// so many bytes of them, and are shown again without asking the server, until it
+	// tells that they changed. What is shown is at most a second old, whatever happens.
+	// Default 0: there is none.
+	NearBytes int64
+	// Replicated says that a Replica gives the server back what it loses. One that has
+	// been emptied, and a new one, then answer with engine.ErrRefilling until it has.
+	// Default false: what is not there is nowhere.
+	Replicated bool
 	// LogBytes bounds the log that is kept for peers, in all partitions together.
 	// Default 256 MiB.
 	LogBytes int64
@@ -61,13 +76,15 @@ func (c Config) check(here crdt.Region) error {
 	}
 	fault(!here.Valid(), "region %d: want 1 to %d", here, crdt.MaxRegion)
 	fault(len(c.Addrs) == 0, "Addrs is empty: want host:port of the server")
-	for _, addr := range c.Addrs {
+	for _, addr := range slices.Concat(c.Addrs, c.Replicas) {
 		host, _, err := net.SplitHostPort(addr)
 		fault(err != nil, "address %q: want host:port", addr)
 		fault(err == nil && c.TLS == nil && !c.Plaintext && !isLoopback(host),
 			"address %q is not of this machine: set TLS, or Plaintext if the network is trusted", addr)
 	}
 	fault(c.LogBytes < 1<<20, "LogBytes %d: want 1 MiB or more", c.LogBytes)
+	fault(len(c.Replicas) > maxReplicas, "%d Replicas: want %d at most", len(c.Replicas), maxReplicas)
+	fault(c.NearBytes < 0, "NearBytes %d: want 0 or more", c.NearBytes)
 	fault(c.KeepReleased < 0, "KeepReleased %v: want 0 or more", c.KeepReleased)
 	fault(c.SweepInterval < time.Millisecond, "SweepInterval %v: want 1 ms or more", c.SweepInterval)
 	return errors.Join(faults...)

@@ -21,6 +21,13 @@ func TestPromises(t *testing.T) {
 	}, enginetest.Options{})
 }
 
+// With a near-cache it is the same engine.
+func TestPromisesWithNearCache(t *testing.T) {
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, valkey.Config{Addrs: []string{valkeytest.Start(t).Addr}, NearBytes: 4 << 20})
+	}, enginetest.Options{})
+}
+
 // Redis 7 has all that the functions use.
 func TestPromisesOfRedis(t *testing.T) {
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
@@ -46,7 +53,7 @@ func TestPromisesOfTLSAndACL(t *testing.T) {
 	acl := strings.Fields("--user roam on >secret resetchannels -@all " + valkey.ACL())
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		addr, trust := valkeytest.StartTLS(t, acl...)
-		return open(t, here, valkey.Config{Addrs: []string{addr}, Username: "roam", Password: "secret", TLS: trust})
+		return open(t, here, valkey.Config{Addrs: []string{addr}, Username: "roam", Password: "secret", TLS: trust, NearBytes: 1 << 20})
 	}, enginetest.Options{})
 }
 

@@ -85,6 +85,8 @@ func classifyReply(text string) error {
 		return fmt.Errorf("%w: %s", refused(kind), detail)
 	case first == "READONLY":
 		return engine.ErrNotPrimary
+	case strings.Contains(text, "Function not found"):
+		return fmt.Errorf("%w: it has not got its functions yet: %s", engine.ErrUnreachable, text)
 	case notDone(first):
 		return fmt.Errorf("%w: %s", engine.ErrUnreachable, text)
 	}

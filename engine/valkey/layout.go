@@ -18,7 +18,8 @@ const (
 	metaKeys    = 'm' // who writes here, and how far the log is
 	logKeys     = 'l'
 	cursorKeys  = 'c' // how far another Region's log was taken in
-	refillKeys  = 'f' // there while the partition is being refilled
+	beatKeys    = 'b' // a number on its way to a replica
+	refillKeys  = 'f' // whether it is being given back what it lost, or was
 )
 
 const hexDigits = "0123456789abcdef"
@@ -28,6 +29,9 @@ func partitionKey(kind byte, partition uint16) string {
 	return string([]byte{kind, '{', hexDigits[partition>>4&15], hexDigits[partition&15], '}'})
 }
 
+// recordPrefix is how many bytes of a record's key come before its name.
+const recordPrefix = 5
+
 // recordKey returns the key of a record.
 func recordKey(k crdt.Key) string {
 	kind := byte(sessionKeys)
@@ -35,7 +39,7 @@ func recordKey(k crdt.Key) string {
 		kind = userKeys
 	}
 	p := k.Partition()
-	b := make([]byte, 0, 5+len(k.Name()))
+	b := make([]byte, 0, recordPrefix+len(k.Name()))
 	return string(append(append(b, kind, '{', hexDigits[p>>4&15], hexDigits[p&15], '}'), k.Name()...))
 }
 
@@ -50,10 +54,10 @@ func parseRecordKey(s string) (crdt.Key, error) {
 	if s != "" && s[0] == userKeys {
 		kind = crdt.KindUser
 	}
-	if len(s) < 5 {
+	if len(s) < recordPrefix {
 		return crdt.Key{}, fmt.Errorf("%w: key of %d bytes", engine.ErrCorrupt, len(s))
 	}
-	k, err := crdt.ParseKey(kind, []byte(s[5:]))
+	k, err := crdt.ParseKey(kind, []byte(s[recordPrefix:]))
 	if err != nil {
 		return crdt.Key{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
 	}

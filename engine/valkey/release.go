@@ -101,6 +101,7 @@ func (e *Engine) sweep(ctx context.Context) {
 		case now := <-tick.C:
 			ctx, cancel := context.WithTimeout(ctx, memoryInterval)
 			e.lookAtMemory(ctx)
+			_, _ = e.Lost(ctx) // it stays as it was; what is not found asks anyway
 			if now.Sub(swept) >= e.config.SweepInterval {
 				swept = now
 				e.trimReleased(ctx, now)

@@ -3,7 +3,6 @@ package valkey
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/valkey-io/valkey-go"
 
@@ -15,8 +14,8 @@ import (
 // 100 µs of its time.
 const scanCount = 512
 
-// Scan yields the records of a partition. A server that holds other partitions too
-// looks at all of their keys for it.
+// Scan yields the records of a partition. A server that is of no cluster, or is older
+// than Valkey 8, looks at the keys of all partitions for it.
 func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Record) bool) error {
 	if err := e.open(ctx); err != nil {
 		return fmt.Errorf("scan partition %d: %w", partition, err)
@@ -24,17 +23,30 @@ func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Rec
 	if partition >= crdt.Partitions {
 		return fmt.Errorf("scan: %w: partition %d", crdt.ErrMalformed, partition)
 	}
-	s := scan{e: e, pattern: "[su]" + partitionKey(0, partition)[1:] + "*", seen: map[string]bool{}, yield: yield}
-	for _, node := range e.nodes() {
-		more, err := s.node(ctx, node)
-		if err != nil {
-			return fmt.Errorf("scan partition %d: %w", partition, err)
-		}
-		if !more {
-			return nil
+	s := scan{e: e, seen: map[string]bool{}, yield: yield}
+	for _, pattern := range e.patterns(partition) {
+		s.pattern = pattern
+		for _, node := range e.nodes() {
+			more, err := s.node(ctx, node)
+			if err != nil {
+				return fmt.Errorf("scan partition %d: %w", partition, err)
+			}
+			if !more {
+				return nil
+			}
 		}
 	}
 	return nil
+}
+
+// patterns returns what the keys of a partition's records match. In a cluster, what
+// stands before the hash tag must be plain: then a node looks into its slot only.
+func (e *Engine) patterns(partition uint16) []string {
+	tag := partitionKey(0, partition)[1:] + "*"
+	if e.client().Mode() == valkey.ClientModeCluster {
+		return []string{string(sessionKeys) + tag, string(userKeys) + tag}
+	}
+	return []string{string([]byte{'[', sessionKeys, userKeys, ']'}) + tag}
 }
 
 // A scan is one Scan under way.
@@ -76,7 +88,6 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 	if len(cmds) == 0 {
 		return true, nil
 	}
-	now := crdt.TimeOf(time.Now())
 	for i, res := range s.e.client().DoMulti(ctx, cmds...) {
 		hash, err := res.AsStrMap()
 		if err != nil {
@@ -90,7 +101,7 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 		if err != nil {
 			return false, fmt.Errorf("record %v: %w", k, err)
 		}
-		if until, ok := r.KeepUntil(); r.IsBottom() || ok && now >= until {
+		if r = shown(r); r.IsBottom() {
 			continue
 		}
 		if ctx.Err() != nil {

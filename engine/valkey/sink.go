@@ -51,6 +51,7 @@ func (e *Engine) ingest(ctx context.Context, from crdt.Region, b engine.Batch) (
 			keys, args = append(keys, cursor), append(args, "")
 			continue
 		}
+		defer e.touched(f.Effect.Key)
 		keys = append(keys, recordKey(f.Effect.Key))
 		args = append(args, valkey.BinaryString(crdt.AppendFragment(nil, f)))
 	}

@@ -53,9 +53,11 @@ type Engine struct {
 	stop      context.CancelFunc // ends the sweeping
 	work      sync.WaitGroup     // the sweeping goroutine
 	loading   sync.Mutex         // one FUNCTION LOAD at a time
-	refilling atomic.Bool
-	level     atomic.Int32 // of memory: DESIGN R13
+	refilling atomic.Bool        // as of the last look
+	level     atomic.Int32       // of memory: DESIGN R13
 	released  releases
+	near      *near // nil: none
+	replicas  []*readReplica
 }
 
 var (
@@ -88,17 +90,36 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: %w: %w", engine.ErrUnreachable, err)
 	}
 	e.link.now.Store(&client)
+	if len(c.Replicas) > 0 && client.Mode() == valkey.ClientModeCluster {
+		client.Close()
+		return nil, fmt.Errorf("valkey engine: Replicas %q: the server is of a cluster, whose replicas are not read from", c.Replicas)
+	}
 	if err := e.fit(ctx); err != nil {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
-	if err := e.load(ctx); err != nil {
+	if err := e.load(ctx); err != nil && !errors.Is(err, engine.ErrNotPrimary) {
 		client.Close()
 		return nil, fmt.Errorf("valkey engine: load functions: %w", err)
 	}
 	e.lookAtMemory(ctx)
+	if _, err := e.Lost(ctx); err != nil {
+		e.link.close()
+		return nil, fmt.Errorf("valkey engine: %w", err)
+	}
+	if c.NearBytes > 0 {
+		if e.near, err = newNear(c.NearBytes); err != nil {
+			e.link.close()
+			return nil, fmt.Errorf("valkey engine: near-cache: %w", err)
+		}
+	}
 	ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.sweep(ctx) })
+	if e.near != nil {
+		e.work.Go(func() { e.track(ctx) })
+	} else {
+		e.openReplicas(ctx)
+	}
 	return e, nil
 }
 
@@ -126,11 +147,31 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Read returns the record of k, bottom if there is none.
-func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Record, error) {
+// Read returns the record of k, bottom if there is none. With Config.NearBytes or
+// Config.Replicas it may be up to a second old, and never older than seen.
+func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
 	if err := e.ready(ctx, k); err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
+	if e.near == nil {
+		return e.readNearest(ctx, k, seen)
+	}
+	r, round, ok := e.near.lookup(k, seen)
+	if ok {
+		if e.refilling.Load() {
+			return shown(r), engine.ErrRefilling
+		}
+		return shown(r), nil
+	}
+	r, err := e.readServer(ctx, k)
+	if err == nil && !r.IsBottom() {
+		e.near.keep(k, r, round)
+	}
+	return r, err
+}
+
+// readServer reads what the server has.
+func (e *Engine) readServer(ctx context.Context, k crdt.Key) (crdt.Record, error) {
 	key := recordKey(k)
 	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).AsStrMap()
 	if err != nil {
@@ -140,13 +181,16 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, _ crdt.Token) (crdt.Recor
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
-	if until, ok := r.KeepUntil(); ok && crdt.TimeOf(time.Now()) >= until {
-		r = crdt.Record{Key: k} // kept a while for what is on its way
+	lacks := e.refilling.Load()
+	if len(hash) == 0 { // is it nowhere, or lost?
+		if r, lacks, err = e.look(ctx, k); err != nil {
+			return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
+		}
 	}
-	if e.refilling.Load() {
-		return r, engine.ErrRefilling
+	if lacks {
+		return shown(r), engine.ErrRefilling
 	}
-	return r, nil
+	return shown(r), nil
 }
 
 // Apply does what crdt.Apply does and writes the log, in one call of the server.
@@ -165,6 +209,7 @@ func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, e
 	if err := op.Check(k); err != nil {
 		return crdt.Dot{}, err
 	}
+	defer e.touched(k)
 	p := k.Partition()
 	reply, err := e.call(ctx, "roam_v1_apply",
 		[]string{recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)},
@@ -189,6 +234,7 @@ func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, e
 func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	err := e.ready(ctx, r.Key)
 	if err == nil && !r.IsBottom() {
+		defer e.touched(r.Key)
 		err = e.failed(ctx, e.call(ctx, "roam_v1_join", []string{recordKey(r.Key)},
 			[]string{valkey.BinaryString(crdt.AppendRecord(nil, r))}).Error())
 	}
@@ -197,11 +243,6 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	}
 	return nil
 }
-
-// SetRefilling says whether the engine is being given back what it lost, so that
-// what Read does not find may have been there. Engines of other processes for the same
-// server don't hear of it yet.
-func (e *Engine) SetRefilling(on bool) { e.refilling.Store(on) }
 
 // candidate returns the actor that is to write where the server takes over a log.
 // It comes from here and not from the script, whose dice are the same on every
@@ -216,7 +257,8 @@ func (e *Engine) logShare() string {
 	return strconv.FormatInt(e.config.LogBytes/crdt.Partitions, 10)
 }
 
-// load gives the functions to every primary that has not got them.
+// load gives the functions to every primary that has not got them. It fails with
+// engine.ErrNotPrimary where there is none: a replica has them from its primary.
 func (e *Engine) load(ctx context.Context) error {
 	e.loading.Lock()
 	defer e.loading.Unlock()
@@ -224,7 +266,7 @@ func (e *Engine) load(ctx context.Context) error {
 	for _, node := range e.nodes() {
 		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library()).Build()).Error()
 		var reply *valkey.ValkeyError
-		if errors.As(err, &reply) && (strings.Contains(reply.Error(), "already exists") || strings.HasPrefix(reply.Error(), "READONLY")) {
+		if errors.As(err, &reply) && strings.Contains(reply.Error(), "already exists") {
 			continue
 		}
 		errs = append(errs, e.failed(ctx, err))

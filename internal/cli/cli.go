@@ -38,11 +38,17 @@ func Run(ctx context.Context, args []string, out, talk io.Writer) int {
 // exitCode says what went wrong, if anything did, and returns the code for it.
 func exitCode(err error, talk io.Writer) int {
 	var usage usageError
+	var bad badConfig
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errDiffers):
 		return exitFailed // the tour has said what
+	case errors.Is(err, errFaults):
+		return exitUsage // they have been printed
+	case errors.As(err, &bad):
+		_, _ = fmt.Fprintln(talk, bad) // without a name in front: editors find the lines
+		return exitUsage
 	case errors.As(err, &usage):
 		_, _ = fmt.Fprintf(talk, "roam: %v\n", err)
 		return exitUsage
@@ -68,7 +74,7 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
 	})
 	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	root.AddCommand(demoCommand(), shopCommand(), versionCommand())
+	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), configCommand(), pkiCommand(), versionCommand())
 	strictHelp(root)
 	return root
 }

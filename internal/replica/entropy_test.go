@@ -29,6 +29,7 @@ type lossy struct {
 	deaf      bool
 	joined    []crdt.Key // in order
 	refilling []bool     // what SetRefilling was told
+	lost      bool       // something went since it was told
 }
 
 func newLossy(t *testing.T, here crdt.Region) *lossy {
@@ -69,10 +70,28 @@ func (l *lossy) Join(ctx context.Context, r crdt.Record) error {
 	return l.mem.Join(ctx, r)
 }
 
-func (l *lossy) SetRefilling(refilling bool) {
+func (l *lossy) Lost(context.Context) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refilling = append(l.refilling, refilling)
+	return l.lost || len(l.refilling) > 0 && l.refilling[len(l.refilling)-1], nil
+}
+
+func (l *lossy) SetRefilling(_ context.Context, on bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !on && l.lost {
+		return engine.ErrRefilling
+	}
+	l.lost = false
+	l.refilling = append(l.refilling, on)
+	return nil
+}
+
+// lose has l say that it lost something.
+func (l *lossy) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = true
 }
 
 func (l *lossy) told() []bool {
@@ -332,5 +351,40 @@ func TestRefilling(t *testing.T) {
 		}
 		wantEqual(t, a, b, c)
 		synctest.Wait()
+	})
+}
+
+// TestLostInUse: an engine that says that it lost something while links are up is
+// given all that peers have, over new links, and once more if it loses something
+// before all is there.
+func TestLostInUse(t *testing.T) {
+	onLAN(t, func(t *testing.T, n *lan) {
+		a, b := newLossy(t, 1), newLossy(t, 2)
+		a.login(t, 1000, "z")
+		b.login(t, 1001, "z") // neither is blank
+		ra := n.start(t, 1, a, 2, Config{})
+		n.start(t, 2, b, 2, Config{})
+		time.Sleep(5 * time.Second)
+		b.setDeaf(true) // it takes in nothing, as if it had lost it later
+		for i := range 100 {
+			a.login(t, i, "x")
+		}
+		time.Sleep(time.Second)
+		b.setDeaf(false)
+		before := ra.Status().Peers[0].Counts.Resyncs
+		n.setCut(true)
+		b.lose()
+		time.Sleep(2 * lossEvery) // it would be asked for
+		b.lose()
+		n.setCut(false)
+		time.Sleep(10 * time.Second)
+		if got := ra.Status().Peers[0].Counts.Resyncs - before; got < crdt.Partitions {
+			t.Errorf("%d partitions were given again, want all %d", got, crdt.Partitions)
+		}
+		told := b.told()
+		if len(told) != 3 || !told[0] || !told[1] || told[2] {
+			t.Errorf("SetRefilling was told %v, want true twice and false once all is there", told)
+		}
+		wantEqual(t, a, b)
 	})
 }

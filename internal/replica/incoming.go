@@ -50,6 +50,9 @@ func (r *Replica) serveConn(ctx context.Context, conn net.Conn) {
 	defer cancel()
 	from := bufio.NewReaderSize(conn, frameTarget)
 	hello, err := w.hello(ctx, from)
+	if err == nil {
+		err = proved(conn, hello.Region)
+	}
 	if err == nil && r.in[hello.Region] == nil {
 		err = fmt.Errorf("%w: Region %d is no peer of Region %d", ErrFrame, hello.Region, r.here)
 	}
@@ -77,11 +80,17 @@ func (r *Replica) takeIn(ctx context.Context, cancel context.CancelFunc, w *wire
 			in.cancel()
 		}
 		old = in.done
-		in.cancel, in.done, want = cancel, done, in.want
+		in.cancel, in.done = cancel, done
 	})
 	if old != nil {
 		<-old // it ends by its context
 	}
+	r.update(func() {
+		if in.anew {
+			in.want, in.anew = everything, false
+		}
+		want = in.want
+	})
 	at, err := r.sink.Positions(ctx, origin)
 	if err != nil {
 		return fmt.Errorf("read positions of Region %d: %w", origin, err)
@@ -197,7 +206,7 @@ func (i *incoming) report(err error) {
 		st.At, st.HeardAt, st.OriginTime = i.rc.At(), max(st.HeardAt, i.rc.HeardAt()), max(st.OriginTime, i.rc.HeardOrigin())
 		st.link = i.rc.Counts()
 		i.in.want = i.rc.Want()
-		full = i.r.refilled()
+		full = i.r.full()
 		if err != nil {
 			st.past, st.link = st.past.plus(st.link), Heard{}
 			st.Connected, st.LastError = false, err.Error()
@@ -207,6 +216,9 @@ func (i *incoming) report(err error) {
 		i.r.compareWith(i.rc.origin) // what its failover lost may be here
 	}
 	if full {
-		i.r.refiller.SetRefilling(false)
+		select {
+		case i.r.given <- struct{}{}:
+		default: // it will be looked at
+		}
 	}
 }

@@ -47,6 +47,9 @@ func (r *Replica) link(ctx context.Context, peer crdt.Region, sweep *Sweep) erro
 	if hello.Region != peer {
 		return fmt.Errorf("%w: dialled Region %d, met %d", ErrFrame, peer, hello.Region)
 	}
+	if err := proved(conn, peer); err != nil {
+		return err
+	}
 	o := &outgoing{r: r, peer: peer, w: w, s: NewSender(r.here, hello, r.cfg.Limits), follow: func() {}}
 	o.s.Resume(*sweep)
 	r.cfg.Log.Info("link to peer is up", "peer", peer)

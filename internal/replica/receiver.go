@@ -43,7 +43,8 @@ type Receiver struct {
 
 // Heard is what a Receiver has done.
 type Heard struct {
-	Entries uint64 // entries of batches that the engine took in
+	Batches uint64 // that the engine took in
+	Entries uint64 // of those batches
 	Pulls   uint64 // records asked for because of gaps
 	Holes   uint64
 	// Successions counts failovers in the origin that lost entries, or may have:
@@ -213,6 +214,7 @@ func (r *Receiver) ingested(now crdt.Time, w work, res engine.Ingested) error {
 		return nil
 	}
 	r.held -= w.size
+	r.counts.Batches++
 	r.counts.Entries += uint64(len(w.Batch.Frags))
 	p.tries, p.hole = 0, 0
 	if w.Batch.Rebase {

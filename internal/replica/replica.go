@@ -70,8 +70,34 @@ func (c Config) withDefaults() Config {
 }
 
 // A Dial opens a connection to a peer. Who is at its other end is for the
-// connection to prove; Replica believes a hello.
+// connection to prove: see Proven. Of one that proves nothing, Replica believes
+// the hello.
 type Dial func(ctx context.Context, peer crdt.Region) (net.Conn, error)
+
+// A Proven connection knows which Region is at its other end.
+type Proven interface {
+	// Peer returns that Region. It is asked once something has been read, and
+	// fails if the other end has proved nothing.
+	Peer() (crdt.Region, error)
+}
+
+// ErrImpostor says that the other end of a link claims to be another Region than
+// the one that it proved to be.
+var ErrImpostor = errors.New("peer claims to be another Region")
+
+// proved compares what the other end of a connection says of itself with what it
+// has proved, where connections prove anything.
+func proved(conn net.Conn, claim crdt.Region) error {
+	p, ok := conn.(Proven)
+	if !ok {
+		return nil
+	}
+	peer, err := p.Peer()
+	if err == nil && peer != claim {
+		err = fmt.Errorf("%w: %d, and is %d", ErrImpostor, claim, peer)
+	}
+	return err
+}
 
 // ErrEngine says that an engine has no log, takes in none or can't be scanned.
 var ErrEngine = errors.New("engine does not replicate")
@@ -84,7 +110,8 @@ type Replica struct {
 	log      engine.Log
 	sink     engine.Sink
 	scanner  engine.Scanner
-	refiller refiller                      // nil: the engine has no such power
+	refiller engine.Refiller               // nil: the engine has no such power
+	given    chan struct{}                 // holds one when peers may have given all
 	compare  map[crdt.Region]chan struct{} // asks a link for a comparison
 	dial     Dial
 	cfg      Config
@@ -99,7 +126,7 @@ type Replica struct {
 	ledger    *Ledger
 	out       map[crdt.Region]*Peer
 	in        map[crdt.Region]*inbound
-	refilling bool // the engine was blank, and peers' states have not all come
+	refilling bool // the engine lost something, and peers' states have not all come
 }
 
 // inbound is what outlives one link from an origin.
@@ -107,6 +134,7 @@ type inbound struct {
 	cancel context.CancelFunc // of the link there is; nil: none
 	done   chan struct{}      // closed when that link is gone
 	want   uint64
+	anew   bool // the next link wants everything
 	status Source
 }
 
@@ -114,26 +142,24 @@ type inbound struct {
 // Close or the end of ctx. It fails with ErrEngine if e has no engine.Log,
 // engine.Sink and engine.Scanner, and with e's error if it does not answer.
 //
-// An engine that holds nothing is refilled from its peers. One that has a method
-// SetRefilling(bool) is told so before New returns, and again when all peers have
-// given what they have.
+// An engine that holds nothing is refilled from its peers, as is an
+// engine.Refiller that says that it lost something, now or later. A Refiller is told
+// so before New returns, and again when all peers have given what they have.
 func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Region, dial Dial, cfg Config) (*Replica, error) {
 	r := &Replica{
 		here: here, eng: e, dial: dial, cfg: cfg.withDefaults(), start: time.Now(),
 		cancels: map[int]context.CancelFunc{}, ledger: NewLedger(peers),
-		out: map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{}, compare: map[crdt.Region]chan struct{}{},
+		given: make(chan struct{}, 1),
+		out:   map[crdt.Region]*Peer{}, in: map[crdt.Region]*inbound{}, compare: map[crdt.Region]chan struct{}{},
 	}
 	var hasLog, hasSink, hasScanner bool
 	r.log, hasLog = engine.As[engine.Log](e)
 	r.sink, hasSink = engine.As[engine.Sink](e)
 	r.scanner, hasScanner = engine.As[engine.Scanner](e)
+	r.refiller, _ = engine.As[engine.Refiller](e)
 	if !hasLog || !hasSink || !hasScanner {
 		return nil, fmt.Errorf("replicate Region %d: %w: log %t, sink %t, scanner %t",
 			here, ErrEngine, hasLog, hasSink, hasScanner)
-	}
-	blank, err := r.blank(ctx, peers)
-	if err != nil {
-		return nil, fmt.Errorf("replicate Region %d: %w", here, err)
 	}
 	for _, p := range peers {
 		if p == here || !p.Valid() || r.out[p] != nil {
@@ -141,11 +167,10 @@ func New(ctx context.Context, here crdt.Region, e engine.Engine, peers []crdt.Re
 		}
 		r.out[p], r.in[p] = &Peer{Region: p}, &inbound{status: Source{Region: p}}
 		r.compare[p] = make(chan struct{}, 1)
-		if blank {
-			r.in[p].want = 1<<crdt.Partitions - 1
-		}
 	}
-	r.beginRefill()
+	if err := r.beginRefill(ctx, peers); err != nil {
+		return nil, fmt.Errorf("replicate Region %d: %w", here, err)
+	}
 	ctx, leave := r.enter(ctx)
 	go r.run(ctx, leave, peers)
 	return r, nil
@@ -158,6 +183,7 @@ func (r *Replica) run(ctx context.Context, leave func(), peers []crdt.Region) {
 	for _, p := range peers {
 		wg.Go(func() { r.push(ctx, p) })
 	}
+	wg.Go(func() { r.refill(ctx) })
 	r.release(ctx)
 	wg.Wait()
 }

@@ -48,12 +48,16 @@ type Source struct {
 type Status struct {
 	Peers   []Peer   // by Region number
 	Sources []Source // by Region number
+	// Refilling: the engine was blank when New looked, and some peer has not given
+	// all that it has.
+	Refilling bool
 }
 
 // Status returns how all links are.
 func (r *Replica) Status() Status {
 	var st Status
 	r.update(func() {
+		st.Refilling = r.refilling
 		for n := crdt.Region(1); n <= crdt.MaxRegion; n++ {
 			p, in := r.out[n], r.in[n]
 			if p == nil {
@@ -113,6 +117,7 @@ func (c Counts) plus(d Counts) Counts {
 
 func (h Heard) plus(d Heard) Heard {
 	return Heard{
+		Batches: h.Batches + d.Batches,
 		Entries: h.Entries + d.Entries, Pulls: h.Pulls + d.Pulls, Holes: h.Holes + d.Holes,
 		Successions: h.Successions + d.Successions,
 		Compared:    h.Compared + d.Compared, Differed: h.Differed + d.Differed,

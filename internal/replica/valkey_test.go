@@ -4,11 +4,13 @@ package replica
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/valkeytest"
 )
@@ -28,7 +30,7 @@ func newValkeyLand(t *testing.T) *valkeyLand {
 	for range 3 {
 		s := valkeytest.Start(t)
 		here := crdt.Region(len(l.engines) + 1) //nolint:gosec // at most 3
-		e, err := valkey.Open(t.Context(), here, valkey.Config{Addrs: []string{s.Addr}})
+		e, err := valkey.Open(t.Context(), here, valkey.Config{Addrs: []string{s.Addr}, Replicated: true})
 		if err != nil {
 			t.Fatalf("Open(%d) = %v, want an engine", here, err)
 		}
@@ -86,6 +88,18 @@ func (l *valkeyLand) agree(when string) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
+	for at, e := range l.engines {
+		for lost, err := e.Lost(l.t.Context()); lost || err != nil; lost, err = e.Lost(l.t.Context()) {
+			if time.Since(begun) > time.Minute {
+				l.t.Fatalf("%s: Region %d is still refilling after a minute: %v", when, at+1, err)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		k := crdt.UserKey("nobody")
+		if r, err := e.Read(l.t.Context(), k, crdt.Token{}); err != nil || !r.IsBottom() {
+			l.t.Errorf("%s: Region %d has %+v, %v of nobody, want nothing for sure", when, at+1, r, err)
+		}
+	}
 	l.t.Logf("%s: agreed after %v", when, time.Since(begun).Round(time.Millisecond))
 }
 
@@ -112,6 +126,9 @@ func TestThreeRegionsOnValkey(t *testing.T) {
 	}
 
 	l.servers[1].Do("FLUSHALL", "SYNC")
+	if r, err := l.engines[1].Read(t.Context(), l.keys[1], crdt.Token{}); !errors.Is(err, engine.ErrRefilling) {
+		t.Errorf("read at a server that lost all = %+v, %v; want ErrRefilling", r, err)
+	}
 	l.births(3)
 	l.agree("after a server lost all")
 

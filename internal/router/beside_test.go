@@ -166,7 +166,9 @@ func TestRefillingRegion(t *testing.T) {
 		k, _ := e.login(west)
 		wait(time.Second)
 		lost := e.engine(west, false) // a Region that lost everything
-		lost.SetRefilling(true)
+		if err := lost.SetRefilling(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
 		regions := []router.Region{{ID: west, Name: name(west), Engine: lost}}
 		for _, to := range []crdt.Region{east, north} {
 			regions = append(regions, router.Region{ID: to, Name: name(to), Engine: e.reach(west, to, e.engines[to])})

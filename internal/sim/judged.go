@@ -221,6 +221,15 @@ func (s *site) lives() int {
 	return n
 }
 
+// lives returns what lives counts now, of each Region.
+func (o *oracle) lives() map[crdt.Region]int {
+	out := map[crdt.Region]int{}
+	for _, s := range o.w.regions() {
+		out[s.region] = s.lives()
+	}
+	return out
+}
+
 // liveByProof is I15: a credential from before a login opens nothing that is the
 // user's.
 func (o *oracle) liveByProof(r *request, s *session) {
@@ -461,14 +470,14 @@ func speaksFor(t crdt.Token, k seen) bool {
 
 // ends notes that a session is about to be ended.
 func (o *oracle) ends(s *session) *ending {
-	e := &ending{session: s, invoked: o.w.queue.now}
+	e := &ending{session: s, invoked: o.w.queue.now, lives: o.lives()}
 	s.endings = append(s.endings, e)
 	return e
 }
 
 // revokes notes that a user's sessions are about to be revoked.
 func (o *oracle) revokes(name string) *ending {
-	e := &ending{invoked: o.w.queue.now}
+	e := &ending{invoked: o.w.queue.now, lives: o.lives()}
 	u := o.user(name)
 	u.revokes = append(u.revokes, e)
 	return e
@@ -485,7 +494,7 @@ func (o *oracle) ended(e *ending, k crdt.Key, out outcome) {
 	}
 	for _, s := range o.w.regions() {
 		if have.Has(s.region) {
-			e.have[s.region] = s.lives()
+			e.have[s.region] = e.lives[s.region] // it may have got there any time since
 		}
 	}
 }

@@ -167,12 +167,13 @@ type user struct {
 type ending struct {
 	session *session // nil for a revocation
 	invoked instant
-	acked   instant // 0: not
-	have    map[crdt.Region]int
-	browser *browser // who asked for it
-	heard   instant  // by nothing else under way, so that all it sends later knows of it; 0: not
-	by      *site    // whose engine took it and holds it; nil: none
-	byLife  int      // of by's servers then
+	acked   instant             // 0: not
+	lives   map[crdt.Region]int // of Regions when it was asked for
+	have    map[crdt.Region]int // the lives of those that had it when it was acknowledged
+	browser *browser            // who asked for it
+	heard   instant             // by nothing else under way, so that all it sends later knows of it; 0: not
+	by      *site               // whose engine took it and holds it; nil: none
+	byLife  int                 // of by's servers then
 }
 
 func newOracle(w *world) *oracle {

@@ -17,6 +17,8 @@ type Door struct {
 	Addr string
 
 	mu    sync.Mutex // guards what follows
+	open  sync.Cond
+	held  bool
 	to    string
 	conns map[net.Conn]bool
 }
@@ -29,6 +31,7 @@ func NewDoor(t testing.TB, to string) *Door {
 		t.Fatalf("listen: %v", err)
 	}
 	d := &Door{Addr: l.Addr().String(), to: to, conns: map[net.Conn]bool{}}
+	d.open.L = &d.mu
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		_ = l.Close() // ends Accept
@@ -54,10 +57,38 @@ func (d *Door) Lead(to string) {
 	defer d.mu.Unlock()
 	d.to = to
 	if to == "" {
+		d.held = false
+		d.open.Broadcast()
 		for c := range d.conns {
 			_ = c.Close() // the test is over
 		}
 	}
+}
+
+// Hold has nothing pass either way, on connections there are and on new ones, as a
+// network does that loses everything; or lets it pass again.
+func (d *Door) Hold(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.held = on
+	d.open.Broadcast()
+}
+
+// A held reads what is let pass.
+type held struct {
+	io.Reader
+	door *Door
+}
+
+// Read reads, and keeps what it read while the door is held.
+func (h held) Read(b []byte) (int, error) {
+	n, err := h.Reader.Read(b)
+	h.door.mu.Lock()
+	defer h.door.mu.Unlock()
+	for h.door.held {
+		h.door.open.Wait()
+	}
+	return n, err
 }
 
 // carry brings bytes both ways until one side ends.
@@ -81,8 +112,8 @@ func (d *Door) carry(in net.Conn) {
 	}
 	defer func() { _ = out.Close() }() // either side ended
 	go func() {
-		_, _ = io.Copy(out, in) // ends when either side does
+		_, _ = io.Copy(out, held{in, d}) // ends when either side does
 		_ = out.Close()
 	}()
-	_, _ = io.Copy(in, out)
+	_, _ = io.Copy(in, held{out, d})
 }

@@ -116,9 +116,18 @@ local function ingest(keys, args)
   return sub(moved, 1, 10) .. '\0' .. concat(gaps)
 end
 
+-- look returns what f{pp} says and what the record's key holds.
+local function look(keys)
+  ready()
+  local out = redis.call('HGETALL', keys[1])
+  table.insert(out, 1, redis.call('GET', keys[2]) or '')
+  return out
+end
+
 redis.register_function{function_name = 'roam_v1_apply', callback = apply, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_join', callback = join_record, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_ingest', callback = ingest, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_head', callback = head, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_trim', callback = trim, flags = {'allow-oom'}}
+redis.register_function{function_name = 'roam_v1_look', callback = look, flags = {'no-writes'}}
 redis.register_function{function_name = 'roam_v1_entries', callback = entries, flags = {'no-writes'}}

@@ -1,0 +1,91 @@
+//go:build integration
+
+package valkey_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// until waits until something is so.
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for begun := time.Now(); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("after 20 s it is not so that %s", what)
+		}
+	}
+}
+
+// pair starts a server and one that replicates it.
+func pair(t *testing.T) (primary, replica *valkeytest.Server) {
+	t.Helper()
+	primary = valkeytest.Start(t, "--repl-diskless-sync-delay", "0")
+	host, port, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica = valkeytest.Start(t, "--replicaof", host+" "+port)
+	until(t, "the replica is linked", func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	return primary, replica
+}
+
+// What a replica has is as old as the last number that came back; a cut makes it
+// older, whoever cuts, and its end makes it young again.
+func TestEcho(t *testing.T) {
+	first, second := pair(t)
+	primary := open(t, 1, valkey.Config{Addrs: []string{first.Addr}})
+	replica := open(t, 2, valkey.Config{Addrs: []string{second.Addr}})
+	echo := valkey.NewEcho(t.Context(), primary, replica, valkey.EchoConfig{Interval: 50 * time.Millisecond})
+	t.Cleanup(func() { _ = echo.Close() }) // never fails
+	young := func() bool { age, ok := echo.Heard(1); return ok && age < 150*time.Millisecond }
+	old := func() bool { age, ok := echo.Heard(1); return ok && age > 400*time.Millisecond }
+
+	until(t, "news is young", young)
+	if lag := echo.Lag(1); lag <= 0 || lag > time.Second {
+		t.Errorf("Lag() = %v on loopback, want some milliseconds", lag)
+	}
+	host, port, _ := net.SplitHostPort(first.Addr)
+	second.Do("REPLICAOF", "NO", "ONE") // the replica hears nothing, and both answer
+	until(t, "news is old while the replica follows nobody", old)
+	second.Do("REPLICAOF", host, port)
+	until(t, "news is young after the replica follows again", young)
+	first.Kill()
+	until(t, "news is old while there is no primary", old)
+	first.Restart()
+	until(t, "news is young after the primary came back", young)
+	if echo.Everywhere(crdt.Dot{}) {
+		t.Error("Everywhere() = true, and nobody knows")
+	}
+}
+
+// A secondary's server takes no writes; what the primary takes is read there.
+func TestReplicaOfAPrimary(t *testing.T) {
+	first, second := pair(t)
+	primary := open(t, 1, valkey.Config{Addrs: []string{first.Addr}})
+	replica := open(t, 2, valkey.Config{Addrs: []string{second.Addr}})
+	k := crdt.SessionKey(crdt.NewSessionID(crdt.TimeOf(time.Now()).Add(time.Hour), 1, crdt.IDEntropy{1}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	op := crdt.Op{Stamp: crdt.TimeOf(time.Now()).Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"}
+	if _, err := replica.Apply(ctx, k, op); !errors.Is(err, engine.ErrNotPrimary) {
+		t.Errorf("Apply at a replica = %v, want ErrNotPrimary", err)
+	}
+	dot, err := primary.Apply(t.Context(), k, op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the write is at the replica", func() bool {
+		r, err := replica.Read(t.Context(), k, crdt.Token{})
+		return err == nil && r.VV.Has(dot)
+	})
+}

@@ -1,0 +1,84 @@
+//go:build integration
+
+package valkey_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	roamvalkey "github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// hgetalls returns how many records a server was asked for.
+func hgetalls(t *testing.T, s *valkeytest.Server) int {
+	t.Helper()
+	return commandCalls(t, s, "hgetall")
+}
+
+// commandCalls returns how often a server was asked a command.
+func commandCalls(t *testing.T, s *valkeytest.Server, command string) int {
+	t.Helper()
+	_, rest, ok := strings.Cut(s.Do("INFO", "commandstats"), "cmdstat_"+command+":calls=")
+	if !ok {
+		return 0
+	}
+	text, _, _ := strings.Cut(rest, ",")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Reads are shared between servers that answer as soon as each other, and leave a
+// replica that does not follow any more. What the client has seen is honoured, and a
+// miss at a replica is none.
+func TestReadReplicas(t *testing.T) {
+	first, second := pair(t)
+	// One that nobody answers at is no failure.
+	e := open(t, 1, roamvalkey.Config{Addrs: []string{first.Addr}, Replicas: []string{second.Addr, "127.0.0.1:1"}})
+	k := bear(t, e)
+	until(t, "the replica is read from", func() bool { read(t, e, k); return hgetalls(t, second) > 0 })
+	at := [2]int{hgetalls(t, first), hgetalls(t, second)}
+	until(t, "both are read from", func() bool {
+		for range 20 {
+			read(t, e, k)
+		}
+		return hgetalls(t, first)-at[0] > 10 && hgetalls(t, second)-at[1] > 10
+	})
+
+	second.Do("REPLICAOF", "NO", "ONE") // it has what it had
+	d := apply(t, e, k, crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}})
+	for range 50 {
+		if r, err := e.Read(t.Context(), k, crdt.Token{}.With(d)); err != nil || value(r) != "1" {
+			t.Fatalf("read with the token of a write that the replica has not got = %q, %v", value(r), err)
+		}
+	}
+	missing := bear(t, e)
+	for range 50 {
+		if read(t, e, missing).IsBottom() {
+			t.Fatal("a session that the replica has not got is shown as none")
+		}
+	}
+	apply(t, e, k, crdt.Op{Destroy: true})
+	begun := time.Now()
+	until(t, "the replica is left", func() bool {
+		for range 20 {
+			if !read(t, e, k).Dead {
+				return false
+			}
+		}
+		return true
+	})
+	if took := time.Since(begun); took > 1500*time.Millisecond {
+		t.Errorf("a replica that follows nobody was left after %v, want a second and a moment", took)
+	}
+	second.Kill()
+	for range 50 {
+		read(t, e, k)
+	}
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// configName is where commands look for a deployment if they are not told.
+const configName = "roam.yaml"
+
+// maxConfigBytes is above what topology.Parse takes: it says so then.
+const maxConfigBytes = 2 << 20
+
+// errFaults says that a file has faults, which were printed as results.
+var errFaults = errors.New("the file has faults")
+
+// A badConfig is a file that has faults.
+type badConfig struct {
+	name   string
+	faults topology.Faults
+}
+
+// Error returns each fault on a line as compilers write theirs.
+func (b badConfig) Error() string {
+	lines := make([]string, 0, len(b.faults))
+	for _, f := range b.faults {
+		at := b.name + ":"
+		if f.Line == 0 {
+			at += " "
+		}
+		lines = append(lines, at+f.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// readConfig reads a deployment, its paths as seen from here. It fails with a
+// usageError, which may be of a badConfig.
+func readConfig(name string) (topology.Deployment, error) {
+	text, err := readConfigText(name)
+	if err != nil {
+		hint := ""
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = "\nRun \"roam config example\" for one to begin with"
+		}
+		return topology.Deployment{}, usagef("read the deployment: %w%s", err, hint)
+	}
+	d, err := topology.Parse(text)
+	if faults := topology.Faults(nil); errors.As(err, &faults) {
+		return d, usageError{badConfig{name, faults}}
+	}
+	return d.Under(filepath.Dir(name)), err
+}
+
+func readConfigText(name string) ([]byte, error) {
+	f, err := os.Open(name) //nolint:gosec // who runs the command names it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was read only
+	return io.ReadAll(io.LimitReader(f, maxConfigBytes))
+}
+
+func configCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Check the file that describes a deployment, or print an example",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(configCheckCommand(), &cobra.Command{
+		Use:   "example",
+		Short: "Print a file with comments, of three Regions on this machine",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := io.WriteString(c.OutOrStdout(), topology.Example())
+			return err
+		},
+	})
+	return c
+}
+
+func configCheckCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Print all faults of a deployment's file",
+		Long: `Print all faults of a deployment's file, ` + configName + ` by default: one a line, as
+FILE:LINE:COLUMN: WHERE: WHAT; WHAT TO DO. With faults it ends with 2. Nothing
+is connected to, and no file that it names is opened.`,
+		Example: `  roam config check
+  roam config check --json staging.yaml`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("%d files: check one at a time", len(args))
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			name := configName
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return checkConfig(c, name, asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func checkConfig(c *cobra.Command, name string, asJSON bool) error {
+	d, err := readConfig(name)
+	var bad badConfig
+	if err != nil && !errors.As(err, &bad) {
+		return err
+	}
+	switch {
+	case asJSON:
+		result := struct {
+			File     string          `json:"file"`
+			Topology string          `json:"topology"`
+			Regions  []string        `json:"regions"`
+			Faults   topology.Faults `json:"faults"`
+		}{name, d.Topology, append([]string{}, d.Names()...), append(topology.Faults{}, bad.faults...)}
+		err = printJSON(c, result)
+	case len(bad.faults) > 0:
+		_, err = fmt.Fprintln(c.OutOrStdout(), bad)
+	default:
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: good: %s, %s\n", name, d.Topology, strings.Join(d.Names(), ", "))
+	}
+	if err == nil && len(bad.faults) > 0 {
+		return errFaults
+	}
+	return err
+}
+
+func printJSON(c *cobra.Command, what any) error {
+	out := json.NewEncoder(c.OutOrStdout())
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(what)
+}
+
+// completeRegions offers the Regions of the file that --config names.
+func completeRegions(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	name, err := c.Flags().GetString("config")
+	if err != nil || name == "" {
+		name = configName
+	}
+	d, err := readConfig(name)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return d.Names(), cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// pkiDir is where certificates are made if nothing else is said.
+const pkiDir = "pki"
+
+func pkiCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "pki",
+		Short: "Make the certificates by which nodes know each other",
+		Args:  noArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(pkiInitCommand(), pkiShowCommand())
+	return c
+}
+
+func pkiInitCommand() *cobra.Command {
+	var dir, config string
+	var regions []string
+	var renew, asJSON bool
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Make an authority, and a certificate for each Region",
+		Long: `Make an authority (for ten years) and a certificate for each Region (for thirteen
+months): those of a deployment's file, or those named with --region. What is there
+is kept, so that Regions can be added; --renew replaces the Regions' certificates
+and keys, and nodes notice by themselves.
+
+Take ca.key somewhere safe: it is needed only to add Regions and to renew.`,
+		Example: `  roam pki init --config roam.yaml
+  roam pki init --region us-west-1=node.us-west-1.example --region us-west-2=10.1.0.5
+  roam pki init --config roam.yaml --renew`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			members, err := membersOf(config, regions)
+			if err != nil {
+				return err
+			}
+			results, err := pki.Init(dir, members, renew, time.Now())
+			if printErr := printMade(c, results, asJSON); err == nil {
+				err = printErr
+			}
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", pkiDir, "the folder for certificates and keys")
+	c.Flags().StringVar(&config, "config", "", "take the Regions and their hosts from this file")
+	c.Flags().StringArrayVar(&regions, "region", nil, "a Region: NAME=HOST,HOST; without hosts: this machine's loopback")
+	c.Flags().BoolVar(&renew, "renew", false, "replace the Regions' certificates and keys")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	_ = c.RegisterFlagCompletionFunc("region", completeRegions) // the flag is there
+	return c
+}
+
+// membersOf returns who is to have a certificate.
+func membersOf(config string, regions []string) ([]pki.Member, error) {
+	var out []pki.Member
+	hosts := map[string]string{}
+	if config != "" {
+		d, err := readConfig(config)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range d.Regions {
+			hosts[r.Name] = topology.Host(r.Node.Advertise)
+			if hosts[r.Name] == "" {
+				return nil, usagef("%s: %s has no node.links: it needs no certificate", config, r.Name)
+			}
+			if len(regions) == 0 {
+				out = append(out, pki.Member{Region: r.Name, Hosts: []string{hosts[r.Name]}})
+			}
+		}
+	}
+	for _, arg := range regions {
+		name, list, given := strings.Cut(arg, "=")
+		m := pki.Member{Region: name, Hosts: []string{"localhost", "127.0.0.1", "::1"}}
+		switch {
+		case given && list != "":
+			m.Hosts = strings.Split(list, ",")
+		case given:
+			return nil, usagef("--region %q: want hosts behind the sign, or no sign", arg)
+		case hosts[name] != "":
+			m.Hosts = []string{hosts[name]}
+		case config != "":
+			return nil, usagef("--region %q is not in %s, and has no hosts", name, config)
+		}
+		out = append(out, m)
+	}
+	if len(out) == 0 {
+		return nil, usagef("no Regions: name them with --region, or a file with --config")
+	}
+	return out, nil
+}
+
+func printMade(c *cobra.Command, results []pki.Result, asJSON bool) error {
+	if asJSON {
+		return printJSON(c, append([]pki.Result{}, results...))
+	}
+	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, r := range results {
+		_, _ = fmt.Fprintf(w, "%s\t%s\tuntil %s\t%s\n", r.What, r.Name, r.Expires.UTC().Format(time.DateOnly), r.Cert) // Flush tells
+	}
+	return w.Flush()
+}
+
+func pkiShowCommand() *cobra.Command {
+	var dir string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "show",
+		Short: "Print whose certificates there are and when they end",
+		Args:  noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			all, err := pki.Show(dir)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c, all)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, s := range all {
+				state := fmt.Sprintf("%d days", int(time.Until(s.Expires).Hours()/24))
+				if time.Now().After(s.Expires) {
+					state = "ENDED"
+				}
+				_, _ = fmt.Fprintf(w, "%s\tuntil %s\t%s\t%s\n", s.Name, s.Expires.UTC().Format(time.DateOnly), state, strings.Join(s.Hosts, " ")) // Flush tells
+			}
+			return w.Flush()
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", pkiDir, "the folder of certificates")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}

@@ -1,0 +1,220 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/replica"
+)
+
+const (
+	// probeEvery is how often the engine is asked; probeTimeout, how long it may
+	// take. What health says of it is at most both together old.
+	probeEvery   = time.Second
+	probeTimeout = time.Second
+	// expirySoon is when a certificate that ends is warned of.
+	expirySoon = 30 * 24 * time.Hour
+)
+
+// An answer is what the engine said when it was last asked.
+type answer struct {
+	head engine.Positions // zero where it has no log, or did not answer
+	err  error            // it did not answer
+}
+
+// probe asks the engine until ctx ends.
+func (n *Node) probe(ctx context.Context, e engine.Engine) {
+	log, ok := engine.As[engine.Log](e)
+	if !ok {
+		return // nothing is known of it but that it opened
+	}
+	tick := time.NewTicker(probeEvery)
+	defer tick.Stop()
+	for {
+		n.look(ctx, log)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (n *Node) look(ctx context.Context, log engine.Log) {
+	asking, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var a answer
+	if a.head, a.err = log.Head(asking); a.err != nil && engine.Answered(a.err) && !errors.Is(a.err, engine.ErrClosed) {
+		a.err = nil // it said something
+	}
+	if ctx.Err() != nil {
+		return // the node ends
+	}
+	n.mu.Lock()
+	changed := n.known && (a.err == nil) != (n.asked.err == nil)
+	n.asked, n.known = a, true
+	n.mu.Unlock()
+	if changed && a.err != nil {
+		n.config.Log.Warn("the engine does not answer", "err", a.err)
+	} else if changed {
+		n.config.Log.Info("the engine answers again")
+	}
+}
+
+// A Health is what /readyz says.
+type Health struct {
+	Region string `json:"region"`
+	// Ready: this Region's part works. Peers that are away do not change that: a
+	// Region goes on without them, and is not to be taken out of service for it.
+	Ready bool `json:"ready"`
+	// Why tells why not.
+	Why []string `json:"why"`
+	// Warnings tell what somebody should look at.
+	Warnings []string     `json:"warnings"`
+	Engine   EngineHealth `json:"engine"`
+	// Links: this node pushes its log to peers.
+	Links bool         `json:"links"`
+	Peers []PeerHealth `json:"peers"`
+}
+
+// An EngineHealth is what is known of the engine.
+type EngineHealth struct {
+	Kind      string `json:"kind"`
+	Answers   bool   `json:"answers"`
+	Refilling bool   `json:"refilling"`
+}
+
+// A PeerHealth is what is known of one peer.
+type PeerHealth struct {
+	Region string `json:"region"`
+	// Pushing: there is a link to it. Pushed: there is one from it.
+	Pushing bool `json:"pushing"`
+	Pushed  bool `json:"pushed"`
+	// HeardSeconds is how old is what has been heard of its writes; null: nothing
+	// has been since the node started.
+	HeardSeconds *float64 `json:"heard_seconds"`
+	LagEntries   uint64   `json:"lag_entries"`
+	RTTSeconds   float64  `json:"rtt_seconds"`
+	LastError    string   `json:"last_error"`
+}
+
+// Health returns how the node is.
+func (n *Node) Health() Health {
+	n.mu.Lock()
+	r, failure, asked, known := n.replica, n.failure, n.asked, n.known
+	n.mu.Unlock()
+	h := Health{
+		Region: n.region.Name, Links: n.deployment.Pushes(), Why: []string{}, Warnings: []string{}, Peers: []PeerHealth{},
+		Engine: EngineHealth{Kind: n.region.Engine.Kind(), Answers: failure == nil && known && asked.err == nil},
+	}
+	switch {
+	case failure != nil:
+		h.Why = append(h.Why, failure.Error())
+	case !known:
+		h.Why = append(h.Why, "the engine has not been asked yet")
+	case asked.err != nil:
+		h.Why = append(h.Why, "the engine does not answer: "+asked.err.Error())
+	}
+	h.Ready = len(h.Why) == 0
+	if r != nil {
+		n.peersHealth(&h, r)
+	}
+	if n.keeper != nil {
+		if left := time.Until(n.keeper.Expiry()); left < expirySoon {
+			h.Warnings = append(h.Warnings, fmt.Sprintf(`the certificate ends in %d hours: run "roam pki init --renew"`, int(left.Hours())))
+		}
+	}
+	return h
+}
+
+func (n *Node) peersHealth(h *Health, r *replica.Replica) {
+	bound := n.deployment.Policies.Timeouts.StrictBound
+	if bound == 0 {
+		bound = 10 * time.Second // of router.Config
+	}
+	st := r.Status()
+	if h.Engine.Refilling = st.Refilling; st.Refilling {
+		h.Warnings = append(h.Warnings, "the engine was empty and is being refilled: what it does not have may exist")
+	}
+	for i, p := range st.Peers {
+		name := n.name(p.Region)
+		ph := PeerHealth{
+			Region: name, Pushing: p.Connected, Pushed: st.Sources[i].Connected,
+			LagEntries: p.LagEntries, RTTSeconds: p.RTT.Seconds(), LastError: p.LastError,
+		}
+		age, ok := r.Heard(p.Region)
+		if ok {
+			seconds := age.Seconds()
+			ph.HeardSeconds = &seconds
+		}
+		switch {
+		case !ok:
+			h.Warnings = append(h.Warnings, "nothing has been heard of "+name)
+		case age > bound:
+			h.Warnings = append(h.Warnings, fmt.Sprintf("%s was last heard of %v ago: strict routes refuse", name, age.Round(time.Second)))
+		}
+		h.Peers = append(h.Peers, ph)
+	}
+}
+
+// name returns the name of a peer.
+func (n *Node) name(id crdt.Region) string {
+	for _, p := range n.peers {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return ""
+}
+
+// serveHTTP serves health and metrics until ctx ends.
+func (n *Node) serveHTTP(ctx context.Context, l net.Listener) {
+	const (
+		patience = 10 * time.Second // of either side
+		header   = 16 << 10
+		grace    = time.Second // for answers under way at the end
+		scrapes  = 4           // at a time; more are refused
+	)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n")) // who does not read it has gone
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		h := n.Health()
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		if !h.Ready {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		_ = out.Encode(h) // who does not read it has gone
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.registry(), promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: patience}))
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: 2 * patience,
+		IdleTimeout: time.Minute, MaxHeaderBytes: header,
+	}
+	n.wg.Go(func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			n.config.Log.Error("health and metrics are not served any more", "err", err)
+		}
+	})
+	n.wg.Go(func() {
+		<-ctx.Done()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			_ = server.Close() // nobody is left to tell
+		}
+	})
+}

@@ -1,0 +1,258 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+var _ replica.Proven = (*link)(nil)
+
+// traffic counts the bytes of links, by Region.
+type traffic struct {
+	in, out [crdt.MaxRegion + 1]*atomic.Int64
+	ids     map[string]crdt.Region // of peers, by name
+}
+
+func newTraffic(peers []topology.Region) traffic {
+	t := traffic{ids: map[string]crdt.Region{}}
+	for _, p := range peers {
+		t.in[p.ID], t.out[p.ID] = new(atomic.Int64), new(atomic.Int64)
+		t.ids[p.Name] = p.ID
+	}
+	return t
+}
+
+// A link is a connection between two nodes that knows who is at its other end.
+// What it counts is what is sent within TLS.
+type link struct {
+	net.Conn
+	traffic *traffic
+	dialled crdt.Region // zero: accepted
+	peer    atomic.Uint32
+}
+
+// Peer returns the Region that the other end's certificate is of. Links without
+// TLS, on loopback, prove nothing but what was dialled.
+func (l *link) Peer() (crdt.Region, error) {
+	secure, ok := l.Conn.(*tls.Conn)
+	if !ok {
+		return l.dialled, nil
+	}
+	name, err := pki.Peer(secure.ConnectionState())
+	if err != nil {
+		return 0, err
+	}
+	id, ok := l.traffic.ids[name]
+	if !ok {
+		return 0, fmt.Errorf("%w: %q is no peer", pki.ErrIdentity, name)
+	}
+	return id, nil
+}
+
+// Read reads, and counts for the Region at the other end.
+func (l *link) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	l.count(&l.traffic.in, n)
+	return n, err
+}
+
+// Write writes, and counts for the Region at the other end.
+func (l *link) Write(b []byte) (int, error) {
+	n, err := l.Conn.Write(b)
+	l.count(&l.traffic.out, n)
+	return n, err
+}
+
+// Close closes the connection without TLS's own goodbye, which would wait for a
+// peer that is not there any more; links have one of theirs.
+func (l *link) Close() error {
+	if secure, ok := l.Conn.(*tls.Conn); ok {
+		return secure.NetConn().Close()
+	}
+	return l.Conn.Close()
+}
+
+func (l *link) count(to *[crdt.MaxRegion + 1]*atomic.Int64, n int) {
+	id := crdt.Region(l.peer.Load()) //nolint:gosec // it was stored from one
+	if id == 0 && n > 0 {
+		id, _ = l.Peer() // nobody: nothing is counted
+		l.peer.Store(uint32(id))
+	}
+	if id != 0 && to[id] != nil {
+		to[id].Add(int64(n))
+	}
+}
+
+// plain is an accepted link without TLS: it proves nothing, so it is no Proven.
+type plain struct{ net.Conn }
+
+// silence is how long a connection may be silent before it is given up.
+func (n *Node) silence() time.Duration {
+	if s := n.deployment.Policies.Replication.Silence; s > 0 {
+		return s
+	}
+	return 3 * time.Second // of replica.Config
+}
+
+// keepAlive finds a peer that is gone within silence where nobody writes. Links
+// have heartbeats; this is for handshakes, and for what a bug of ours forgets.
+func (n *Node) keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: n.silence(), Interval: max(n.silence()/3, time.Second), Count: 3}
+}
+
+// control has the kernel give up what a peer does not acknowledge within silence,
+// where it can.
+func (n *Node) control(_, _ string, c syscall.RawConn) error {
+	var err error
+	if failed := c.Control(func(fd uintptr) { err = giveUpAfter(fd, n.silence()) }); failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (n *Node) listenConfig() *net.ListenConfig {
+	return &net.ListenConfig{KeepAliveConfig: n.keepAlive(), Control: n.control}
+}
+
+// dial opens a connection to a peer's node; Go turns Nagle's algorithm off. The
+// handshake is done with the first frame, within its deadline.
+func (n *Node) dial(ctx context.Context, id crdt.Region) (net.Conn, error) {
+	for _, p := range n.peers {
+		if p.ID != id {
+			continue
+		}
+		d := net.Dialer{KeepAliveConfig: n.keepAlive(), Control: n.control}
+		conn, err := d.DialContext(ctx, "tcp", p.Node.Advertise)
+		if err != nil {
+			return nil, err
+		}
+		l := &link{Conn: conn, traffic: &n.traffic, dialled: id}
+		if n.keeper != nil {
+			l.Conn = tls.Client(conn, n.keeper.Client(p.Name, topology.Host(p.Node.Advertise)))
+		}
+		return l, nil
+	}
+	return nil, fmt.Errorf("%w: number %d", ErrRegion, id)
+}
+
+// A provenListener accepts links.
+type provenListener struct {
+	net.Listener
+	node *Node
+}
+
+// Accept returns the next connection. Its handshake is done when it is first read
+// from, by whoever serves it and within that deadline.
+func (l provenListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if l.node.keeper == nil {
+		return plain{conn}, nil
+	}
+	var names []string
+	for _, p := range l.node.peers {
+		names = append(names, p.Name)
+	}
+	return &link{Conn: tls.Server(conn, l.node.keeper.Server(names)), traffic: &l.node.traffic}, nil
+}
+
+// maxConns bounds the connections of links that are accepted at a time: one of each
+// peer, one that replaces it, and some that have yet to prove who they are.
+func maxConns(peers int) int { return 4*peers + 16 }
+
+// A door is a listener that sends everybody away until it is opened, so that peers
+// hear at once that there is no engine yet, and that has a bound: who comes when it
+// is full is sent away.
+type door struct {
+	listener net.Listener
+	conns    chan net.Conn
+	closed   chan struct{}
+	close    sync.Once
+	opened   atomic.Bool
+	room     atomic.Int64 // how many more may be in
+}
+
+func newDoor(l net.Listener, most int) *door {
+	d := &door{listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
+	d.room.Store(int64(most))
+	return d
+}
+
+func (d *door) open() { d.opened.Store(true) }
+
+// run accepts until Close.
+func (d *door) run() {
+	const breath = 50 * time.Millisecond // after a failure: files may be short
+	for {
+		conn, err := d.listener.Accept()
+		if err != nil {
+			select {
+			case <-d.closed:
+				return
+			case <-time.After(breath):
+				continue
+			}
+		}
+		if !d.opened.Load() || d.room.Add(-1) < 0 {
+			if d.opened.Load() {
+				d.room.Add(1)
+			}
+			_ = conn.Close() // it comes again
+			continue
+		}
+		select {
+		case d.conns <- &guest{Conn: conn, door: d}:
+		case <-d.closed:
+			_ = conn.Close()
+			return
+		}
+	}
+}
+
+// Accept returns the next connection.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.conns:
+		return c, nil
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends the listening. Connections that there are stay.
+func (d *door) Close() (err error) {
+	d.close.Do(func() {
+		close(d.closed)
+		err = d.listener.Close()
+	})
+	return err
+}
+
+// Addr returns where the door is.
+func (d *door) Addr() net.Addr { return d.listener.Addr() }
+
+// A guest makes room when it goes.
+type guest struct {
+	net.Conn
+	door *door
+	gone sync.Once
+}
+
+// Close closes the connection.
+func (g *guest) Close() error {
+	g.gone.Do(func() { g.door.room.Add(1) })
+	return g.Conn.Close()
+}

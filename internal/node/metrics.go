@@ -1,0 +1,129 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/replica"
+)
+
+// registry returns what /metrics shows: the process, and the node as it is when
+// somebody looks. Labels hold names of Regions and no others: there are at most
+// seven.
+func (n *Node) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), watcher{n})
+	return r
+}
+
+// A watcher collects a node's metrics.
+type watcher struct{ node *Node }
+
+// Describe names no metric: which there are depends on the engine and its peers.
+func (watcher) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends what is known at this moment.
+func (w watcher) Collect(out chan<- prometheus.Metric) {
+	n := w.node
+	s := sample{out}
+	h := n.Health()
+	s.gauge("roam_node_info", "Which node this is; 1.", 1,
+		"region", n.region.Name, "topology", n.deployment.Topology, "engine", h.Engine.Kind)
+	s.gauge("roam_node_ready", "Whether /readyz says so.", truth(h.Ready))
+	s.gauge("roam_engine_up", "Whether the engine answered when it was last asked.", truth(h.Engine.Answers))
+	s.gauge("roam_engine_refilling", "Whether the engine was empty and some peer has not given all it has.", truth(h.Engine.Refilling))
+	if n.keeper != nil {
+		s.gauge("roam_certificate_expiry_timestamp_seconds", "When the certificate for links ends.", float64(n.keeper.Expiry().Unix()))
+	}
+	n.mu.Lock()
+	e, r, asked := n.engine, n.replica, n.asked
+	n.mu.Unlock()
+	if asked.err == nil {
+		s.gauge("roam_log_head_entries", "Entries ever logged by the engine's present actors, as last asked.", entries(&asked.head))
+	}
+	if m, ok := engine.As[*memory.Engine](e); ok && e != nil {
+		st := m.Stats()
+		s.gauge("roam_engine_records", "Records kept.", float64(st.Records))
+		s.gauge("roam_engine_bytes", "Bytes of records.", float64(st.Bytes))
+		s.gauge("roam_engine_max_bytes", "Bytes that records may have: births are refused from 80 % on.", float64(st.MaxBytes))
+		s.gauge("roam_engine_log_bytes", "Bytes of the log.", float64(st.LogBytes))
+	}
+	if r == nil {
+		return
+	}
+	st := r.Status()
+	for i := range st.Peers {
+		w.peer(s, r, &st.Peers[i], &st.Sources[i])
+	}
+}
+
+// peer sends what is known of one peer, of pushing to it and of what it pushes.
+func (w watcher) peer(s sample, r *replica.Replica, p *replica.Peer, src *replica.Source) {
+	name := w.node.name(p.Region)
+	gauge := func(metric, help string, value float64) { s.gauge(metric, help, value, "peer", name) }
+	count := func(metric, help string, value uint64) { s.counter(metric, help, float64(value), "peer", name) }
+	s.gauge("roam_peer_connected", "Whether there is a link.", truth(p.Connected), "peer", name, "direction", "out")
+	s.gauge("roam_peer_connected", "Whether there is a link.", truth(src.Connected), "peer", name, "direction", "in")
+	if age, ok := r.Heard(p.Region); ok { // else there is none: an alert asks for absent() too
+		gauge("roam_peer_heard_age_seconds", "How old is what has been heard of the peer's writes.", age.Seconds())
+	}
+	gauge("roam_peer_rtt_seconds", "Round trip of the last heartbeat; 0: none yet.", p.RTT.Seconds())
+	gauge("roam_peer_lag_entries", "Entries of the log that the peer is not known to hold.", float64(p.LagEntries))
+	gauge("roam_peer_lag_seconds", "How long the oldest entry sent has waited for its acknowledgement.", p.LagTime.Seconds())
+	gauge("roam_peer_acked_entries", "How far the peer's engine holds the log.", entries(&p.Acked))
+	gauge("roam_peer_unacked_bytes", "Bytes sent and not acknowledged.", float64(p.Unacked))
+	gauge("roam_peer_taken_in_entries", "How far the engine here holds the peer's log.", entries(&src.At))
+	t := &w.node.traffic
+	s.counter("roam_peer_bytes_total", "Bytes of links, within TLS.", float64(t.out[p.Region].Load()), "peer", name, "direction", "out")
+	s.counter("roam_peer_bytes_total", "Bytes of links, within TLS.", float64(t.in[p.Region].Load()), "peer", name, "direction", "in")
+	s.counter("roam_peer_entries_total", "Entries sent, or taken in.", float64(p.Counts.Entries), "peer", name, "direction", "out")
+	s.counter("roam_peer_entries_total", "Entries sent, or taken in.", float64(src.Counts.Entries), "peer", name, "direction", "in")
+	count("roam_peer_batches_total", "Batches taken in.", src.Counts.Batches)
+	s.counter("roam_peer_gap_records_total", "Records sent or asked for because of gaps.", float64(p.Counts.Pulls), "peer", name, "direction", "out")
+	s.counter("roam_peer_gap_records_total", "Records sent or asked for because of gaps.", float64(src.Counts.Pulls), "peer", name, "direction", "in")
+	s.counter("roam_peer_holes_total", "Holes in the log's numbers.", float64(p.Counts.Holes), "peer", name, "direction", "out")
+	s.counter("roam_peer_holes_total", "Holes in the log's numbers.", float64(src.Counts.Holes), "peer", name, "direction", "in")
+	count("roam_peer_redeliveries_total", "Partitions sent again because no acknowledgement came.", p.Counts.Redeliveries)
+	count("roam_peer_resyncs_total", "Partitions whose whole state the peer needed.", p.Counts.Resyncs)
+	count("roam_peer_resync_records_total", "Records sent by resyncs.", p.Counts.States)
+	count("roam_peer_compared_partitions_total", "Partitions compared by anti-entropy.", p.Counts.Compared)
+	count("roam_peer_diverged_buckets_total", "Buckets that differed though nothing was on its way: should stay 0.", p.Counts.Diverged)
+	count("roam_peer_repaired_records_total", "Records sent because buckets differed.", p.Counts.Repaired)
+	count("roam_peer_successions_total", "Failovers in the peer that lost entries, or may have.", src.Counts.Successions)
+}
+
+func entries(at *engine.Positions) float64 {
+	var n float64
+	for _, p := range at {
+		n += float64(p.N)
+	}
+	return n
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// A sample sends metrics; labels are pairs of name and value.
+type sample struct{ out chan<- prometheus.Metric }
+
+func (s sample) gauge(metric, help string, value float64, labels ...string) {
+	s.send(metric, help, prometheus.GaugeValue, value, labels)
+}
+
+func (s sample) counter(metric, help string, value float64, labels ...string) {
+	s.send(metric, help, prometheus.CounterValue, value, labels)
+}
+
+func (s sample) send(metric, help string, kind prometheus.ValueType, value float64, labels []string) {
+	var names, values []string
+	for i := 0; i < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	s.out <- prometheus.MustNewConstMetric(prometheus.NewDesc(metric, help, names, nil), kind, value, values...)
+}

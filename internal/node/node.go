@@ -1,0 +1,243 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// Config is what is optional. Its zero value is good.
+type Config struct {
+	// Log is told what nobody asked for. Default: discarded.
+	Log *slog.Logger
+	// Getenv finds passwords that the deployment names a variable for. Default
+	// os.Getenv.
+	Getenv func(name string) string
+	// Engine is used instead of the one that the deployment describes, and left
+	// open by Close. Default: none.
+	Engine engine.Engine
+	// RetryMin and RetryMax bound the wait before an engine that can't be opened
+	// is tried again. Default 100 ms and 5 s; it doubles, half of it is jitter.
+	RetryMin, RetryMax time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Getenv == nil {
+		c.Getenv = os.Getenv
+	}
+	if c.RetryMin <= 0 {
+		c.RetryMin = 100 * time.Millisecond
+	}
+	if c.RetryMax <= 0 {
+		c.RetryMax = 5 * time.Second
+	}
+	return c
+}
+
+// openTimeout bounds one try to open the engine, or to ask where its log is.
+const openTimeout = 5 * time.Second
+
+// ErrRegion says that a deployment has no Region of that name.
+var ErrRegion = errors.New("no such Region")
+
+// A Node is one Region's process. It may be used by many goroutines.
+type Node struct {
+	deployment topology.Deployment
+	region     topology.Region
+	peers      []topology.Region
+	config     Config
+	keeper     *pki.Keeper // nil: links have no TLS
+	traffic    traffic
+	door       *door // nil: no links
+	httpAt     net.Addr
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup // all goroutines; they end in the order that run says
+
+	mu      sync.Mutex // guards what follows
+	engine  engine.Engine
+	replica *replica.Replica
+	failure error // why there is no engine, or no replica; nil: there is all
+	asked   answer
+	known   bool // there is an answer
+}
+
+// Start begins to run the node of the Region of a name. It fails with ErrRegion,
+// with a fault of the files of the deployment, or if an address can't be listened
+// at. An engine that is out of reach is no failure: the node is not ready then, and
+// tries again until it is. The node ends with ctx, or by Close; call Close in either
+// case.
+func Start(ctx context.Context, d topology.Deployment, region string, c Config) (*Node, error) {
+	n := &Node{deployment: d, config: c.withDefaults(), failure: errOpening}
+	var ok bool
+	if n.region, ok = d.Region(region); !ok {
+		return nil, fmt.Errorf("%w: %q; there are %q", ErrRegion, region, d.Names())
+	}
+	for _, r := range d.Regions {
+		if r.Name != region {
+			n.peers = append(n.peers, r)
+		}
+	}
+	n.config.Log = n.config.Log.With("region", region)
+	n.traffic = newTraffic(n.peers)
+	ctx, n.stop = context.WithCancel(ctx)
+	if err := n.listen(ctx); err != nil {
+		n.stop()
+		n.wg.Wait()
+		return nil, fmt.Errorf("node of %s: %w", region, err)
+	}
+	n.wg.Go(func() { n.run(ctx) })
+	return n, nil
+}
+
+// listen opens what the node is reached by. If it fails, what it opened ends with
+// ctx.
+func (n *Node) listen(ctx context.Context) error {
+	if d := n.deployment; d.Pushes() && d.Links.TLS != nil {
+		f := d.Links.TLS.For(n.region.Name)
+		var err error
+		if n.keeper, err = pki.Keep(pki.Files(f), n.region.Name, n.config.Log); err != nil {
+			return err
+		}
+	}
+	web, err := new(net.ListenConfig).Listen(ctx, "tcp", n.region.Node.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen for health and metrics: %w", err)
+	}
+	n.httpAt = web.Addr()
+	if n.deployment.Pushes() {
+		links, err := n.listenConfig().Listen(ctx, "tcp", n.region.Node.Links)
+		if err != nil {
+			_ = web.Close() // nobody has come yet
+			return fmt.Errorf("listen for links: %w", err)
+		}
+		n.door = newDoor(links, maxConns(len(n.peers)))
+		n.wg.Go(n.door.run)
+		context.AfterFunc(ctx, func() { _ = n.door.Close() })
+	}
+	n.serveHTTP(ctx, web)
+	return nil
+}
+
+// run opens the engine and what stands on it, and closes it all, the last first.
+func (n *Node) run(ctx context.Context) {
+	e := n.open(ctx)
+	if e == nil {
+		return // ctx has ended
+	}
+	if n.config.Engine == nil {
+		defer func() {
+			if err := e.Close(); err != nil {
+				n.config.Log.Warn("close the engine", "err", err)
+			}
+		}()
+	}
+	var probing sync.WaitGroup
+	probing.Go(func() { n.probe(ctx, e) })
+	defer probing.Wait()
+	if !n.deployment.Pushes() {
+		n.set(e, nil, nil)
+		n.config.Log.Info("no links are needed: the engines replicate by themselves, or there is one Region")
+		<-ctx.Done()
+		return
+	}
+	r := n.replicate(ctx, e)
+	if r == nil {
+		return
+	}
+	n.set(e, r, nil)
+	n.config.Log.Info("replicating", "peers", len(n.peers), "links", n.region.Node.Links)
+	n.door.open()
+	if err := r.Serve(ctx, provenListener{n.door, n}); err != nil {
+		n.set(e, r, err) // others can't push to us: who looks must know
+		n.config.Log.Error("links of peers are not taken any more", "err", err)
+		<-ctx.Done()
+	}
+	_ = r.Close() // says goodbye to peers; it never fails
+}
+
+// set says what there is.
+func (n *Node) set(e engine.Engine, r *replica.Replica, failure error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.engine, n.replica, n.failure = e, r, failure
+}
+
+// replicate starts the replica when the engine says where its log is; nil if ctx
+// ends before.
+func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica {
+	p := n.deployment.Policies.Replication
+	var ids []crdt.Region
+	for _, peer := range n.peers {
+		ids = append(ids, peer.ID)
+	}
+	config := replica.Config{
+		Heartbeat: p.Heartbeat, Silence: p.Silence, Log: n.config.Log,
+		Limits: replica.Limits{Window: p.Window, Redeliver: p.Redeliver, Sweep: p.Sweep, ScanRate: p.ScanRate},
+	}
+	var r *replica.Replica
+	n.retry(ctx, "ask the engine for its log", func() (err error) {
+		// Its links outlive this try: New must not be given a context that ends
+		// with it. What it asks has the engine's own timeouts.
+		r, err = replica.New(ctx, n.region.ID, e, ids, n.dial, config)
+		return err
+	})
+	return r
+}
+
+// retry does something until it succeeds or ctx ends. Meanwhile
+// the node is not ready, and says why when the reason changes.
+func (n *Node) retry(ctx context.Context, what string, do func() error) {
+	wait, said := n.config.RetryMin, ""
+	for ctx.Err() == nil {
+		err := do()
+		if err == nil {
+			return
+		}
+		n.set(nil, nil, err)
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			n.config.Log.Warn("not ready: will try again", "to", what, "err", err)
+		}
+		t := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // spreads retries, guards nothing
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+		wait = min(2*wait, n.config.RetryMax)
+	}
+}
+
+// Close ends the node: it says goodbye to peers, closes the engine and returns when
+// the last goroutine is gone. It never fails.
+func (n *Node) Close() error {
+	n.stop()
+	n.wg.Wait()
+	return nil
+}
+
+// HTTP returns where health and metrics are.
+func (n *Node) HTTP() string { return n.httpAt.String() }
+
+// Engine returns the engine, and whether it is open and replicates if it is to.
+func (n *Node) Engine() (engine.Engine, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.engine, n.engine != nil
+}

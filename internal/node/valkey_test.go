@@ -1,0 +1,65 @@
+//go:build integration
+
+package node
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// on returns the engine of a Region, as the file says it.
+func on(s *valkeytest.Server) string { return `{valkey: {addrs: ["` + s.Addr + `"]}}` }
+
+func TestThreeNodesOnValkey(t *testing.T) {
+	l := newLand(t, activeActive, on(valkeytest.Start(t)), on(valkeytest.Start(t)), on(valkeytest.Start(t)))
+	l.stories()
+}
+
+// A node sees that its server is gone, says so, and goes on when it is back and
+// empty: peers give it what they have.
+func TestServerComesBackEmpty(t *testing.T) {
+	s := valkeytest.Start(t)
+	l := newLand(t, activeActive, on(s), "{memory: {}}", "{memory: {}}")
+	l.startAll()
+	alive := func(r crdt.Record) bool { return !r.IsBottom() }
+	before := l.birth("east")
+	l.everywhere(before, "the session", alive)
+	s.Kill()
+	eventually(t, "west is not ready", func() bool {
+		code, h := health(t, l.nodes["west"].HTTP())
+		return code == http.StatusServiceUnavailable && !h.Engine.Answers && len(h.Why) == 1 &&
+			strings.Contains(h.Why[0], "the engine does not answer")
+	})
+	s.Restart()
+	l.ready("west")
+	l.everywhere(l.birth("west"), "a session of the server that came back", alive)
+	l.everywhere(before, "the session that the server had lost", alive)
+}
+
+// In an active-passive deployment on Valkey the servers replicate by themselves:
+// nodes tell health, and push nothing.
+func TestActivePassiveOnValkey(t *testing.T) {
+	primary := valkeytest.Start(t)
+	host, p, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secondary := func() string { return on(valkeytest.Start(t, "--replicaof", host+" "+p)) }
+	l := newLand(t, "topology: active-passive\nprimary: west", on(primary), secondary(), secondary())
+	for _, name := range names() {
+		n := l.start(name)
+		eventually(t, name+" is ready", func() bool { code, _ := health(t, n.HTTP()); return code == http.StatusOK })
+		if _, h := health(t, n.HTTP()); h.Links || len(h.Peers) != 0 {
+			t.Errorf("%s: links %t, peers %v; want none", name, h.Links, h.Peers)
+		}
+	}
+	if !strings.Contains(l.said.String(), "no links are needed") {
+		t.Error("no node said that it pushes nothing")
+	}
+	l.everywhere(l.birth("west"), "the session", func(r crdt.Record) bool { return !r.IsBottom() })
+}

@@ -1,0 +1,3 @@
+// Package topology reads the file that describes a deployment, and finds all its
+// faults at once.
+package topology

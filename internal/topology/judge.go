@@ -1,0 +1,191 @@
+package topology
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// judge reports what is wrong between the parts of a deployment.
+func (p *parser) judge(f map[string]cursor, regions []cursor, d *Deployment) {
+	p.primary(f, d)
+	seen := unique{}
+	for i, c := range regions {
+		r := d.Regions[i]
+		seen.once(c.find("name"), "name ", r.Name, fmt.Sprintf("name %q", printable(r.Name)), "give each Region its own")
+		if r.ID != 0 {
+			seen.once(c.find("id"), "id ", strconv.Itoa(int(r.ID)), fmt.Sprintf("number %d", r.ID),
+				"give each Region its own, and never one that another had")
+		}
+		seen.addresses(c, r)
+		p.linked(c.find("node", "links"), r, d)
+		if (r.Engine.Memory != nil) != (d.Regions[0].Engine.Memory != nil) && d.Topology == ActivePassive {
+			c.find("engine").fault("use one kind of engine in all Regions", "the primary's log can't reach another kind of engine here")
+		}
+	}
+}
+
+// unique is what may be there once, and the path where it was.
+type unique map[string]string
+
+func (u unique) once(at cursor, kind, value, what, mend string) {
+	if value == "" {
+		return
+	}
+	if before, twice := u[kind+value]; twice {
+		at.fault(mend, "%s is used twice: before, at %s", what, before)
+		return
+	}
+	u[kind+value] = at.path
+}
+
+// addresses looks at those of a Region. What is on loopback, or everywhere, is of
+// the machine; so Regions whose nodes are on others may have the same.
+func (u unique) addresses(c cursor, r Region) {
+	machine := ""
+	if !loopback(r.Node.Advertise) {
+		machine = c.path + " "
+	}
+	address := func(at cursor, kind, addr string) {
+		if loopback(addr) || wildcard(addr) {
+			kind += machine
+		}
+		u.once(at, kind, addr, fmt.Sprintf("address %q", printable(addr)), "each Region, engine and listener has its own")
+	}
+	address(c.find("node", "links"), "port ", r.Node.Links)
+	address(c.find("node", "http"), "port ", r.Node.HTTP)
+	if r.Node.Advertise != r.Node.Links {
+		address(c.find("node", "advertise"), "advertise ", r.Node.Advertise)
+	}
+	for n, e := range []*Engine{&r.Engine, r.Side} {
+		key := []string{"engine", "side"}[n]
+		if e == nil || e.Valkey == nil {
+			continue
+		}
+		list := c.find(key, "valkey", "addrs")
+		for n, addr := range e.Valkey.Addrs {
+			address(cursor{p: list.p, node: list.node.Content[n], path: fmt.Sprintf("%s[%d]", list.path, n)}, "engine ", addr)
+		}
+	}
+}
+
+func (p *parser) primary(f map[string]cursor, d *Deployment) {
+	switch {
+	case d.Topology == ActiveActive && f["primary"].there():
+		f["primary"].fault("take it away, or write topology: "+ActivePassive, "every Region takes writes in %s", ActiveActive)
+	case d.Topology == ActivePassive && !f["primary"].there():
+		f["primary"].fault("name the Region that takes all writes", "is missing")
+	case d.Topology == ActivePassive && d.Primary != "":
+		if _, ok := d.Region(d.Primary); !ok {
+			mend := "want one of " + strings.Join(d.Names(), ", ")
+			if w := nearest(d.Primary, d.Names()); w != "" {
+				mend = fmt.Sprintf("did you mean %q?", printable(w))
+			}
+			f["primary"].fault(mend, "%q is none of the Regions", printable(d.Primary))
+		}
+	}
+}
+
+// linked reports a Region whose node has no address for links that it needs, or
+// one that others can listen at.
+func (p *parser) linked(links cursor, r Region, d *Deployment) {
+	if !links.there() {
+		if len(d.Regions) > 1 && d.Pushes() {
+			links.fault("write node: {links: \"host:7100\"} in this Region", "no address where its node listens for peers")
+		}
+		return
+	}
+	if d.Links.TLS != nil || r.Node.Links == "" {
+		return
+	}
+	for _, addr := range []string{r.Node.Links, r.Node.Advertise} {
+		if addr != "" && !loopback(addr) {
+			links.fault(`add links: {tls: …} to the file; "roam pki init" makes the certificates`,
+				"%q is not on loopback, and links have no TLS", printable(addr))
+			return
+		}
+	}
+}
+
+// find returns what stands below keys; what is missing is reported at what it
+// should be in.
+func (c cursor) find(keys ...string) cursor {
+	for _, key := range keys {
+		next := cursor{p: c.p, near: c.node, path: join(c.path, key)}
+		if c.node == nil {
+			next.near = c.near
+		} else {
+			for i := 0; i+1 < len(c.node.Content); i += 2 {
+				if c.node.Content[i].Value == key {
+					next.node = c.node.Content[i+1]
+					break
+				}
+			}
+		}
+		c = next
+	}
+	return c
+}
+
+// address is a host and a port; empty if there is none. What has an @ may hold a
+// password, and is not repeated.
+func (c cursor) address() string {
+	s := c.text()
+	if s == "" {
+		return ""
+	}
+	const mend = "write host:port, such as 10.0.0.1:6379"
+	if strings.Contains(s, "@") {
+		c.fault(mend+"; passwords go into password_file or password_env", "has an @")
+		return ""
+	}
+	host, port := split(s)
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 || strings.ContainsAny(host, "/ ") {
+		c.fault(mend, "%q is no address", printable(s))
+		return ""
+	}
+	return s
+}
+
+// split returns the host and port of an address, both empty if it is none.
+func split(addr string) (host, port string) {
+	at := strings.LastIndexByte(addr, ':')
+	if at < 0 {
+		return "", ""
+	}
+	host, port = addr[:at], addr[at+1:]
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		if ip, err := netip.ParseAddr(inner); !ok || err != nil || !ip.Is6() {
+			return "", ""
+		}
+		return inner, port
+	}
+	if strings.Contains(host, ":") {
+		return "", "" // an IPv6 address stands in brackets
+	}
+	return host, port
+}
+
+// loopback reports whether an address can be reached from its machine only. A
+// name but localhost may lead anywhere.
+func loopback(addr string) bool {
+	host, _ := split(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// wildcard reports whether who listens at an address does so on all interfaces.
+func wildcard(addr string) bool {
+	host, port := split(addr)
+	ip, err := netip.ParseAddr(host)
+	return port != "" && host == "" || err == nil && ip.IsUnspecified()
+}
+
+// Host returns the host of an address as Parse accepts it.
+func Host(addr string) string {
+	host, _ := split(addr)
+	return host
+}

@@ -1,0 +1,269 @@
+package topology
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+const (
+	// maxFileBytes is far above seven Regions with long comments.
+	maxFileBytes = 1 << 20
+	// maxRegions: each Region pushes to all others, so links grow by the square.
+	maxRegions = 7
+	// maxAddrs: some nodes of a cluster are enough to find the others.
+	maxAddrs = 64
+	// version is what the file says of itself. Others are refused.
+	version = 1
+)
+
+// A parser gathers faults.
+type parser struct{ faults Faults }
+
+func (p *parser) add(f Fault) {
+	if len(p.faults) < maxFaults {
+		p.faults = append(p.faults, f)
+	}
+}
+
+// Parse reads a file that describes a deployment. It fails with Faults: all that
+// is wrong, as far as it can be told, up to a hundred. Aliases and anchors of YAML
+// are refused, and files above 1 MiB.
+func Parse(file []byte) (Deployment, error) {
+	p := &parser{}
+	root := p.root(file)
+	if root == nil {
+		return Deployment{}, p.faults
+	}
+	d := p.deployment(cursor{p: p, node: root})
+	if len(p.faults) > 0 {
+		return Deployment{}, p.faults.sorted()
+	}
+	return d, nil
+}
+
+// lineOf finds the line in what the YAML parser says.
+var lineOf = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// root returns the one document of a file; nil if there is none to look at.
+func (p *parser) root(file []byte) *yaml.Node {
+	if len(file) > maxFileBytes {
+		p.add(Fault{What: fmt.Sprintf("the file has %d bytes", len(file)), Mend: fmt.Sprintf("at most %d may be", maxFileBytes)})
+		return nil
+	}
+	in := yaml.NewDecoder(bytes.NewReader(file))
+	var doc, next yaml.Node
+	err := in.Decode(&doc)
+	if errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
+		p.add(Fault{What: "the file is empty", Mend: `"roam config example" prints one to begin with`})
+		return nil
+	}
+	if err == nil {
+		if err = in.Decode(&next); errors.Is(err, io.EOF) {
+			p.aliases(&doc)
+			if len(p.faults) > 0 {
+				return nil
+			}
+			return doc.Content[0]
+		}
+		if err == nil {
+			p.add(Fault{Line: next.Line, Column: next.Column, What: "a second document begins", Mend: "one file describes one deployment"})
+			return nil
+		}
+	}
+	p.syntax(err)
+	return nil
+}
+
+// syntax reports what is no YAML. The parser's message holds no values but those
+// of broken tags.
+func (p *parser) syntax(err error) {
+	what, line := err.Error(), 0
+	if m := lineOf.FindStringSubmatch(what); m != nil {
+		line, _ = strconv.Atoi(m[1]) // it matched digits
+		what = what[len(m[0]):]
+	}
+	f := Fault{Line: line, What: "this is no YAML: " + printable(what), Mend: "look at this line and the one above: indent with spaces, quote what has colons"}
+	if line > 0 {
+		f.Column = 1
+	}
+	p.add(f)
+}
+
+// aliases refuses what lets a short file say much, or a place say what stands
+// elsewhere.
+func (p *parser) aliases(n *yaml.Node) {
+	const mend = "write out what it stands for"
+	if n.Kind == yaml.AliasNode {
+		p.add(Fault{Line: n.Line, Column: n.Column, What: "aliases are not allowed", Mend: mend})
+		return // what it stands for is looked at where it is
+	}
+	if n.Anchor != "" {
+		p.add(Fault{Line: n.Line, Column: n.Column, What: "anchors are not allowed", Mend: mend})
+	}
+	for _, c := range n.Content {
+		p.aliases(c)
+	}
+}
+
+func (p *parser) deployment(c cursor) Deployment {
+	f := c.fields("version", "topology", "primary", "regions", "links", "policies")
+	if f["version"].want("write version: 1"); f["version"].there() {
+		f["version"].number(version, version)
+	}
+	var d Deployment
+	if f["topology"].want("write topology: "+ActiveActive) != "" {
+		d.Topology = f["topology"].oneOf(ActiveActive, ActivePassive)
+	}
+	if f["primary"].there() {
+		d.Primary = f["primary"].text()
+	}
+	if !f["regions"].there() {
+		f["regions"].fault("name at least one", "is missing")
+	}
+	regions := f["regions"].items(maxRegions)
+	if f["regions"].there() && f["regions"].node.Kind == yaml.SequenceNode && len(regions) == 0 {
+		f["regions"].fault("name at least one", "has no Region")
+	}
+	for _, r := range regions {
+		d.Regions = append(d.Regions, p.region(r))
+	}
+	d.Links = p.links(f["links"])
+	d.Policies = p.policies(f["policies"])
+	p.judge(f, regions, &d)
+	return d
+}
+
+func (p *parser) region(c cursor) Region {
+	f := c.fields("name", "id", "engine", "side", "node")
+	var r Region
+	if name := f["name"].want("write name: and a word such as us-west-1"); name != "" {
+		if r.Name = name; !isName(name) {
+			f["name"].fault("use a to z, 0 to 9 and dashes within, at most 63", "%q is no name of a Region", printable(name))
+		}
+	}
+	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
+		r.ID = crdt.Region(f["id"].number(1, int(crdt.MaxRegion))) //nolint:gosec // within bounds
+	}
+	if f["engine"].there() {
+		r.Engine = p.engine(f["engine"])
+	} else {
+		f["engine"].fault("write engine: and below it valkey: or memory: {}", "is missing")
+	}
+	if f["side"].there() {
+		side := p.engine(f["side"])
+		r.Side = &side
+	}
+	r.Node = p.node(f["node"])
+	return r
+}
+
+// isName reports whether s can be a Region's name: it goes into paths, names of
+// certificates and labels.
+func isName(s string) bool {
+	const longest = 63 // as a label of DNS
+	for i := range len(s) {
+		letter := 'a' <= s[i] && s[i] <= 'z' || '0' <= s[i] && s[i] <= '9'
+		within := s[i] == '-' && i > 0 && i < len(s)-1
+		if !letter && !within {
+			return false
+		}
+	}
+	return s != "" && len(s) <= longest
+}
+
+func (p *parser) engine(c cursor) Engine {
+	f := c.fields("valkey", "memory")
+	switch {
+	case f["valkey"].there() && f["memory"].there():
+		f["memory"].fault("keep one of them", "there are two engines")
+	case f["valkey"].there():
+		return Engine{Valkey: p.valkey(f["valkey"])}
+	case f["memory"].there():
+		m := f["memory"].fields("max_bytes", "log_bytes", "keep_released")
+		return Engine{Memory: &Memory{
+			MaxBytes:     m["max_bytes"].size(512<<10, 1<<40),
+			LogBytes:     m["log_bytes"].size(64<<10, 1<<40),
+			KeepReleased: m["keep_released"].duration(time.Second, 24*time.Hour),
+		}}
+	case c.null() || c.node.Kind == yaml.MappingNode: // else fields has said so
+		c.fault("write valkey: or memory: {} below it", "has no engine")
+	}
+	return Engine{}
+}
+
+func (p *parser) valkey(c cursor) *Valkey {
+	f := c.fields("addrs", "username", "password_file", "password_env", "tls", "plaintext", "log_bytes", "keep_released")
+	v := &Valkey{
+		Username: f["username"].text(), PasswordFile: f["password_file"].text(), PasswordEnv: f["password_env"].text(),
+		Plaintext: f["plaintext"].yes(), LogBytes: f["log_bytes"].size(1<<20, 1<<40),
+		KeepReleased: f["keep_released"].duration(time.Second, 24*time.Hour),
+	}
+	if v.PasswordFile != "" && v.PasswordEnv != "" {
+		f["password_env"].fault("keep one of them", "there are two places for the password")
+	}
+	if f["tls"].there() {
+		t := f["tls"].fields("ca", "server_name", "cert", "key")
+		v.TLS = &ValkeyTLS{CA: t["ca"].text(), ServerName: t["server_name"].text(), Cert: t["cert"].text(), Key: t["key"].text()}
+		if (v.TLS.Cert == "") != (v.TLS.Key == "") {
+			f["tls"].fault("name both or none", "a certificate and its key belong together")
+		}
+		if v.Plaintext {
+			f["plaintext"].fault("keep one of them", "there is TLS, and plaintext too")
+		}
+	}
+	addrs := f["addrs"].items(maxAddrs)
+	if len(addrs) == 0 {
+		f["addrs"].fault(`write addrs: ["host:6379"]`, "no address of a server")
+	}
+	for _, a := range addrs {
+		addr := a.address()
+		if addr != "" && v.TLS == nil && !v.Plaintext && !loopback(addr) {
+			a.fault("add tls: {} beside addrs, or plaintext: true if the network may see all", "%q is not on this machine, and there is no TLS", printable(addr))
+		}
+		v.Addrs = append(v.Addrs, addr)
+	}
+	return v
+}
+
+func (p *parser) node(c cursor) Node {
+	const defaultHTTP = "127.0.0.1:7101"
+	f := c.fields("links", "advertise", "http")
+	n := Node{HTTP: defaultHTTP}
+	if f["links"].there() {
+		n.Links = f["links"].address()
+	}
+	n.Advertise = n.Links
+	if f["advertise"].there() {
+		if n.Advertise = f["advertise"].address(); wildcard(n.Advertise) {
+			f["advertise"].fault("name the host that peers reach this Region's node by", "%q is everywhere", n.Advertise)
+		}
+	} else if wildcard(n.Links) {
+		f["links"].fault("name the host that peers reach it by, with advertise:", "%q listens everywhere", n.Links)
+	}
+	if f["http"].there() {
+		n.HTTP = f["http"].address()
+	}
+	return n
+}
+
+func (p *parser) links(c cursor) Links {
+	f := c.fields("tls")
+	if !f["tls"].there() {
+		return Links{}
+	}
+	t := f["tls"].fields("ca", "cert", "key")
+	return Links{TLS: &TLS{
+		CA:   t["ca"].want(`write ca: pki/ca.pem; "roam pki init" makes it`),
+		Cert: t["cert"].want(`write cert: "pki/{region}.pem"`),
+		Key:  t["key"].want(`write key: "pki/{region}.key"`),
+	}}
+}

@@ -1,0 +1,63 @@
+package topology
+
+import "time"
+
+// Bounds of what may be asked for: outside of them a deployment does not work, or
+// somebody wrote another unit than she meant.
+const (
+	leastBeat = 10 * time.Millisecond
+	mostWait  = time.Hour
+)
+
+func (p *parser) policies(c cursor) Policies {
+	f := c.fields("replication", "read_after_write", "timeouts")
+	return Policies{
+		Replication:    p.replication(f["replication"]),
+		ReadAfterWrite: f["read_after_write"].oneOf("token", "primary", "retry", "accept"),
+		Timeouts:       p.timeouts(f["timeouts"]),
+	}
+}
+
+func (p *parser) replication(c cursor) Replication {
+	f := c.fields("heartbeat", "silence", "window", "redeliver", "sweep", "scan_rate")
+	r := Replication{
+		Heartbeat: f["heartbeat"].duration(leastBeat, time.Minute),
+		Silence:   f["silence"].duration(2*leastBeat, mostWait),
+		Window:    int(f["window"].size(64<<10, 1<<30)),
+		Redeliver: f["redeliver"].duration(100*time.Millisecond, mostWait),
+		Sweep:     f["sweep"].duration(time.Second, 7*24*time.Hour),
+		ScanRate:  f["scan_rate"].number(1, 100_000_000),
+	}
+	beat, silence := r.Heartbeat, r.Silence
+	if beat == 0 {
+		beat = 500 * time.Millisecond // of replica.Config
+	}
+	if silence == 0 {
+		silence = 3 * time.Second
+	}
+	if silence < 2*beat {
+		at := f["silence"]
+		if !at.there() {
+			at = f["heartbeat"]
+		}
+		at.fault("let silence be two heartbeats or more", "a link with a heartbeat every %v is given up after %v", beat, silence)
+	}
+	return r
+}
+
+func (p *parser) timeouts(c cursor) Timeouts {
+	f := c.fields("local", "remote", "read_budget", "write_budget", "max_wait", "strict_bound", "backoff")
+	t := Timeouts{
+		Local:       f["local"].duration(time.Millisecond, mostWait),
+		Remote:      f["remote"].duration(200*time.Millisecond, 500*time.Millisecond), // as router.Config
+		ReadBudget:  f["read_budget"].duration(time.Millisecond, mostWait),
+		WriteBudget: f["write_budget"].duration(time.Millisecond, mostWait),
+		MaxWait:     f["max_wait"].duration(time.Millisecond, mostWait),
+		StrictBound: f["strict_bound"].duration(time.Second, mostWait),
+	}
+	const maxRetries = 10
+	for _, b := range f["backoff"].items(maxRetries) {
+		t.Backoff = append(t.Backoff, b.duration(time.Millisecond, mostWait))
+	}
+	return t
+}

@@ -1,0 +1,194 @@
+package topology
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// The two topologies, as they are called in the file.
+const (
+	ActiveActive  = "active-active"
+	ActivePassive = "active-passive"
+)
+
+// A Deployment is what one file says of all Regions. It is plain data, and equal
+// in every Region.
+type Deployment struct {
+	Topology string
+	// Primary is the name of the Region that takes all writes; empty where all do.
+	Primary  string
+	Regions  []Region // in the order of the file
+	Links    Links
+	Policies Policies
+}
+
+// A Region is one Region of a Deployment.
+type Region struct {
+	Name   string
+	ID     crdt.Region
+	Engine Engine
+	Side   *Engine // nil: there is none
+	Node   Node
+}
+
+// An Engine is where a Region keeps its sessions: one of the two is set.
+type Engine struct {
+	Valkey *Valkey
+	Memory *Memory
+}
+
+// Kind returns "valkey" or "memory".
+func (e Engine) Kind() string {
+	if e.Valkey != nil {
+		return "valkey"
+	}
+	return "memory"
+}
+
+// Valkey says how a server or cluster is reached. The zero of a quantity means
+// the default of package valkey.
+type Valkey struct {
+	Addrs        []string // host:port
+	Username     string
+	PasswordFile string // path of a file that holds it; empty: none
+	PasswordEnv  string // name of the environment's variable; empty: none
+	TLS          *ValkeyTLS
+	Plaintext    bool
+	LogBytes     int64
+	KeepReleased time.Duration
+}
+
+// ValkeyTLS says how the server proves who it is, and how we do.
+type ValkeyTLS struct {
+	CA         string // path; empty: the system's
+	ServerName string // empty: the host of the address
+	Cert, Key  string // paths; empty: we have none
+}
+
+// Memory is the embedded engine. The zero of a quantity means the default of
+// package memory.
+type Memory struct {
+	MaxBytes     int64
+	LogBytes     int64
+	KeepReleased time.Duration
+}
+
+// A Node is one process of ours in a Region.
+type Node struct {
+	Links     string // host:port where it listens for peers
+	Advertise string // host:port where peers reach it
+	HTTP      string // host:port of health and metrics
+}
+
+// Links says how nodes prove to each other who they are.
+type Links struct {
+	TLS *TLS // nil: not at all, on loopback only
+}
+
+// TLS names files. Each path may hold {region}.
+type TLS struct{ CA, Cert, Key string }
+
+// Policies are the numbers that all Regions share. Zero means the default of the
+// room that goes by it.
+type Policies struct {
+	Replication    Replication
+	ReadAfterWrite string // token, primary, retry, accept; empty: token
+	Timeouts       Timeouts
+}
+
+// Replication bounds each link, as replica.Config and replica.Limits say.
+type Replication struct {
+	Heartbeat, Silence time.Duration
+	Window             int
+	Redeliver          time.Duration
+	Sweep              time.Duration
+	ScanRate           int // records a second
+}
+
+// Timeouts are those of router.Config.
+type Timeouts struct {
+	Local, Remote           time.Duration
+	ReadBudget, WriteBudget time.Duration
+	MaxWait, StrictBound    time.Duration
+	Backoff                 []time.Duration
+}
+
+// Region returns the Region of a name.
+func (d Deployment) Region(name string) (Region, bool) {
+	for _, r := range d.Regions {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Region{}, false
+}
+
+// Names returns the names of all Regions, in the order of the file.
+func (d Deployment) Names() []string {
+	var out []string
+	for _, r := range d.Regions {
+		out = append(out, r.Name)
+	}
+	return out
+}
+
+// Pushes reports whether nodes push logs to each other. The servers of an
+// active-passive deployment on Valkey replicate by themselves.
+func (d Deployment) Pushes() bool {
+	return len(d.Regions) > 1 && (d.Topology == ActiveActive || d.Regions[0].Engine.Memory != nil)
+}
+
+// TakesWrites reports whether the Region of a name does.
+func (d Deployment) TakesWrites(name string) bool { return d.Primary == "" || d.Primary == name }
+
+// For returns the paths as they are in the Region of a name.
+func (t TLS) For(name string) TLS {
+	in := func(path string) string { return strings.ReplaceAll(path, "{region}", name) }
+	return TLS{CA: in(t.CA), Cert: in(t.Cert), Key: in(t.Key)}
+}
+
+// Under returns d with the paths that are relative seen from a folder: that of
+// the file. The Regions of d are not changed.
+func (d Deployment) Under(dir string) Deployment {
+	at := func(path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+	engine := func(e Engine) Engine {
+		if e.Valkey == nil {
+			return e
+		}
+		v := *e.Valkey
+		at(&v.PasswordFile)
+		if v.TLS != nil {
+			t := *v.TLS
+			at(&t.CA)
+			at(&t.Cert)
+			at(&t.Key)
+			v.TLS = &t
+		}
+		return Engine{Valkey: &v}
+	}
+	regions := make([]Region, 0, len(d.Regions))
+	for _, r := range d.Regions {
+		r.Engine = engine(r.Engine)
+		if r.Side != nil {
+			side := engine(*r.Side)
+			r.Side = &side
+		}
+		regions = append(regions, r)
+	}
+	d.Regions = regions
+	if d.Links.TLS != nil {
+		t := *d.Links.TLS
+		at(&t.CA)
+		at(&t.Cert)
+		at(&t.Key)
+		d.Links.TLS = &t
+	}
+	return d
+}
