@@ -41,7 +41,6 @@ type servers struct {
 // A machine is what a Region keeps records on.
 type machine struct {
 	main, side *valkeyserver.Server
-	refilling  atomic.Bool // peers are giving back what main lost
 	revived    atomic.Bool // it lost something, and nobody was told yet that it has it again
 	sample     atomic.Pointer[kept]
 }
@@ -121,19 +120,19 @@ func (m *machine) both(do func(*valkeyserver.Server) error) error {
 // connect makes the engines of one Region as another sees them.
 func (s *servers) connect(ctx context.Context, at route, to *remote) error {
 	m, err := s.machines[at.to], error(nil)
-	if to.main, to.proxies[0], err = s.through(ctx, at, m.main); err != nil {
+	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, true); err != nil {
 		return err
 	}
-	to.side, to.proxies[1], err = s.through(ctx, at, m.side)
+	to.side, to.proxies[1], err = s.through(ctx, at, m.side, false)
 	return err
 }
 
-func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Server) (*valkey.Engine, *fault.Proxy, error) {
+func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Server, replicated bool) (*valkey.Engine, *fault.Proxy, error) {
 	p, err := s.deployment.net.Proxy(context.WithoutCancel(ctx), at.from.name, at.to.name, fault.Calls, server.Addr())
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := s.engine(ctx, at.to.id, p.Addr())
+	e, err := s.engine(ctx, at.to.id, p.Addr(), replicated)
 	if err != nil {
 		return nil, p, fmt.Errorf("reach %s from %s: %w", at.to.name, at.from.name, err)
 	}
@@ -147,21 +146,26 @@ func warm(ctx context.Context, e *valkey.Engine) error {
 	var keys [32]bool // all connections but for once in 2^31
 	return each(maps.Collect(slices.All(keys[:])), func(i int, _ bool) error {
 		_, err := e.Read(ctx, crdt.UserKey(fmt.Sprint(i)), crdt.Token{})
+		if errors.Is(err, engine.ErrRefilling) {
+			return nil // it is new, and no peer has been asked yet
+		}
 		return err
 	})
 }
 
-func (s *servers) engine(ctx context.Context, id crdt.Region, addr string) (*valkey.Engine, error) {
-	return valkey.Open(ctx, id, valkey.Config{Addrs: []string{addr}, LogBytes: demoLogBytes, Log: s.deployment.lab.config.Log})
+func (s *servers) engine(ctx context.Context, id crdt.Region, addr string, replicated bool) (*valkey.Engine, error) {
+	return valkey.Open(ctx, id, valkey.Config{
+		Addrs: []string{addr}, Replicated: replicated, LogBytes: demoLogBytes, Log: s.deployment.lab.config.Log,
+	})
 }
 
 func (s *servers) open(ctx context.Context, r *region) (own, error) {
 	m := s.machines[r]
-	main, err := s.engine(ctx, r.id, m.main.Addr())
+	main, err := s.engine(ctx, r.id, m.main.Addr(), true)
 	if err != nil {
 		return own{}, err
 	}
-	side, err := s.engine(ctx, r.id, m.side.Addr())
+	side, err := s.engine(ctx, r.id, m.side.Addr(), false)
 	if err != nil {
 		return own{}, errors.Join(err, main.Close())
 	}
@@ -170,49 +174,27 @@ func (s *servers) open(ctx context.Context, r *region) (own, error) {
 			s.deployment.tell(r, r.name+" has been given back what its peers have")
 		}
 	}
-	return own{main: refilled{main, &m.refilling, filled}, side: side, close: true}, nil
+	return own{main: refilled{main, filled}, side: side, close: true}, nil
 }
 
-// refilled is a Region's own engine, which tells what others see of the refill.
+// refilled is a Region's own engine, which tells of the end of a refill.
 type refilled struct {
 	*valkey.Engine
-	refilling *atomic.Bool
-	over      func()
+	over func()
 }
 
-// SetRefilling tells the engine, and the other Regions.
-func (e refilled) SetRefilling(on bool) {
-	e.Engine.SetRefilling(on)
-	e.refilling.Store(on)
-	if !on {
+// SetRefilling tells the engine.
+func (e refilled) SetRefilling(ctx context.Context, on bool) error {
+	err := e.Engine.SetRefilling(ctx, on)
+	if err == nil && !on {
 		e.over()
 	}
+	return err
 }
 
 func (s *servers) seen(from, to *region) (main, side engine.Engine) {
 	r := s.routes[route{from, to}]
-	return doubted{r.main, &s.machines[to].refilling}, r.side
-}
-
-// doubted is a Region's engine as others see it: what it does not show while it is
-// being refilled may have been there (DESIGN R12). An engine does not hear of that from
-// the server.
-type doubted struct {
-	engine.Engine
-	refilling *atomic.Bool
-}
-
-// Unwrap returns the engine itself.
-func (e doubted) Unwrap() engine.Engine { return e.Engine }
-
-// Read returns what there is, with engine.ErrRefilling during a refill.
-func (e doubted) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
-	before := e.refilling.Load() // what was read before it ended does not count
-	r, err := e.Engine.Read(ctx, k, seen)
-	if err == nil && (before || e.refilling.Load()) {
-		err = engine.ErrRefilling
-	}
-	return r, err
+	return r.main, r.side
 }
 
 // kill ends a Region's servers, and then its process, which has nobody left to talk to.
@@ -228,7 +210,6 @@ func (s *servers) revive(ctx context.Context, r *region) (tale string, err error
 	ctx = context.WithoutCancel(ctx) // half a Region is of no use to whoever has left
 	starting, cancel := context.WithTimeout(ctx, reviveTimeout)
 	defer cancel()
-	m.refilling.Store(true) // nobody may take what is empty for an answer
 	m.revived.Store(true)
 	d.net.Kill(r.name) // connections begin anew
 	if err := m.both(func(v *valkeyserver.Server) error { return v.Restart(starting) }); err != nil {
