@@ -36,6 +36,7 @@ const nearRounds = 1 << 16
 type nearEntry struct {
 	record crdt.Record
 	round  nearRound
+	mark   bool // it is not shown; what is kept in its round must have all of it
 }
 
 // A nearRound is when a record was read, as far as changes go.
@@ -76,7 +77,7 @@ func (n *near) round(k crdt.Key) nearRound {
 func (n *near) lookup(k crdt.Key, seen crdt.Token) (crdt.Record, nearRound, bool) {
 	now := n.round(k)
 	if int64(time.Since(n.begun)) < n.until.Load() {
-		if e, ok := n.cache.GetIfPresent(k); ok && e.round == now && seen.FreshIn(e.record.VV) {
+		if e, ok := n.cache.GetIfPresent(k); ok && !e.mark && e.round == now && seen.FreshIn(e.record.VV) {
 			n.hits.Add(1)
 			return e.record, now, true
 		}
@@ -85,12 +86,25 @@ func (n *near) lookup(k crdt.Key, seen crdt.Token) (crdt.Record, nearRound, bool
 	return crdt.Record{}, now, false
 }
 
-// keep keeps what a read that began in a round has brought.
+// keep keeps what a read that began in a round has brought and somebody is about to be
+// shown. From then on nobody is shown less: word of what was changed before may still
+// be on its way, and reads that began earlier too. So what is of an earlier round stays
+// as a mark that is not shown, and what has less than there is, is not kept.
 func (n *near) keep(k crdt.Key, r crdt.Record, in nearRound) {
-	if in == n.round(k) && int64(time.Since(n.begun)) < n.until.Load() {
-		n.cache.Set(k, &nearEntry{r, in})
+	if int64(time.Since(n.begun)) >= n.until.Load() {
+		return
 	}
+	n.cache.Compute(k, func(old *nearEntry, found bool) (*nearEntry, otter.ComputeOp) {
+		now := n.round(k)
+		if found && old.round == now && (old.mark && !hasAll(r, old.record) || !old.mark && hasAll(old.record, r)) {
+			return nil, otter.CancelOp
+		}
+		return &nearEntry{record: r, round: now, mark: in != now}, otter.WriteOp
+	})
 }
+
+// hasAll reports whether a copy of a record has all that another has.
+func hasAll(a, b crdt.Record) bool { return a.Dead || !b.Dead && a.VV.Covers(b.VV) }
 
 // changed begins another round for the key of a name.
 func (n *near) changed(name []byte) { n.rounds[uint16(maphash.Bytes(n.seed, name))].Add(1) } //nolint:gosec // as in round

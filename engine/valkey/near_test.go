@@ -206,7 +206,11 @@ func TestNearCacheAtAReplica(t *testing.T) {
 	first, second := pair(t)
 	primary, near := open(t, 1, roamvalkey.Config{Addrs: []string{first.Addr}}), openNear(t, second.Addr)
 	k := bear(t, primary)
-	until(t, "it is near", func() bool { return !read(t, near, k).IsBottom() && hit(t, near, k) })
+	until(t, "the replica has its functions and the session", func() bool {
+		r, err := near.Read(t.Context(), k, crdt.Token{})
+		return err == nil && !r.IsBottom()
+	})
+	until(t, "it is near", func() bool { return hit(t, near, k) })
 	apply(t, primary, k, crdt.Op{Destroy: true})
 	until(t, "the logout at the primary is seen", func() bool { return read(t, near, k).Dead })
 }
