@@ -137,7 +137,8 @@ func (l *Lab) deployment() *deployment {
 	return l.current
 }
 
-// redeploy starts over with another topology, and new engines: all sessions are gone. The Regions there are serve until the new ones can.
+// redeploy starts over with another topology, and new engines: all sessions are gone.
+// The Regions there are serve until the new ones can.
 func (l *Lab) redeploy(ctx context.Context, topology string) error {
 	select {
 	case l.change <- struct{}{}:

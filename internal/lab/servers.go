@@ -119,7 +119,8 @@ func (m *machine) both(do func(*valkeyserver.Server) error) error {
 
 // connect makes the engines of one Region as another sees them.
 func (s *servers) connect(ctx context.Context, at route, to *remote) error {
-	m, err := s.machines[at.to], error(nil)
+	m := s.machines[at.to]
+	var err error
 	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, true); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,39 +94,54 @@ func wasTold(t *testing.T, l *Lab, text string) bool {
 	return false
 }
 
-// A Region that is killed loses its servers; revived it has empty ones, which its peers
-// fill; what the console shows is so.
-func TestServersDieAndRevive(t *testing.T) {
-	l, s := newServerLab(t, console.ActiveActive)
-	v := newVisitor(l)
+// killWest kills a Region that alice logged into, and returns the processes that its
+// servers were.
+func killWest(t *testing.T, l *Lab, s *servers, v *visitor) (before console.Region, dead []int) {
+	t.Helper()
 	v.login(t, west1, "alice")
 	for i := range places() {
 		eventually(t, "a Region shows other than alice and her session", func() bool { return l.State().Regions[i].Records == 2 })
 	}
-	before := l.State().Regions[0]
+	before, m := l.State().Regions[0], s.of(west1)
+	dead = []int{m.main.Pid(), m.side.Pid()}
+	kill := console.Action{Kind: console.ActRegion, Region: west1, Alive: new(false)}
+	must(t, l, kill)
+	must(t, l, kill) // it is
+	return before, dead
+}
+
+// A Region that is killed loses its servers, and no other does.
+func TestServersDie(t *testing.T) {
+	l, s := newServerLab(t, console.ActiveActive)
+	v := newVisitor(l)
+	before, dead := killWest(t, l, s, v)
 	if before.Bytes == 0 || before.LogEntries == 0 {
 		t.Errorf("%s shows %d bytes and %d entries of its log, want some", west1, before.Bytes, before.LogEntries)
 	}
-	m := s.of(west1)
-	dead, addr := []int{m.main.Pid(), m.side.Pid()}, m.main.Addr()
-	kill := console.Action{Kind: console.ActRegion, Region: west1, Alive: new(false)}
-	state := must(t, l, kill)
-	must(t, l, kill) // it is
 	for _, pid := range s.pids() {
-		if killed := pid == dead[0] || pid == dead[1]; killed == there(pid) {
+		if killed := slices.Contains(dead, pid); killed == there(pid) {
 			t.Errorf("%s killed: server %d is there: %v, want %v", west1, pid, !killed, killed)
 		}
 	}
+	state := l.State()
 	if got := state.Regions[0]; got.Alive || got.Records != before.Records || !state.Regions[1].Alive {
 		t.Errorf("%s killed: the console shows %+v, want it dead, as it was when it died", west1, got)
 	}
 	if got := v.look(t, west1); got.Region != west2 || got.User != "alice" {
 		t.Errorf("asked for the dead %s: %s shows %q, want %s and alice", west1, got.Region, got.who(), west2)
 	}
+}
+
+// A Region that is revived has empty servers, which its peers fill; the console tells.
+func TestServersRevive(t *testing.T) {
+	l, s := newServerLab(t, console.ActiveActive)
+	v := newVisitor(l)
+	addr := s.of(west1).main.Addr()
+	_, dead := killWest(t, l, s, v)
 	v.ask(t, http.MethodPost, west2, "/cart/add", url.Values{"item": {"lamp"}})
 
 	must(t, l, console.Action{Kind: console.ActRegion, Region: west1, Alive: new(true)})
-	if m.main.Addr() != addr || m.main.Pid() == dead[0] || !wasTold(t, l, "with empty servers") {
+	if m := s.of(west1); m.main.Addr() != addr || m.main.Pid() == dead[0] || !wasTold(t, l, "with empty servers") {
 		t.Errorf("revived at %s, process %d, want %s, another and that it is told", m.main.Addr(), m.main.Pid(), addr)
 	}
 	eventually(t, "peers have not given back what they had", func() bool { return wasTold(t, l, "has been given back") })
