@@ -20,9 +20,9 @@ import (
 var errDiffers = errors.New("something differs from what was expected")
 
 type demoFlags struct {
-	topology, mode, shop, console string
-	seed                          uint64
-	tour, json, verbose           bool
+	topology, engine, mode, shop, console string
+	seed                                  uint64
+	tour, json, verbose                   bool
 }
 
 func demoCommand() *cobra.Command {
@@ -30,8 +30,13 @@ func demoCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run three Regions on this machine, with a shop and a console",
-		Long: `Run three Regions (us-west-1, us-west-2, eu-west-1) in one process, on the memory
-engine, with the delays that links between such Regions have.
+		Long: `Run three Regions (us-west-1, us-west-2, eu-west-1) in one process, with the delays
+that links between such Regions have.
+
+Sessions are kept in that process. With --engine valkey each Region keeps them in real
+servers of its own, on loopback: valkey-server, or redis-server 7 or later, from the
+PATH. What crosses Regions goes through proxies that are as slow and as lossy as the
+links. A Region that is killed loses its servers and what is in them.
 
 The shop's edge sends each request to the nearest Region, a random one or the one
 you choose. The console shows what happens and lets you cut and slow links, lose
@@ -42,12 +47,14 @@ a Region; each step says what was expected and what was seen. The exit code is 1
 any differs.`,
 		Example: `  roam demo
   roam demo --topology active-passive
+  roam demo --engine valkey
   roam demo --tour --json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c, f) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.topology, "topology", console.ActiveActive, "active-active: every Region takes writes; active-passive: us-west-1 does")
+	flags.StringVar(&f.engine, "engine", lab.Memory, "where Regions keep sessions: memory, or valkey for real servers")
 	flags.StringVar(&f.mode, "read-after-write", "token", "how reads make up for lag: token, primary, retry or accept")
 	flags.StringVar(&f.shop, "shop", "127.0.0.1:8080", "where to serve the shop, on loopback")
 	flags.StringVar(&f.console, "console", "127.0.0.1:8081", "where to serve the console, on loopback")
@@ -61,6 +68,7 @@ any differs.`,
 		}
 	}
 	_ = c.RegisterFlagCompletionFunc("topology", complete(console.ActiveActive, console.ActivePassive))
+	_ = c.RegisterFlagCompletionFunc("engine", complete(lab.Memory, lab.Valkey))
 	_ = c.RegisterFlagCompletionFunc("read-after-write", complete("token", "primary", "retry", "accept"))
 	return c
 }
@@ -73,7 +81,10 @@ func runDemo(c *cobra.Command, f demoFlags) (err error) {
 	if !slices.Contains([]string{console.ActiveActive, console.ActivePassive}, f.topology) {
 		return usagef("--topology %q: want %s or %s", f.topology, console.ActiveActive, console.ActivePassive)
 	}
-	config := lab.Config{Topology: f.topology, ReadAfterWrite: mode, Seed: f.seed, Cookie: demoCookie}
+	if !slices.Contains([]string{lab.Memory, lab.Valkey}, f.engine) {
+		return usagef("--engine %q: want %s or %s", f.engine, lab.Memory, lab.Valkey)
+	}
+	config := lab.Config{Topology: f.topology, Engine: f.engine, ReadAfterWrite: mode, Seed: f.seed, Cookie: demoCookie}
 	if f.verbose {
 		config.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 	}
@@ -91,6 +102,9 @@ func runDemo(c *cobra.Command, f demoFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if program := l.Servers(); program != "" {
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "Each Region has two servers on loopback: %s. They are temporary and keep nothing.\n", program)
+	}
 	if f.tour {
 		return runTour(c, f, l, server{shop, l.Handler()})
 	}
@@ -132,7 +146,7 @@ func runTour(c *cobra.Command, f demoFlags, l *lab.Lab, shop server) error {
 	if err = errors.Join(err, <-served, p.err); err != nil {
 		return fmt.Errorf("tour: %w", err)
 	}
-	return p.verdict(f.topology, differs)
+	return p.verdict(f, differs)
 }
 
 // A printer prints the tour's steps as they end.
@@ -166,11 +180,13 @@ func (p *printer) step(s lab.Step) {
 	}
 }
 
-func (p *printer) verdict(topology string, differs int) error {
+func (p *printer) verdict(f demoFlags, differs int) error {
 	if p.json {
-		p.keep(json.NewEncoder(p.out).Encode(map[string]any{"topology": topology, "steps": p.steps, "differs": differs}))
+		p.keep(json.NewEncoder(p.out).Encode(map[string]any{
+			"topology": f.topology, "engine": f.engine, "steps": p.steps, "differs": differs,
+		}))
 	} else {
-		p.printf("\n%s: %d steps, %d differ\n", topology, p.steps, differs)
+		p.printf("\n%s on %s: %d steps, %d differ\n", f.topology, f.engine, p.steps, differs)
 	}
 	if differs > 0 {
 		return errDiffers

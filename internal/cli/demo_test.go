@@ -162,13 +162,13 @@ func TestVerdict(t *testing.T) {
 			p.out, p.json = &out, asJSON
 			p.step(lab.Step{Chapter: "One", Did: "look", Expected: "alice", Seen: "nobody", OK: c.differs == 0})
 			p.step(lab.Step{Chapter: "One", Did: "a remark", OK: true})
-			if err := p.verdict("active-active", c.differs); !errors.Is(err, c.want) {
+			if err := p.verdict(demoFlags{topology: "active-active", engine: "memory"}, c.differs); !errors.Is(err, c.want) {
 				t.Errorf("%s: verdict(%d) = %v, want %v", name, c.differs, err, c.want)
 			}
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			want := "active-active: 1 steps, " + strconv.Itoa(c.differs) + " differ"
+			want := "active-active on memory: 1 steps, " + strconv.Itoa(c.differs) + " differ"
 			if asJSON {
-				want = `{"differs":` + strconv.Itoa(c.differs) + `,"steps":1,"topology":"active-active"}`
+				want = `{"differs":` + strconv.Itoa(c.differs) + `,"engine":"memory","steps":1,"topology":"active-active"}`
 			}
 			if got := lines[len(lines)-1]; got != want {
 				t.Errorf("%s: the last line is %s, want %s", name, got, want)

@@ -120,24 +120,33 @@ func (n *Net) Dial(ctx context.Context, from, to, port string) (net.Conn, error)
 	return c, nil
 }
 
-func (n *Net) dial(ctx context.Context, from string, at addr) (*conn, error) {
+func (n *Net) dial(ctx context.Context, from string, at addr) (c *conn, err error) {
 	n.mu.Lock()
 	there, back := n.line(from, at.host, Replication), n.line(at.host, from, Replication)
 	n.mu.Unlock()
+	err = n.insist(ctx, there, func() (bool, error) {
+		c, err = n.handshake(ctx, at, there, back)
+		return c != nil, err
+	})
+	return c, err
+}
+
+// insist tries something on a line until it is done or fails, which it is not and does
+// not where no answer comes.
+func (n *Net) insist(ctx context.Context, there *line, try func() (done bool, err error)) error {
 	for wait := dialRetry; ; wait = min(2*wait, dialRetryMax) {
 		again := time.Now().Add(wait)
 		if n.killed(there.from) {
-			return nil, syscall.EHOSTDOWN
+			return syscall.EHOSTDOWN
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		c, err := n.handshake(ctx, at, there, back)
-		if c != nil || err != nil {
-			return c, err
+		if done, err := try(); done || err != nil {
+			return err
 		}
 		if err := sleep(ctx, again); err != nil {
-			return nil, err
+			return err
 		}
 	}
 }

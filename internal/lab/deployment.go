@@ -4,20 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
-	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/journal"
-	"github.com/roam-sessions/roam/internal/replica"
-	"github.com/roam-sessions/roam/internal/shop"
 )
 
 const (
@@ -34,28 +29,56 @@ const (
 
 // A deployment is the Regions of one topology and the network between them.
 type deployment struct {
+	lab      *Lab
 	topology string
 	begun    time.Time
 	net      *fault.Net
 	regions  []*region
+	keeper   keeper
 	cancel   context.CancelFunc
 }
 
-// A region is one Region's process.
+// A keeper is where the Regions of a deployment keep records: in this process, or in
+// servers.
+type keeper interface {
+	// begin makes ready what Regions keep records in, and how they reach each other's.
+	begin(ctx context.Context) error
+	// open returns the engines of a Region for its process, which closes them.
+	open(ctx context.Context, r *region) (own, error)
+	// seen returns how one Region has to do with the engines of another.
+	seen(from, to *region) (main, side engine.Engine)
+	// kill ends what a Region keeps records in, as the loss of the Region does.
+	kill(r *region) error
+	// revive brings it back, and tells what became of the records.
+	revive(ctx context.Context, r *region) (tale string, err error)
+	// kept returns what is kept in a Region's main engine; as it was, if it can't be
+	// asked.
+	kept(r *region) kept
+	// Close ends everything. Processes are closed before.
+	Close() error
+}
+
+// own are the engines of a Region as its process has them.
+type own struct {
+	main, side engine.Engine
+	close      bool // with the process; else they outlive it
+}
+
+// kept is what an engine holds.
+type kept struct{ records, bytes, log int64 }
+
+// A region is one Region, and its process, which can die and be started anew.
 type region struct {
 	place
-	main, side *memory.Engine
-	journal    *journal.Journal
-	listener   net.Listener
-	replica    *replica.Replica
-	store      *roam.Store
-	shop       http.Handler
-	stats      stats
-	serving    sync.WaitGroup
+	journal *journal.Journal // on its disk, so to say: the next process finds it
+	stats   stats
+
+	mu  sync.RWMutex // guards what follows; held for a moment only
+	now *process     // that runs, or ran last
 }
 
 func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) {
-	d := &deployment{topology: topology, begun: time.Now(), net: fault.NewNet(l.config.Seed)}
+	d := &deployment{lab: l, topology: topology, begun: time.Now(), net: fault.NewNet(l.config.Seed)}
 	ctx, d.cancel = context.WithCancel(ctx)
 	for _, a := range places() {
 		for _, b := range places() {
@@ -64,10 +87,14 @@ func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) 
 			}
 		}
 	}
-	err := d.openEngines()
+	d.keeper = l.keeper(d)
+	err := d.openJournals()
+	if err == nil {
+		err = d.keeper.begin(ctx)
+	}
 	for _, r := range d.regions {
 		if err == nil {
-			err = d.openRegion(ctx, l, r)
+			err = d.openProcess(ctx, r)
 		}
 	}
 	if err == nil {
@@ -79,6 +106,14 @@ func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) 
 	return d, nil
 }
 
+// keeper returns where a deployment is to keep records.
+func (l *Lab) keeper(d *deployment) keeper {
+	if l.config.Engine == Valkey {
+		return newServers(d, l.program)
+	}
+	return &inProcess{deployment: d}
+}
+
 // meet waits until every Region has heard of the others: until then answers
 // would be stale, and strict routes refuse.
 func (d *deployment) meet(ctx context.Context) error {
@@ -86,7 +121,7 @@ func (d *deployment) meet(ctx context.Context) error {
 	defer cancel()
 	for _, r := range d.regions {
 		for _, p := range d.byDistance(r) {
-			for ok := false; !ok; _, ok = r.replica.Heard(p.id) {
+			for ok := false; !ok; _, ok = r.process().replica.Heard(p.id) {
 				if err := pause(ctx, 5*time.Millisecond); err != nil {
 					return fmt.Errorf("%s has not heard of %s: %w", r.name, p.name, err)
 				}
@@ -104,86 +139,16 @@ func (d *deployment) primary() crdt.Region {
 	return 0
 }
 
-func (d *deployment) openEngines() error {
+func (d *deployment) openJournals() error {
 	for _, p := range places() {
 		r := &region{place: p}
-		d.regions = append(d.regions, r)
 		var err error
-		secondary := d.primary() != 0 && d.primary() != p.id
-		if r.main, err = memory.New(p.id, memory.Config{Secondary: secondary}); err != nil {
-			return fmt.Errorf("engine of %s: %w", p.name, err)
-		}
-		if r.side, err = memory.New(p.id, memory.Config{}); err != nil {
-			return fmt.Errorf("side store of %s: %w", p.name, err)
-		}
 		if r.journal, err = journal.New(p.id, journal.Config{}); err != nil {
 			return fmt.Errorf("journal of %s: %w", p.name, err)
 		}
+		d.regions = append(d.regions, r)
 	}
 	return nil
-}
-
-// openRegion connects a Region's engine with its peers and opens its shop.
-func (d *deployment) openRegion(ctx context.Context, l *Lab, r *region) error {
-	var err error
-	if r.listener, err = d.net.Listen(r.name, replicationPort); err != nil {
-		return fmt.Errorf("listen in %s: %w", r.name, err)
-	}
-	config := roam.Config{
-		Here:           roam.Region{ID: r.id, Name: r.name, Engine: r.main, Side: r.side, Journal: r.journal},
-		Primary:        d.primary(),
-		ReadAfterWrite: l.config.ReadAfterWrite,
-		Observe:        func(o roam.Observation) { l.observe(r, o) },
-		Log:            l.config.Log.With("region", r.name),
-	}
-	var peers []crdt.Region
-	for _, p := range d.byDistance(r) {
-		peers = append(peers, p.id)
-		config.Peers = append(config.Peers, roam.Region{
-			ID: p.id, Name: p.name,
-			Engine:  d.net.Engine(r.name, p.name, p.main),
-			Side:    d.net.Engine(r.name, p.name, p.side),
-			Journal: d.net.Engine(r.name, p.name, carried{journal: p.journal}),
-		})
-	}
-	dial := func(ctx context.Context, to crdt.Region) (net.Conn, error) {
-		return d.net.Dial(ctx, r.name, d.regionByID(to).name, replicationPort)
-	}
-	r.replica, err = replica.New(ctx, r.id, r.main, peers, dial, replica.Config{Log: config.Log})
-	if err != nil {
-		return fmt.Errorf("replicate %s: %w", r.name, err)
-	}
-	r.serving.Go(func() { _ = r.replica.Serve(ctx, r.listener) }) // ends with the replica
-	config.Links = r.replica
-	if r.store, err = roam.Open(ctx, config); err != nil {
-		return fmt.Errorf("open the store of %s: %w", r.name, err)
-	}
-	r.shop, err = shop.New(r.store, l.key, shop.Config{
-		Region: r.name, Doors: doors(), Sessions: roam.Options{Cookie: roam.Cookie{Name: l.config.Cookie, Plain: true}},
-	})
-	return err
-}
-
-// A carried journal is one that the lab's network carries, as it does an engine.
-type carried struct {
-	engine.Engine // has nothing but what is below
-	journal       *journal.Journal
-}
-
-// Read asks the journal.
-func (c carried) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
-	return c.journal.Read(ctx, k, seen)
-}
-
-// Join hands the journal an ending.
-func (c carried) Join(ctx context.Context, r crdt.Record) error { return c.journal.Join(ctx, r) }
-
-func doors() []shop.Door {
-	out := []shop.Door{{Region: Nearest, URL: switchPath + "?to=" + Nearest}, {Region: Random, URL: switchPath + "?to=" + Random}}
-	for _, p := range places() {
-		out = append(out, shop.Door{Region: p.name, URL: switchPath + "?to=" + p.name})
-	}
-	return out
 }
 
 // byDistance returns the other Regions, the nearest first.
@@ -220,10 +185,17 @@ func (d *deployment) regionByID(id crdt.Region) *region {
 	return nil
 }
 
+// process returns the Region's process: that runs, or ran last; nil if none did.
+func (r *region) process() *process {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.now
+}
+
 // ServeHTTP serves the Region's shop.
 func (r *region) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.stats.request()
-	r.shop.ServeHTTP(w, req)
+	r.process().shop.ServeHTTP(w, req)
 }
 
 // heal makes one direction between two Regions as it was.
@@ -238,23 +210,9 @@ func (d *deployment) Close() error {
 	d.cancel()
 	var errs []error
 	for _, r := range d.regions {
-		if r.store != nil {
-			errs = append(errs, r.store.Close())
-		}
-		if r.replica != nil {
-			errs = append(errs, r.replica.Close())
-		}
-		if r.listener != nil {
-			_ = r.listener.Close() // the replica has, if it ever served it
-		}
-		r.serving.Wait()
-	}
-	for _, r := range d.regions {
-		for _, e := range []*memory.Engine{r.main, r.side} {
-			if e != nil {
-				errs = append(errs, e.Close())
-			}
+		if p := r.process(); p != nil {
+			errs = append(errs, p.Close())
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.keeper.Close())...)
 }

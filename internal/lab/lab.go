@@ -12,6 +12,15 @@ import (
 
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/valkeyserver"
+)
+
+// Engines that Regions of a Lab may keep records in.
+const (
+	// Memory is in this process.
+	Memory = "memory"
+	// Valkey is servers of their own, on this machine.
+	Valkey = "valkey"
 )
 
 // Config is how a Lab begins. Zero fields take their defaults.
@@ -19,6 +28,8 @@ type Config struct {
 	// Topology is console.ActiveActive (default) or console.ActivePassive, where
 	// us-west-1 takes all writes.
 	Topology string
+	// Engine is Memory (default) or Valkey, which takes a server program on the PATH.
+	Engine string
 	// ReadAfterWrite is what reads do about writes that have not arrived.
 	// Default roam.ByToken.
 	ReadAfterWrite roam.Mode
@@ -35,21 +46,27 @@ type Config struct {
 // A Lab is several Regions in one process. It is a console.Source, and its
 // Handler is the edge of its shops. It may be used by many goroutines.
 type Lab struct {
-	config Config
-	key    []byte // of cookies, the same in every Region
-	feed   *feed
-	change chan struct{} // holds one while Regions start over or are closed, then for ever
-	closed sync.Once
+	config  Config
+	program valkeyserver.Program // of servers; where there are none, nothing
+	key     []byte               // of cookies, the same in every Region
+	feed    *feed
+	change  chan struct{} // holds one while Regions start over, die, revive or are closed, then for ever
+	ending  chan struct{} // closed when they are about to be closed
+	closed  sync.Once
 
 	mu      sync.RWMutex // guards what follows; held for a moment only
 	current *deployment
 }
 
 // New starts three Regions. Ctx bounds them, as Close does. It fails if the
-// configuration makes no sense.
+// configuration makes no sense, and with valkeyserver.ErrMissing if there is no server
+// to run.
 func New(ctx context.Context, c Config) (*Lab, error) {
 	if c.Topology == "" {
 		c.Topology = console.ActiveActive
+	}
+	if c.Engine == "" {
+		c.Engine = Memory
 	}
 	if c.Seed == 0 {
 		c.Seed = 1
@@ -60,7 +77,17 @@ func New(ctx context.Context, c Config) (*Lab, error) {
 	if !slices.Contains([]string{console.ActiveActive, console.ActivePassive}, c.Topology) {
 		return nil, fmt.Errorf("topology %q: want %s or %s", c.Topology, console.ActiveActive, console.ActivePassive)
 	}
-	l := &Lab{config: c, key: make([]byte, 32), feed: newFeed(), change: make(chan struct{}, 1)}
+	l := &Lab{config: c, key: make([]byte, 32), feed: newFeed(), change: make(chan struct{}, 1), ending: make(chan struct{})}
+	switch c.Engine {
+	case Memory:
+	case Valkey:
+		var err error
+		if l.program, err = valkeyserver.Find(ctx); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, fmt.Errorf("engine %q: want %s or %s", c.Engine, Memory, Valkey)
+	}
 	if _, err := io.ReadFull(rand.Reader, l.key); err != nil {
 		return nil, fmt.Errorf("make a cookie key: %w", err)
 	}
@@ -75,11 +102,20 @@ func New(ctx context.Context, c Config) (*Lab, error) {
 // it does nothing.
 func (l *Lab) Close() (err error) {
 	l.closed.Do(func() {
+		close(l.ending)
 		l.change <- struct{}{} // waits for Regions that are starting over
 		l.feed.close()
 		err = l.deployment().Close()
 	})
 	return err
+}
+
+// Servers returns what program the Regions' servers run; empty where there are none.
+func (l *Lab) Servers() string {
+	if l.config.Engine != Valkey {
+		return ""
+	}
+	return l.program.String()
 }
 
 // Handler returns the edge: it sends each request to the Region that the request
@@ -101,8 +137,8 @@ func (l *Lab) deployment() *deployment {
 	return l.current
 }
 
-// redeploy starts over with another topology. Memory engines forget: all
-// sessions are gone. The Regions there are serve until the new ones can.
+// redeploy starts over with another topology, and new engines: all sessions are gone.
+// The Regions there are serve until the new ones can.
 func (l *Lab) redeploy(ctx context.Context, topology string) error {
 	select {
 	case l.change <- struct{}{}:

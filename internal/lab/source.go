@@ -26,8 +26,7 @@ func (l *Lab) State() console.State {
 	}
 	for _, r := range d.regions {
 		s.Regions = append(s.Regions, l.regionState(d, r))
-		status := r.replica.Status()
-		for _, p := range status.Peers {
+		for _, p := range r.process().replica.Status().Peers {
 			s.Links = append(s.Links, d.linkState(r, d.regionByID(p.Region), p))
 		}
 	}
@@ -36,12 +35,12 @@ func (l *Lab) State() console.State {
 }
 
 func (l *Lab) regionState(d *deployment, r *region) console.Region {
-	kept := r.main.Stats()
+	kept, p := d.keeper.kept(r), r.process()
 	s := console.Region{
 		Name: r.name, ID: uint8(r.id), Alive: d.net.Alive(r.name),
 		Primary: d.primary() == 0 || d.primary() == r.id,
-		Records: int64(kept.Records), Bytes: kept.Bytes, LogEntries: int64(kept.LogEntries),
-		PendingRevocations: r.store.PendingRevocations(), OpenBreakers: r.store.OpenBreakers(),
+		Records: kept.records, Bytes: kept.bytes, LogEntries: kept.log,
+		PendingRevocations: p.store.PendingRevocations(), OpenBreakers: p.store.OpenBreakers(),
 	}
 	if l.config.ShopURL != "" {
 		s.Shop = l.config.ShopURL + switchPath + "?to=" + r.name
@@ -58,7 +57,7 @@ func (d *deployment) linkState(from, to *region, p replica.Peer) console.Link {
 		Resyncs: p.Counts.Resyncs, Pulls: p.Counts.Pulls, LastError: p.LastError,
 	}
 	// The receiver alone knows how fresh its copy is.
-	if age, ok := to.replica.Heard(from.id); ok {
+	if age, ok := to.process().replica.Heard(from.id); ok {
 		s.HeardMs = millis(age)
 		if s.LagMs = millis(age); p.LagEntries == 0 && p.Connected {
 			s.LagMs = millis(0)
@@ -90,49 +89,86 @@ func (l *Lab) Do(ctx context.Context, a console.Action) error {
 	case console.ActTopology:
 		return l.redeploy(ctx, a.Topology)
 	case console.ActHeal:
-		l.heal(d, a)
+		if a.From == "" {
+			return l.healAll(ctx)
+		}
+		d.heal(a.From, a.To)
+		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: a.From + " → " + a.To + " is healed"})
 	case console.ActRegion:
-		l.setAlive(d, a.Region, *a.Alive)
+		return l.setAlive(ctx, a.Region, *a.Alive)
 	case console.ActLink:
 		l.setLink(d, a)
 	}
 	return nil
 }
 
-// heal makes one link as it was, or everything.
-func (l *Lab) heal(d *deployment, a console.Action) {
-	if a.From != "" {
-		d.heal(a.From, a.To)
-		l.feed.add(console.Event{Kind: console.KindLink, Region: a.From, Text: a.From + " → " + a.To + " is healed"})
-		return
+// claim waits until Regions are neither starting over nor dying nor reviving, and
+// keeps them from it until release is called.
+func (l *Lab) claim(ctx context.Context) (release func(), err error) {
+	select {
+	case <-l.ending:
+		return nil, &console.Refusal{Problem: "the Regions are ending", Next: "start the demo again"}
+	default:
 	}
+	select {
+	case l.change <- struct{}{}:
+		return func() { <-l.change }, nil
+	case <-l.ending:
+		return nil, &console.Refusal{Problem: "the Regions are ending", Next: "start the demo again"}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for Regions that are starting: %w", ctx.Err())
+	}
+}
+
+// healAll makes everything as it was.
+func (l *Lab) healAll(ctx context.Context) error {
+	release, err := l.claim(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	d := l.deployment()
 	for _, from := range d.regions {
 		for _, to := range d.byDistance(from) {
 			d.heal(from.name, to.name)
 		}
-		d.revive(from.name)
+	}
+	for _, r := range d.regions {
+		if err := d.revive(ctx, r); err != nil {
+			return err
+		}
 	}
 	l.feed.add(console.Event{Kind: console.KindLink, Text: "everything is healed"})
+	return nil
 }
 
-func (l *Lab) setAlive(d *deployment, name string, alive bool) {
-	text := name + " is dead: it answers nobody"
-	if alive {
-		d.revive(name)
-		text = name + " is back, with what it had"
-	} else {
-		d.net.Freeze(name)
+func (l *Lab) setAlive(ctx context.Context, name string, alive bool) error {
+	release, err := l.claim(ctx)
+	if err != nil {
+		return err
 	}
-	l.feed.add(console.Event{Kind: console.KindRegion, Region: name, Text: text})
+	defer release()
+	d := l.deployment()
+	if r := d.region(name); alive {
+		return d.revive(ctx, r)
+	} else if d.net.Alive(name) {
+		err = d.keeper.kill(r)
+		d.tell(r, name+" is dead: it answers nobody")
+	}
+	return err
 }
 
-// revive brings a Region back as a machine that had lost power: what others sent
-// it meanwhile is gone, and connections begin anew.
-func (d *deployment) revive(name string) {
-	if !d.net.Alive(name) {
-		d.net.Kill(name)
-		d.net.Revive(name)
+// revive brings a Region back that is dead.
+func (d *deployment) revive(ctx context.Context, r *region) error {
+	if d.net.Alive(r.name) {
+		return nil
 	}
+	tale, err := d.keeper.revive(ctx, r)
+	if err != nil {
+		return fmt.Errorf("revive %s: %w", r.name, err)
+	}
+	d.tell(r, r.name+" is back, "+tale)
+	return nil
 }
 
 func (l *Lab) setLink(d *deployment, a console.Action) {

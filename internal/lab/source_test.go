@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -298,6 +299,11 @@ func TestDoAfterClose(t *testing.T) {
 		if err := l.Do(t.Context(), console.Action{Kind: console.ActTopology, Topology: console.ActivePassive}); err == nil {
 			t.Error("Do(topology) after Close = nil, want an error: who would close it?")
 		}
+		for _, a := range []console.Action{{Kind: console.ActRegion, Region: west1, Alive: new(false)}, {Kind: console.ActHeal}} {
+			if refusal := (*console.Refusal)(nil); !errors.As(l.Do(t.Context(), a), &refusal) {
+				t.Errorf("Do(%+v) after Close = nil, want a refusal", a)
+			}
+		}
 		if _, err := l.Events(t.Context(), l.State().LastEvent); !errors.Is(err, errFeedClosed) {
 			t.Errorf("Events after Close = %v, want %v", err, errFeedClosed)
 		}
@@ -308,6 +314,40 @@ func TestNewRefusesATopology(t *testing.T) {
 	if l, err := New(t.Context(), Config{Topology: "ring"}); err == nil || l != nil || !strings.Contains(err.Error(), `"ring"`) {
 		t.Errorf("New(ring) = %v, %v, want no lab and an error that names it", l, err)
 	}
+}
+
+func TestNewRefusesAnEngine(t *testing.T) {
+	if l, err := New(t.Context(), Config{Engine: "stone"}); err == nil || l != nil || !strings.Contains(err.Error(), `"stone"`) {
+		t.Errorf("New(stone) = %v, %v, want no lab and an error that names it", l, err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if l, err := New(t.Context(), Config{Engine: Valkey}); !errors.Is(err, valkeyserver.ErrMissing) || l != nil {
+		t.Errorf("New(valkey) without a server on the PATH = %v, %v, want no lab and %v", l, err, valkeyserver.ErrMissing)
+	}
+}
+
+// Regions don't die while they start over, and the other way round.
+func TestLifeWaitsForATopology(t *testing.T) {
+	inLab(t, console.ActiveActive, func(t *testing.T, l *Lab) {
+		done, died := make(chan error, 1), make(chan error, 1)
+		go func() {
+			done <- l.Do(t.Context(), console.Action{Kind: console.ActTopology, Topology: console.ActivePassive})
+		}()
+		synctest.Wait()
+		go func() {
+			died <- l.Do(t.Context(), console.Action{Kind: console.ActRegion, Region: west1, Alive: new(false)})
+		}()
+		synctest.Wait()
+		if s := l.State(); !s.Regions[0].Alive || s.Topology != console.ActiveActive {
+			t.Errorf("meanwhile %s is alive: %v, as %s, want the Regions as they were", west1, s.Regions[0].Alive, s.Topology)
+		}
+		if err := errors.Join(<-done, <-died); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.State(); s.Regions[0].Alive || s.Topology != console.ActivePassive {
+			t.Errorf("then %s is alive: %v, as %s, want it dead among the new ones", west1, s.Regions[0].Alive, s.Topology)
+		}
+	})
 }
 
 // Whoever sees the console learns which session did what, not whose cookies

@@ -3,17 +3,18 @@
 package valkeytest
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
 )
 
-// slots is how many hash slots a cluster has.
-const slots = 16384
+const (
+	// slots is how many hash slots a cluster has.
+	slots = 16384
+	// formTimeout is how long a cluster may take to form: some seconds of gossip.
+	formTimeout = 20 * time.Second
+)
 
 // StartCluster starts a cluster of n primaries and returns them once each sees all.
 func StartCluster(t testing.TB, n int, args ...string) []*Server {
@@ -40,59 +41,8 @@ func StartCluster(t testing.TB, n int, args ...string) []*Server {
 		if agreed == n {
 			return out
 		}
-		if time.Since(begun) > startTimeout {
-			t.Fatalf("the cluster did not form in %v", startTimeout)
+		if time.Since(begun) > formTimeout {
+			t.Fatalf("the cluster did not form in %v", formTimeout)
 		}
 	}
-}
-
-// Do sends a command on a connection of its own and returns the reply: of a bulk
-// string its text, of anything else its first line. An error ends the test.
-func (s *Server) Do(args ...string) string {
-	s.t.Helper()
-	reply, err := s.do(s.t.Context(), args)
-	if err != nil {
-		s.t.Fatalf("%v at %s: %v", args, s.Addr, err)
-	}
-	return reply
-}
-
-func (s *Server) do(ctx context.Context, args []string) (string, error) {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", s.Addr)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = conn.Close() }() // the reply was read
-	_ = conn.SetDeadline(time.Now().Add(startTimeout))
-	var b strings.Builder
-	fmt.Fprintf(&b, "*%d\r\n", len(args))
-	for _, a := range args {
-		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
-	}
-	if _, err := conn.Write([]byte(b.String())); err != nil {
-		return "", err
-	}
-	r := bufio.NewReader(conn)
-	line, err := r.ReadString('\n')
-	switch {
-	case err != nil:
-		return "", err
-	case line[0] == '-':
-		return "", fmt.Errorf("%s", strings.TrimSpace(line[1:]))
-	case line[0] != '$':
-		return strings.TrimSpace(line[1:]), nil
-	}
-	var n int
-	if _, err := fmt.Sscanf(line, "$%d", &n); err != nil || n < 0 {
-		return "", err
-	}
-	text := make([]byte, n)
-	for read := 0; read < n; {
-		k, err := r.Read(text[read:])
-		if err != nil {
-			return "", err
-		}
-		read += k
-	}
-	return string(text), nil
 }

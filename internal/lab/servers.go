@@ -1,0 +1,251 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/valkeyserver"
+)
+
+const (
+	// demoLogBytes bounds the log in a server: what a demo writes in hours.
+	demoLogBytes = 16 << 20
+	// reviveTimeout bounds how long a Region's servers may take to come back, with
+	// what has to be loaded into them.
+	reviveTimeout = 30 * time.Second
+)
+
+// servers keeps records in real servers: two for each Region, which are killed when it
+// is and come back empty. What one Region asks of another's goes through proxies, over
+// the Calls plane.
+type servers struct {
+	deployment *deployment
+	program    valkeyserver.Program
+	machines   map[*region]*machine
+	routes     map[route]*remote
+	watching   sync.WaitGroup
+	stop       context.CancelFunc // ends the watching
+}
+
+// A machine is what a Region keeps records on.
+type machine struct {
+	main, side *valkeyserver.Server
+	revived    atomic.Bool // it lost something, and nobody was told yet that it has it again
+	sample     atomic.Pointer[kept]
+}
+
+// A route leads from a Region to another.
+type route struct{ from, to *region }
+
+// A remote is the other's engines, through proxies.
+type remote struct {
+	proxies    [2]*fault.Proxy
+	main, side *valkey.Engine
+}
+
+func newServers(d *deployment, p valkeyserver.Program) *servers {
+	return &servers{
+		deployment: d, program: p, stop: func() {},
+		machines: map[*region]*machine{}, routes: map[route]*remote{},
+	}
+}
+
+func (s *servers) begin(ctx context.Context) error {
+	for _, r := range s.deployment.regions {
+		s.machines[r] = &machine{}
+		for _, to := range s.deployment.byDistance(r) {
+			s.routes[route{r, to}] = &remote{}
+		}
+	}
+	if err := each(s.machines, func(_ *region, m *machine) error { return m.start(ctx, s.program) }); err != nil {
+		return err
+	}
+	if err := each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) }); err != nil {
+		return err
+	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, r := range s.deployment.regions {
+		s.watching.Go(func() { s.watch(ctx, r) })
+	}
+	return nil
+}
+
+// each does something with all of a map at a time, and returns what failed.
+func each[K comparable, V any](all map[K]V, do func(K, V) error) error {
+	var mu sync.Mutex // guards errs
+	var errs []error
+	var wg sync.WaitGroup
+	for k, v := range all {
+		wg.Go(func() {
+			err := do(k, v)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (m *machine) start(ctx context.Context, p valkeyserver.Program) error {
+	var err error
+	if m.main, err = valkeyserver.Start(ctx, p, valkeyserver.Config{}); err != nil {
+		return err
+	}
+	m.side, err = valkeyserver.Start(ctx, p, valkeyserver.Config{})
+	return err
+}
+
+// both does something with both servers at a time.
+func (m *machine) both(do func(*valkeyserver.Server) error) error {
+	return each(map[*valkeyserver.Server]bool{m.main: true, m.side: true}, func(s *valkeyserver.Server, _ bool) error {
+		if s == nil {
+			return nil // it never started
+		}
+		return do(s)
+	})
+}
+
+// connect makes the engines of one Region as another sees them.
+func (s *servers) connect(ctx context.Context, at route, to *remote) error {
+	m := s.machines[at.to]
+	var err error
+	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, true); err != nil {
+		return err
+	}
+	to.side, to.proxies[1], err = s.through(ctx, at, m.side, false)
+	return err
+}
+
+func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Server, replicated bool) (*valkey.Engine, *fault.Proxy, error) {
+	p, err := s.deployment.net.Proxy(context.WithoutCancel(ctx), at.from.name, at.to.name, fault.Calls, server.Addr())
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := s.engine(ctx, at.to.id, p.Addr(), replicated)
+	if err != nil {
+		return nil, p, fmt.Errorf("reach %s from %s: %w", at.to.name, at.from.name, err)
+	}
+	return e, p, warm(ctx, e)
+}
+
+// warm has the engine connect: it dials a connection when it first needs it, which
+// takes two round trips, and chooses among its connections by the partition. The first
+// visitor would find all far Regions too slow to answer.
+func warm(ctx context.Context, e *valkey.Engine) error {
+	var keys [32]bool // all connections but for once in 2^31
+	return each(maps.Collect(slices.All(keys[:])), func(i int, _ bool) error {
+		_, err := e.Read(ctx, crdt.UserKey(fmt.Sprint(i)), crdt.Token{})
+		if errors.Is(err, engine.ErrRefilling) {
+			return nil // it is new, and no peer has been asked yet
+		}
+		return err
+	})
+}
+
+func (s *servers) engine(ctx context.Context, id crdt.Region, addr string, replicated bool) (*valkey.Engine, error) {
+	return valkey.Open(ctx, id, valkey.Config{
+		Addrs: []string{addr}, Replicated: replicated, LogBytes: demoLogBytes, Log: s.deployment.lab.config.Log,
+	})
+}
+
+func (s *servers) open(ctx context.Context, r *region) (own, error) {
+	m := s.machines[r]
+	main, err := s.engine(ctx, r.id, m.main.Addr(), true)
+	if err != nil {
+		return own{}, err
+	}
+	side, err := s.engine(ctx, r.id, m.side.Addr(), false)
+	if err != nil {
+		return own{}, errors.Join(err, main.Close())
+	}
+	filled := func() {
+		if m.revived.Swap(false) {
+			s.deployment.tell(r, r.name+" has been given back what its peers have")
+		}
+	}
+	return own{main: refilled{main, filled}, side: side, close: true}, nil
+}
+
+// refilled is a Region's own engine, which tells of the end of a refill.
+type refilled struct {
+	*valkey.Engine
+	over func()
+}
+
+// SetRefilling tells the engine.
+func (e refilled) SetRefilling(ctx context.Context, on bool) error {
+	err := e.Engine.SetRefilling(ctx, on)
+	if err == nil && !on {
+		e.over()
+	}
+	return err
+}
+
+func (s *servers) seen(from, to *region) (main, side engine.Engine) {
+	r := s.routes[route{from, to}]
+	return r.main, r.side
+}
+
+// kill ends a Region's servers, and then its process, which has nobody left to talk to.
+func (s *servers) kill(r *region) error {
+	s.deployment.net.Freeze(r.name)
+	_ = s.machines[r].both(func(v *valkeyserver.Server) error { v.Kill(); return nil }) // nothing fails
+	return r.process().Close()
+}
+
+// revive starts a Region's servers, which are empty, and a new process.
+func (s *servers) revive(ctx context.Context, r *region) (tale string, err error) {
+	m, d := s.machines[r], s.deployment
+	ctx = context.WithoutCancel(ctx) // half a Region is of no use to whoever has left
+	starting, cancel := context.WithTimeout(ctx, reviveTimeout)
+	defer cancel()
+	m.revived.Store(true)
+	d.net.Kill(r.name) // connections begin anew
+	if err := m.both(func(v *valkeyserver.Server) error { return v.Restart(starting) }); err != nil {
+		return "", err
+	}
+	d.net.Revive(r.name)
+	if err := d.openProcess(ctx, r); err != nil {
+		d.net.Kill(r.name)
+		return "", errors.Join(err, m.both(func(v *valkeyserver.Server) error { v.Kill(); return nil }))
+	}
+	return "with empty servers: its peers give it what they have", nil
+}
+
+// Close ends the watching, the engines, the proxies and the servers.
+func (s *servers) Close() error {
+	s.stop()
+	s.watching.Wait()
+	err := each(s.routes, func(_ route, to *remote) error {
+		var errs []error
+		for _, e := range []*valkey.Engine{to.main, to.side} {
+			if e != nil {
+				errs = append(errs, e.Close())
+			}
+		}
+		for _, p := range to.proxies {
+			if p != nil {
+				errs = append(errs, p.Close())
+			}
+		}
+		return errors.Join(errs...)
+	})
+	return errors.Join(err, each(s.machines, func(_ *region, m *machine) error { return m.both((*valkeyserver.Server).Stop) }))
+}
+
+// tell adds an event about a Region.
+func (d *deployment) tell(r *region, text string) {
+	d.lab.feed.add(console.Event{Kind: console.KindRegion, Region: r.name, Text: text})
+}
