@@ -53,18 +53,27 @@ func (e *Engine) Inspect(ctx context.Context) ([]Finding, error) {
 	}
 	var out []Finding
 	for addr, node := range nodes {
-		info, err := node.Do(ctx, node.B().Info().Build()).ToString()
+		found, err := e.inspect(ctx, node)
 		if err != nil {
-			return nil, fmt.Errorf("inspect the server: %w", e.failed(ctx, err))
+			return nil, fmt.Errorf("inspect the server: %w", err)
 		}
-		// Managed servers may refuse to tell: then it is not known.
-		config, _ := node.Do(ctx, node.B().ConfigGet().Parameter("hash-max-listpack-value").Build()).AsStrMap()
-		for _, f := range judge(info, config["hash-max-listpack-value"]) {
+		for _, f := range found {
 			f.Addr = addr
 			out = append(out, f)
 		}
 	}
 	return out, nil
+}
+
+// inspect returns what is wrong with one server.
+func (e *Engine) inspect(ctx context.Context, node valkey.Client) ([]Finding, error) {
+	info, err := node.Do(ctx, node.B().Info().Build()).ToString()
+	if err != nil {
+		return nil, e.failed(ctx, err)
+	}
+	// Managed servers may refuse to tell: then it is not known.
+	config, _ := node.Do(ctx, node.B().ConfigGet().Parameter("hash-max-listpack-value").Build()).AsStrMap()
+	return judge(info, config["hash-max-listpack-value"]), nil
 }
 
 // judge returns what is wrong with a server that says so of itself.

@@ -42,8 +42,8 @@ func exitCode(err error, talk io.Writer) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errDiffers):
-		return exitFailed // the tour has said what
+	case errors.Is(err, errDiffers), errors.Is(err, errUnwell):
+		return exitFailed // the tour, or the table, has said what
 	case errors.Is(err, errFaults):
 		return exitUsage // they have been printed
 	case errors.As(err, &bad):
@@ -74,7 +74,7 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
 	})
 	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), configCommand(), pkiCommand(), versionCommand())
+	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), checkCommand(), configCommand(), pkiCommand(), versionCommand())
 	strictHelp(root)
 	return root
 }

@@ -49,10 +49,11 @@ func (n *Node) openOnce(ctx context.Context) (engine.Engine, error) {
 		}
 		return e, nil
 	}
-	c, err := n.valkeyConfig(n.region.Engine.Valkey)
+	c, err := ValkeyConfig(n.region.Engine.Valkey, n.config.Getenv)
 	if err != nil {
 		return nil, err
 	}
+	c.Log, c.Replicated = n.config.Log, n.deployment.Pushes()
 	e, err := valkey.Open(ctx, n.region.ID, c)
 	if err != nil {
 		return nil, err
@@ -60,11 +61,12 @@ func (n *Node) openOnce(ctx context.Context) (engine.Engine, error) {
 	return e, nil
 }
 
-func (n *Node) valkeyConfig(v *topology.Valkey) (valkey.Config, error) {
+// ValkeyConfig returns how a server is reached that a deployment describes, with what
+// the files say that it names, and the environment by getenv.
+func ValkeyConfig(v *topology.Valkey, getenv func(string) string) (valkey.Config, error) {
 	c := valkey.Config{
 		Addrs: v.Addrs, Username: v.Username, Plaintext: v.Plaintext,
-		LogBytes: v.LogBytes, KeepReleased: v.KeepReleased, Log: n.config.Log,
-		Replicated: n.deployment.Pushes(),
+		LogBytes: v.LogBytes, KeepReleased: v.KeepReleased,
 	}
 	switch {
 	case v.PasswordFile != "":
@@ -74,7 +76,7 @@ func (n *Node) valkeyConfig(v *topology.Valkey) (valkey.Config, error) {
 		}
 		c.Password = strings.TrimRight(string(text), "\r\n")
 	case v.PasswordEnv != "":
-		if c.Password = n.config.Getenv(v.PasswordEnv); c.Password == "" {
+		if c.Password = getenv(v.PasswordEnv); c.Password == "" {
 			return c, fmt.Errorf("password of the engine: the variable %s is empty or not set", v.PasswordEnv)
 		}
 	}

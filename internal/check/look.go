@@ -1,0 +1,188 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/node"
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// Options are what Run may be told.
+type Options struct {
+	// Here is the Region that this machine is in; empty: none. Links are dialled as its
+	// node does.
+	Here string
+	// Getenv finds passwords that the deployment names a variable for.
+	Getenv func(name string) string
+	// Now is when certificates are judged.
+	Now time.Time
+}
+
+// maxHealthBytes is far above what a node says of itself.
+const maxHealthBytes = 1 << 20
+
+// Run looks at all Regions at once, until ctx ends: what has not answered by then is a
+// fault. Rows are in the order of the deployment.
+func Run(ctx context.Context, d topology.Deployment, o Options) []Row {
+	rows := make([][]Row, len(d.Regions))
+	servers := map[string][]valkey.Server{}
+	var mu sync.Mutex // guards servers
+	var wg sync.WaitGroup
+	for i, r := range d.Regions {
+		wg.Go(func() {
+			l := looker{d: d, o: o, region: r}
+			found := l.engine(ctx, "engine", r.Engine)
+			if r.Side != nil {
+				_ = l.engine(ctx, "side store", *r.Side) // each is for itself
+			}
+			l.links(ctx)
+			l.health(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			rows[i], servers[r.Name] = l.rows, found
+		})
+	}
+	wg.Wait()
+	var out []Row
+	for i, r := range d.Regions {
+		for _, row := range rows[i] {
+			row.Region = r.Name
+			out = append(out, row)
+		}
+	}
+	return append(out, judgeTogether(d, servers)...)
+}
+
+// A looker looks at one Region.
+type looker struct {
+	d      topology.Deployment
+	o      Options
+	region topology.Region
+	rows   []Row
+}
+
+func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }
+
+func (l *looker) engine(ctx context.Context, part string, e topology.Engine) []valkey.Server {
+	if e.Valkey == nil {
+		l.add(Row{State: Unknown, Part: part, Seen: "it is in the memory of a process: only that one can be asked", Mend: "look at its /readyz"})
+		return nil
+	}
+	c, err := node.ValkeyConfig(e.Valkey, l.o.Getenv)
+	var servers []valkey.Server
+	if err == nil {
+		servers, err = valkey.Examine(ctx, c)
+	}
+	if err != nil {
+		l.add(Row{
+			State: Fault, Part: part, Seen: strings.Join(e.Valkey.Addrs, ", ") + ": " + err.Error(),
+			Mend: "look whether it runs, and whether this machine may reach it",
+		})
+		return nil
+	}
+	l.add(judgeServers(part, servers)...)
+	return servers
+}
+
+// links dials the Region's node as a peer does.
+func (l *looker) links(ctx context.Context) {
+	if !l.d.Pushes() {
+		return
+	}
+	addr := l.region.Node.Advertise
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		l.add(Row{State: Fault, Part: "links", Seen: err.Error(), Mend: "look whether the node runs, and whether this machine may reach it"})
+		return
+	}
+	defer func() { _ = conn.Close() }() // nothing was sent
+	if l.d.Links.TLS == nil {
+		l.add(Row{State: Good, Part: "links", Seen: addr + " is open, without TLS"})
+		return
+	}
+	if l.o.Here == "" {
+		l.add(Row{
+			State: Unknown, Part: "links", Seen: addr + " is open; who is there was not asked",
+			Mend: "say which Region this machine is in, with --region: links want its certificate",
+		})
+		return
+	}
+	keeper, err := pki.Keep(pki.Files(l.d.Links.TLS.For(l.o.Here)), l.o.Here, slog.New(slog.DiscardHandler))
+	if err != nil {
+		l.add(Row{State: Unknown, Part: "links", Seen: fmt.Sprintf("%s is open; who is there was not asked: %v", addr, err), Mend: "run it where the files are"})
+		return
+	}
+	secure := tls.Client(conn, keeper.Client(l.region.Name, topology.Host(addr)))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		l.add(Row{State: Fault, Part: "links", Seen: fmt.Sprintf("%s: %v", addr, err), Mend: "give its node a certificate of its Region: roam pki init"})
+		return
+	}
+	l.add(judgeExpiry(secure.ConnectionState().PeerCertificates[0].NotAfter, l.o.Now)...)
+}
+
+// health asks the Region's node how it is, where that can be done from here.
+func (l *looker) health(ctx context.Context) {
+	if l.elsewhere() {
+		l.add(Row{
+			State: Unknown, Part: "node", Seen: "its health is at " + l.region.Node.HTTP + " of its own machine",
+			Mend: "run it there, with --region " + l.region.Name,
+		})
+		return
+	}
+	h, err := fetchHealth(ctx, "http://"+l.region.Node.HTTP+"/readyz")
+	switch {
+	case err != nil:
+		l.add(Row{State: Fault, Part: "node", Seen: err.Error(), Mend: "look whether the node runs"})
+	case h.Region != l.region.Name:
+		l.add(Row{State: Fault, Part: "node", Seen: fmt.Sprintf("at %s is the node of %s", l.region.Node.HTTP, h.Region), Mend: "look at node.http in the file"})
+	default:
+		l.add(judgeHealth(h.Ready, h.Why, h.Warnings)...)
+	}
+}
+
+// elsewhere reports whether the node's health is on the loopback of a machine that is
+// not this one, as far as can be told: one machine has each address once.
+func (l *looker) elsewhere() bool {
+	ip := net.ParseIP(topology.Host(l.region.Node.HTTP))
+	if ip == nil || !ip.IsLoopback() || l.region.Name == l.o.Here {
+		return false
+	}
+	if l.o.Here != "" {
+		here, _ := l.d.Region(l.o.Here)
+		return here.Node.HTTP == l.region.Node.HTTP
+	}
+	for _, r := range l.d.Regions {
+		if r.Name != l.region.Name && r.Node.HTTP == l.region.Node.HTTP {
+			return true
+		}
+	}
+	return false
+}
+
+func fetchHealth(ctx context.Context, url string) (h node.Health, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return h, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return h, err
+	}
+	defer func() { _ = res.Body.Close() }() // it was read only
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxHealthBytes)).Decode(&h); err != nil {
+		return h, fmt.Errorf("%s answers %s and not with its health: %w", url, res.Status, err)
+	}
+	return h, nil
+}
