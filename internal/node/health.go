@@ -110,7 +110,7 @@ type PeerHealth struct {
 // Health returns how the node is.
 func (n *Node) Health() Health {
 	n.mu.Lock()
-	r, failure, asked, known := n.replica, n.failure, n.asked, n.known
+	r, echo, failure, asked, known := n.replica, n.echo, n.failure, n.asked, n.known
 	n.mu.Unlock()
 	h := Health{
 		Region: n.region.Name, Links: n.deployment.Pushes(), Why: []string{}, Warnings: []string{}, Peers: []PeerHealth{},
@@ -128,6 +128,16 @@ func (n *Node) Health() Health {
 	if r != nil {
 		n.peersHealth(&h, r)
 	}
+	if n.follows() {
+		ph := PeerHealth{Region: n.deployment.Primary}
+		var age time.Duration
+		var ok bool
+		if echo != nil {
+			age, ok = echo.Heard(0)
+		}
+		n.heard(&h, &ph, age, ok)
+		h.Peers = append(h.Peers, ph)
+	}
 	if n.keeper != nil {
 		if left := time.Until(n.keeper.Expiry()); left < expirySoon {
 			h.Warnings = append(h.Warnings, fmt.Sprintf(`the certificate ends in %d hours: run "roam pki init --renew"`, int(left.Hours())))
@@ -137,10 +147,6 @@ func (n *Node) Health() Health {
 }
 
 func (n *Node) peersHealth(h *Health, r *replica.Replica) {
-	bound := n.deployment.Policies.Timeouts.StrictBound
-	if bound == 0 {
-		bound = 10 * time.Second // of router.Config
-	}
 	st := r.Status()
 	if h.Engine.Refilling = st.Refilling; st.Refilling {
 		h.Warnings = append(h.Warnings, "the engine was empty and is being refilled: what it does not have may exist")
@@ -152,18 +158,32 @@ func (n *Node) peersHealth(h *Health, r *replica.Replica) {
 			LagEntries: p.LagEntries, RTTSeconds: p.RTT.Seconds(), LastError: p.LastError,
 		}
 		age, ok := r.Heard(p.Region)
-		if ok {
-			seconds := age.Seconds()
-			ph.HeardSeconds = &seconds
-		}
-		switch {
-		case !ok:
-			h.Warnings = append(h.Warnings, "nothing has been heard of "+name)
-		case age > bound:
-			h.Warnings = append(h.Warnings, fmt.Sprintf("%s was last heard of %v ago: strict routes refuse", name, age.Round(time.Second)))
-		}
+		n.heard(h, &ph, age, ok)
 		h.Peers = append(h.Peers, ph)
 	}
+}
+
+// heard notes how old the last news of a peer is, and warns where strict routes do not
+// live with it.
+func (n *Node) heard(h *Health, ph *PeerHealth, age time.Duration, ok bool) {
+	bound := n.deployment.Policies.Timeouts.StrictBound
+	if bound == 0 {
+		bound = 10 * time.Second // of router.Config
+	}
+	if !ok {
+		h.Warnings = append(h.Warnings, "nothing has been heard of "+ph.Region)
+		return
+	}
+	seconds := age.Seconds()
+	ph.HeardSeconds = &seconds
+	if age > bound {
+		h.Warnings = append(h.Warnings, fmt.Sprintf("%s was last heard of %v ago: strict routes refuse", ph.Region, age.Round(time.Second)))
+	}
+}
+
+// follows reports whether the server here replicates the primary's by itself.
+func (n *Node) follows() bool {
+	return len(n.peers) > 0 && !n.deployment.Pushes() && !n.deployment.TakesWrites(n.region.Name)
 }
 
 // name returns the name of a peer.

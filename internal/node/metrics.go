@@ -38,7 +38,7 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 		s.gauge("roam_certificate_expiry_timestamp_seconds", "When the certificate for links ends.", float64(n.keeper.Expiry().Unix()))
 	}
 	n.mu.Lock()
-	e, r, asked := n.engine, n.replica, n.asked
+	e, r, echo, asked := n.engine, n.replica, n.echo, n.asked
 	n.mu.Unlock()
 	if asked.err == nil {
 		s.gauge("roam_log_head_entries", "Entries ever logged by the engine's present actors, as last asked.", entries(&asked.head))
@@ -50,6 +50,11 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 		s.gauge("roam_engine_max_bytes", "Bytes that records may have: births are refused from 80 % on.", float64(st.MaxBytes))
 		s.gauge("roam_engine_log_bytes", "Bytes of the log.", float64(st.LogBytes))
 	}
+	if echo != nil {
+		if age, ok := echo.Heard(0); ok {
+			s.gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds(), "peer", n.deployment.Primary)
+		}
+	}
 	if r == nil {
 		return
 	}
@@ -59,6 +64,8 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
+const heardHelp = "How old is what has been heard of the peer's writes."
+
 // peer sends what is known of one peer, of pushing to it and of what it pushes.
 func (w watcher) peer(s sample, r *replica.Replica, p *replica.Peer, src *replica.Source) {
 	name := w.node.name(p.Region)
@@ -67,7 +74,7 @@ func (w watcher) peer(s sample, r *replica.Replica, p *replica.Peer, src *replic
 	s.gauge("roam_peer_connected", "Whether there is a link.", truth(p.Connected), "peer", name, "direction", "out")
 	s.gauge("roam_peer_connected", "Whether there is a link.", truth(src.Connected), "peer", name, "direction", "in")
 	if age, ok := r.Heard(p.Region); ok { // else there is none: an alert asks for absent() too
-		gauge("roam_peer_heard_age_seconds", "How old is what has been heard of the peer's writes.", age.Seconds())
+		gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds())
 	}
 	gauge("roam_peer_rtt_seconds", "Round trip of the last heartbeat; 0: none yet.", p.RTT.Seconds())
 	gauge("roam_peer_lag_entries", "Entries of the log that the peer is not known to hold.", float64(p.LagEntries))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/topology"
@@ -72,7 +73,8 @@ type Node struct {
 	mu      sync.Mutex // guards what follows
 	engine  engine.Engine
 	replica *replica.Replica
-	failure error // why there is no engine, or no replica; nil: there is all
+	echo    *valkey.Echo // of a server that replicates the primary's by itself
+	failure error        // why there is no engine, or no replica; nil: there is all
 	asked   answer
 	known   bool // there is an answer
 }
@@ -153,6 +155,7 @@ func (n *Node) run(ctx context.Context) {
 	if !n.deployment.Pushes() {
 		n.set(e, nil, nil)
 		n.config.Log.Info("no links are needed: the engines replicate by themselves, or there is one Region")
+		n.follow(ctx, e)
 		<-ctx.Done()
 		return
 	}

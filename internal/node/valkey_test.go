@@ -49,15 +49,28 @@ func TestActivePassiveOnValkey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secondary := func() string { return on(valkeytest.Start(t, "--replicaof", host+" "+p)) }
-	l := newLand(t, "topology: active-passive\nprimary: west", on(primary), secondary(), secondary())
+	secondary := func() *valkeytest.Server { return valkeytest.Start(t, "--replicaof", host+" "+p) }
+	east := secondary()
+	l := newLand(t, "topology: active-passive\nprimary: west", on(primary), on(east), on(secondary()))
 	for _, name := range names() {
 		n := l.start(name)
 		eventually(t, name+" is ready", func() bool { code, _ := health(t, n.HTTP()); return code == http.StatusOK })
-		if _, h := health(t, n.HTTP()); h.Links || len(h.Peers) != 0 {
-			t.Errorf("%s: links %t, peers %v; want none", name, h.Links, h.Peers)
-		}
+		eventually(t, name+" hears of the primary, and of nobody else", func() bool {
+			_, h := health(t, n.HTTP())
+			return !h.Links && (name == "west" && len(h.Peers) == 0 ||
+				name != "west" && len(h.Peers) == 1 && h.Peers[0].HeardSeconds != nil && *h.Peers[0].HeardSeconds < 2)
+		})
 	}
+	east.Do("REPLICAOF", "NO", "ONE")
+	eventually(t, "what east has gets old", func() bool {
+		_, h := health(t, l.nodes["east"].HTTP())
+		return len(h.Peers) == 1 && h.Peers[0].HeardSeconds != nil && *h.Peers[0].HeardSeconds > 2
+	})
+	east.Do("REPLICAOF", host, p)
+	eventually(t, "it is young again", func() bool {
+		_, h := health(t, l.nodes["east"].HTTP())
+		return *h.Peers[0].HeardSeconds < 2
+	})
 	if !strings.Contains(l.said.String(), "no links are needed") {
 		t.Error("no node said that it pushes nothing")
 	}

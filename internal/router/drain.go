@@ -99,15 +99,20 @@ func (d *drainer) again(ctx context.Context) {
 	}
 }
 
-// takeBackAll takes back what a batch names; and all records of its partition, if
-// the log no longer had what came before it.
+// takeBackAll takes back what a batch names, each record once, as it is now; and all
+// records of its partition, if the log no longer had what came before it.
 func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 	if Missed(d.done[b.Partition], b) {
 		if err := d.takeBackPartition(ctx, b.Partition); err != nil {
 			return err
 		}
 	}
+	done := map[crdt.Key]bool{}
 	for _, f := range b.Frags {
+		if done[f.Effect.Key] {
+			continue
+		}
+		done[f.Effect.Key] = true
 		if err := d.takeBackOne(ctx, f.Effect.Key); err != nil {
 			return err
 		}
