@@ -36,11 +36,37 @@ func (e *Engine) call(ctx context.Context, function string, keys, args []string)
 // anew, wherever the name leads now.
 func (e *Engine) do(ctx context.Context, build func() valkey.Completed) valkey.ValkeyResult {
 	for r := retry(ctx); ; {
-		res := e.client().Do(ctx, build())
+		res := e.ask(ctx, build())
 		if may, mended := e.mends(ctx, res.Error()); !may || !r.again(ctx, mended) {
 			return res
 		}
 	}
+}
+
+// ask asks the server once and waits no longer than ctx. The client waits for whoever
+// is connecting, however long that one does; so while it is not known that there is a
+// connection, it is left waiting by itself. It ends by its own timeouts, within a
+// second.
+func (e *Engine) ask(ctx context.Context, cmd valkey.Completed) valkey.ValkeyResult {
+	if e.connected.Load() {
+		return e.noted(e.client().Do(ctx, cmd))
+	}
+	client, answer := e.client(), make(chan valkey.ValkeyResult, 1)
+	go func() { answer <- client.Do(ctx, cmd) }()
+	select {
+	case res := <-answer:
+		return e.noted(res)
+	case <-ctx.Done():
+		return valkey.NewErrorResult(ctx.Err())
+	}
+}
+
+// noted notes whether an answer came over a connection.
+func (e *Engine) noted(res valkey.ValkeyResult) valkey.ValkeyResult {
+	if there := res.NonValkeyError() == nil; there != e.connected.Load() {
+		e.connected.Store(there)
+	}
+	return res
 }
 
 // mends reports whether asking again may help after err, and does what helps. Mended:

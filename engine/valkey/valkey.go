@@ -54,6 +54,7 @@ type Engine struct {
 	work      sync.WaitGroup     // the sweeping goroutine
 	loading   sync.Mutex         // one FUNCTION LOAD at a time
 	refilling atomic.Bool        // as of the last look
+	connected atomic.Bool        // the last answer came over a connection
 	level     atomic.Int32       // of memory: DESIGN R13
 	released  releases
 	near      *near // nil: none
@@ -73,6 +74,7 @@ const (
 	writeTimeout = 500 * time.Millisecond
 	flushDelay   = 20 * time.Microsecond
 	connLifetime = 10 * time.Minute
+	dialTimeout  = 500 * time.Millisecond
 	bufferBytes  = 64 << 10
 )
 
@@ -131,7 +133,7 @@ func (e *Engine) option() valkey.ClientOption {
 		ClientName: "roam", DisableCache: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
 		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
-		Dialer: net.Dialer{KeepAlive: keepAlive},
+		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout},
 	}
 }
 
