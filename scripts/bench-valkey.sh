@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs Roam's Valkey engine side by side with the plain commands that a user would use
 # instead, on one server, and prints the ratios. They are kept in bench/results/valkey.json.
+# SESSIONS says how many are many; 200,000.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,6 +40,7 @@ awk -v json=bench/results/valkey.json '
 		row("read of a session, to HGETALL, 256 clients", v["Read/clients=256", "ns/op"], "ns", v["PlainHgetall/clients=256", "ns/op"], 1.10, 1)
 		row("near read, rate to that of GET, 1 client", 1e9 / v["ReadNear/clients=1", "ns/op"], "/s", 1e9 / v["PlainGet/clients=1", "ns/op"], 8.00, 0)
 		row("near read, rate to that of GET, 256 clients", 1e9 / v["ReadNear/clients=256", "ns/op"], "/s", 1e9 / v["PlainGet/clients=256", "ns/op"], 8.00, 0)
+		row("read of one of many sessions, rate to that of 10,000", 1e9 / v["ReadOfMany", "ns/op"], "/s", 1e9 / v["ReadOf10k", "ns/op"], 0.90, 0)
 		row("put with log, to SET, 1 client", v["Put/clients=1", "ns/op"], "ns", v["PlainSet/clients=1", "ns/op"], 2.50, 1)
 		row("put with log, rate to that of SET, 50 connections", 1e9 / v["PutAt50", "ns/op"], "/s", 1e9 / v["PlainSetAt50", "ns/op"], 0.45, 0)
 		row("put with log, rate to that of pipelined SET, 16 clients", 1e9 / v["Put/clients=16", "ns/op"], "/s", 1e9 / v["PlainSet/clients=16", "ns/op"], 0.45, 0)

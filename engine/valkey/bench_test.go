@@ -4,7 +4,11 @@ package valkey_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -116,6 +120,60 @@ func BenchmarkPlainSet(b *testing.B) {
 	value := string(make([]byte, benchFields*benchValue))
 	x.each(b, func(i int) error {
 		return x.client.Do(b.Context(), x.client.B().Set().Key("s"+x.plain[i]).Value(value).ExSeconds(3600).Build()).Error()
+	})
+}
+
+// sessions is how many there are in BenchmarkReadOfMany.
+func sessions(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("SESSIONS")
+	if text == "" {
+		return 200_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 10_000 {
+		b.Fatalf("SESSIONS=%q: want a number from 10000 on", text)
+	}
+	return n
+}
+
+func BenchmarkReadOf10k(b *testing.B) { readOf(b, 10_000) }
+
+func BenchmarkReadOfMany(b *testing.B) { readOf(b, sessions(b)) }
+
+// readOf reads at random from so many sessions, with 16 clients.
+func readOf(b *testing.B, n int) {
+	b.Helper()
+	e := open(b, 1, roamvalkey.Config{Addrs: []string{valkeytest.Start(b).Addr}, LogBytes: 1 << 20})
+	fields := make([]crdt.Change, benchFields)
+	for f := range fields {
+		fields[f] = crdt.Put(fmt.Sprint("field", f), make([]byte, benchValue))
+	}
+	keys := make([]crdt.Key, n)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				keys[i] = newKey()
+				op := crdt.Op{Stamp: now().Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, Changes: fields}
+				if _, err := e.Apply(b.Context(), keys[i], op); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.SetParallelism(8) // of two cores
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := e.Read(b.Context(), keys[rand.IntN(n)], crdt.Token{}); err != nil { //nolint:gosec // spreads reads
+				b.Error(err)
+				return
+			}
+		}
 	})
 }
 

@@ -21,7 +21,10 @@ func TestReturnedPrimaryIsSalvaged(t *testing.T) {
 	after := open(t, 1, roamvalkey.Config{Addrs: []string{two.Addr}})
 	both, ended := bear(t, before), bear(t, before)
 	has := func(k crdt.Key) func() bool {
-		return func() bool { return !read(t, after, k).IsBottom() }
+		return func() bool {
+			r, err := after.Read(t.Context(), k, crdt.Token{}) // it may not have its functions yet
+			return err == nil && !r.IsBottom()
+		}
 	}
 	until(t, "the replica has the sessions", func() bool { return has(both)() && has(ended)() })
 	two.Do("REPLICAOF", "NO", "ONE")
