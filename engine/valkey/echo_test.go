@@ -74,6 +74,10 @@ func TestReplicaOfAPrimary(t *testing.T) {
 	primary := open(t, 1, valkey.Config{Addrs: []string{first.Addr}})
 	replica := open(t, 2, valkey.Config{Addrs: []string{second.Addr}})
 	k := crdt.SessionKey(crdt.NewSessionID(crdt.TimeOf(time.Now()).Add(time.Hour), 1, crdt.IDEntropy{1}))
+	until(t, "the replica has its functions", func() bool {
+		_, err := replica.Read(t.Context(), k, crdt.Token{})
+		return err == nil
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	op := crdt.Op{Stamp: crdt.TimeOf(time.Now()).Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"}
