@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 mkdir -p bench/results
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
-echo 'running the benchmarks of engine/valkey (about a minute and a half)' >&2
+echo 'running the benchmarks of engine/valkey (about four minutes)' >&2
 go test -tags integration -run '^$' -bench . -benchtime "${BENCHTIME:-2s}" ./engine/valkey > "$out" || {
 	cat "$out" >&2
 	exit 1

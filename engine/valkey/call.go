@@ -3,6 +3,7 @@ package valkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,13 +53,26 @@ func (e *Engine) ask(ctx context.Context, cmd valkey.Completed) valkey.ValkeyRes
 		return e.noted(e.client().Do(ctx, cmd))
 	}
 	client, answer := e.client(), make(chan valkey.ValkeyResult, 1)
-	go func() { answer <- client.Do(ctx, cmd) }()
+	if !e.aside(func() { answer <- client.Do(ctx, cmd) }) {
+		return valkey.NewErrorResult(valkey.ErrClosing)
+	}
 	select {
 	case res := <-answer:
 		return e.noted(res)
 	case <-ctx.Done():
 		return valkey.NewErrorResult(ctx.Err())
 	}
+}
+
+// aside does something that Close waits for, unless the engine is closed.
+func (e *Engine) aside(do func()) bool {
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	if e.isClosed() {
+		return false
+	}
+	e.work.Go(do)
+	return true
 }
 
 // noted notes whether an answer came over a connection.
@@ -88,6 +102,35 @@ func (e *Engine) mends(ctx context.Context, err error) (may, mended bool) {
 		return true, false
 	}
 	return false, false
+}
+
+// connect returns a client that has reached the server. The client's own dialling knows
+// no context; what comes of it later is closed.
+func connect(ctx context.Context, option valkey.ClientOption) (valkey.Client, error) {
+	type made struct {
+		client valkey.Client
+		err    error
+	}
+	answer := make(chan made)
+	go func() {
+		client, err := valkey.NewClient(option)
+		select {
+		case answer <- made{client, err}:
+		case <-ctx.Done():
+			if err == nil {
+				client.Close()
+			}
+		}
+	}()
+	select {
+	case m := <-answer:
+		if m.err != nil {
+			return nil, fmt.Errorf("%w: %w", engine.ErrUnreachable, m.err)
+		}
+		return m.client, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", engine.ErrUnreachable, ended(ctx))
+	}
 }
 
 // client returns the client there is.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -197,7 +196,8 @@ func TestDemotedPrimaryIsLeft(t *testing.T) {
 // address. What was acknowledged before the replica's lag is there, another actor goes
 // on in every partition, and errors are of package engine.
 func TestPromotionUnderLoad(t *testing.T) {
-	one, two, admin := startPair(t)
+	one, two := pair(t)
+	admin := raw(t, two.Addr)
 	door := valkeytest.NewDoor(t, one.Addr)
 	e := open(t, 1, roamvalkey.Config{Addrs: []string{door.Addr}})
 	k := newKey()
@@ -242,25 +242,6 @@ func TestPromotionUnderLoad(t *testing.T) {
 // isFailure reports whether err is one that a router knows what to do with.
 func isFailure(err error) bool {
 	return errors.Is(err, engine.ErrUnavailable) || errors.Is(err, engine.ErrUnreachable) || errors.Is(err, engine.ErrNotPrimary)
-}
-
-// startPair starts a primary and a replica that is in step with it, and returns a
-// client of the replica's.
-func startPair(t *testing.T) (primary, replica *valkeytest.Server, admin valkey.Client) {
-	t.Helper()
-	primary = valkeytest.Start(t)
-	replica = valkeytest.Start(t, "--replicaof", "127.0.0.1 "+primary.Port())
-	admin = raw(t, replica.Addr)
-	if _, err := eventually(t, func(ctx context.Context) (string, error) {
-		info, err := admin.Do(ctx, admin.B().Info().Section("replication").Build()).ToString()
-		if err == nil && !strings.Contains(info, "master_link_status:up") {
-			err = errors.New("the replica is not in step")
-		}
-		return info, err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return primary, replica, admin
 }
 
 // fillServer gives births to sessions of 8 KiB until they are refused, and checks what

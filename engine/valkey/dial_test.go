@@ -3,12 +3,16 @@
 package valkey_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	roamvalkey "github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/valkeytest"
 )
@@ -44,4 +48,42 @@ func TestCallsEndWhileConnecting(t *testing.T) {
 			break
 		}
 	}
+}
+
+// Open ends with its context, and Close leaves nothing of calls that were waiting.
+func TestOpenAndCloseWhileNobodyAnswers(t *testing.T) {
+	s := valkeytest.Start(t)
+	door := valkeytest.NewDoor(t, s.Addr)
+	e, err := roamvalkey.Open(t.Context(), 1, roamvalkey.Config{Addrs: []string{door.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	door.Hold(true)
+	s.Do("CLIENT", "KILL", "TYPE", "normal")
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if _, err := e.Read(ctx, newKey(), crdt.Token{}); err == nil {
+			t.Error("a read over a silent connection = no error")
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	if _, err := roamvalkey.Open(ctx, 1, roamvalkey.Config{Addrs: []string{door.Addr}}); !errors.Is(err, engine.ErrUnreachable) {
+		t.Errorf("Open while nobody answers = %v, want ErrUnreachable", err)
+	}
+	if took := time.Since(begun); took > 300*time.Millisecond {
+		t.Errorf("Open with 100 ms ended after %v", took)
+	}
+	begun = time.Now()
+	_ = e.Close() // never fails
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("Close took %v, want a second and a moment", took)
+	}
+	stacks := make([]byte, 1<<20)
+	if stacks = stacks[:runtime.Stack(stacks, true)]; bytes.Contains(stacks, []byte("(*Engine).ask.")) {
+		t.Errorf("after Close a call is still waiting:\n%s", stacks)
+	}
+	door.Hold(false)
 }

@@ -26,10 +26,10 @@ func until(t *testing.T, what string, so func() bool) {
 	}
 }
 
-// pair starts a server and one that replicates it.
-func pair(t *testing.T) (primary, replica *valkeytest.Server) {
+// pair starts a server, with more arguments, and one that replicates it and is in step.
+func pair(t *testing.T, args ...string) (primary, replica *valkeytest.Server) {
 	t.Helper()
-	primary = valkeytest.Start(t, "--repl-diskless-sync-delay", "0")
+	primary = valkeytest.Start(t, append([]string{"--repl-diskless-sync-delay", "0"}, args...)...)
 	host, port, err := net.SplitHostPort(primary.Addr)
 	if err != nil {
 		t.Fatal(err)

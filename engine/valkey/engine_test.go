@@ -57,6 +57,22 @@ func TestPromisesOfTLSAndACL(t *testing.T) {
 	}, enginetest.Options{})
 }
 
+// The user of valkey.ACL may do all that there is: hear of changes, measure a replica,
+// be looked at.
+func TestACLIsEnough(t *testing.T) {
+	acl := strings.Fields("--user roam on >secret resetchannels -@all " + valkey.ACL())
+	addr, trust := valkeytest.StartTLS(t, acl...)
+	c := valkey.Config{Addrs: []string{addr}, Username: "roam", Password: "secret", TLS: trust, NearBytes: 1 << 20}
+	e := open(t, 1, c)
+	until(t, "changes are heard of", func() bool { return e.NearCache().Trusted })
+	echo := valkey.NewEcho(t.Context(), e, e, valkey.EchoConfig{})
+	t.Cleanup(func() { _ = echo.Close() }) // never fails
+	until(t, "a number comes back", func() bool { _, ok := echo.Heard(1); return ok })
+	if found, err := valkey.Examine(t.Context(), c); err != nil || len(found) != 1 || !found[0].Functions {
+		t.Errorf("Examine = %+v, %v; want one server that has the functions", found, err)
+	}
+}
+
 // A certificate is verified, by the name that was connected to.
 func TestCertificateIsVerified(t *testing.T) {
 	addr, trust := valkeytest.StartTLS(t)

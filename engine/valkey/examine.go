@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -33,29 +34,39 @@ type Server struct {
 }
 
 // Examine asks the server, or all nodes of the cluster, that c leads to, and changes
-// nothing there. It fails if one can't be asked.
+// nothing there. It fails if one can't be asked, and returns what the others said
+// all the same.
 func Examine(ctx context.Context, c Config) ([]Server, error) {
 	c = c.withDefaults()
 	if err := c.check(1); err != nil { // whichever Region it is
 		return nil, fmt.Errorf("examine the server: %w", err)
 	}
 	e := &Engine{config: c, closed: make(chan struct{})}
-	client, err := valkey.NewClient(e.option())
+	client, err := connect(ctx, e.option())
 	if err != nil {
-		return nil, fmt.Errorf("examine the server: %w: %w", engine.ErrUnreachable, err)
+		return nil, fmt.Errorf("examine the server: %w", err)
 	}
 	defer client.Close()
 	e.link.now.Store(&client)
+	var mu sync.Mutex // guards what follows
 	var out []Server
+	var errs []error
+	var wg sync.WaitGroup
 	for addr, node := range e.byAddress() {
-		s, err := e.examine(ctx, addr, node)
-		if err != nil {
-			return nil, fmt.Errorf("examine %s: %w", addr, err)
-		}
-		out = append(out, s)
+		wg.Go(func() {
+			s, err := e.examine(ctx, addr, node)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("examine %s: %w", addr, err))
+				return
+			}
+			out = append(out, s)
+		})
 	}
+	wg.Wait()
 	slices.SortFunc(out, func(a, b Server) int { return strings.Compare(a.Addr, b.Addr) })
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 func (e *Engine) examine(ctx context.Context, addr string, node valkey.Client) (Server, error) {
@@ -91,7 +102,6 @@ func (e *Engine) examine(ctx context.Context, addr string, node valkey.Client) (
 	default:
 		return s, e.failed(ctx, err)
 	}
-	s.Findings, err = e.inspect(ctx, node)
-	slices.SortFunc(s.Findings, func(a, b Finding) int { return strings.Compare(a.What, b.What) })
-	return s, err
+	s.Findings = judge(info, listpack(ctx, node))
+	return s, nil
 }

@@ -47,33 +47,28 @@ func (e *Engine) Inspect(ctx context.Context) ([]Finding, error) {
 	if err := e.open(ctx); err != nil {
 		return nil, fmt.Errorf("inspect the server: %w", err)
 	}
-	nodes := map[string]valkey.Client{"": e.client()}
-	if e.client().Mode() == valkey.ClientModeCluster {
-		nodes = e.client().Nodes()
-	}
 	var out []Finding
+	nodes := e.byAddress()
 	for addr, node := range nodes {
-		found, err := e.inspect(ctx, node)
+		info, err := node.Do(ctx, node.B().Info().Build()).ToString()
 		if err != nil {
-			return nil, fmt.Errorf("inspect the server: %w", err)
+			return nil, fmt.Errorf("inspect the server: %w", e.failed(ctx, err))
 		}
-		for _, f := range found {
-			f.Addr = addr
+		for _, f := range judge(info, listpack(ctx, node)) {
+			if len(nodes) > 1 {
+				f.Addr = addr
+			}
 			out = append(out, f)
 		}
 	}
 	return out, nil
 }
 
-// inspect returns what is wrong with one server.
-func (e *Engine) inspect(ctx context.Context, node valkey.Client) ([]Finding, error) {
-	info, err := node.Do(ctx, node.B().Info().Build()).ToString()
-	if err != nil {
-		return nil, e.failed(ctx, err)
-	}
-	// Managed servers may refuse to tell: then it is not known.
+// listpack returns how long a field may be that is kept in one piece with others; empty
+// if the server does not tell, as managed ones may not.
+func listpack(ctx context.Context, node valkey.Client) string {
 	config, _ := node.Do(ctx, node.B().ConfigGet().Parameter("hash-max-listpack-value").Build()).AsStrMap()
-	return judge(info, config["hash-max-listpack-value"]), nil
+	return config["hash-max-listpack-value"]
 }
 
 // judge returns what is wrong with a server that says so of itself.

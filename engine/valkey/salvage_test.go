@@ -8,15 +8,13 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	roamvalkey "github.com/roam-sessions/roam/engine/valkey"
-	"github.com/roam-sessions/roam/internal/valkeytest"
 )
 
 // A primary dies with writes that its replica has not got, and comes back with them
 // after the replica took over and sessions went on: they merge into what there is.
 // What was logged out meanwhile stays so, and nothing is undone.
 func TestReturnedPrimaryIsSalvaged(t *testing.T) {
-	one := valkeytest.Start(t, "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
-	two := valkeytest.Start(t, "--replicaof", "127.0.0.1 "+one.Port())
+	one, two := pair(t, "--appendonly", "yes", "--appendfsync", "always")
 	before := open(t, 1, roamvalkey.Config{Addrs: []string{one.Addr}})
 	after := open(t, 1, roamvalkey.Config{Addrs: []string{two.Addr}})
 	both, ended := bear(t, before), bear(t, before)

@@ -40,6 +40,7 @@ func (e *Engine) track(ctx context.Context) {
 	defer t.close()
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
+	failed := false
 	for {
 		begun := time.Now()
 		beat, cancel := context.WithTimeout(ctx, nearBound)
@@ -50,9 +51,13 @@ func (e *Engine) track(ctx context.Context) {
 			return
 		case err == nil:
 			e.near.trust(begun)
-		default:
+			if failed {
+				e.config.Log.Info("near-cache: changes are heard of again")
+			}
+		case !failed:
 			e.config.Log.Warn("near-cache: changes are not heard of", "err", err)
 		}
+		failed = err != nil
 		select {
 		case <-ctx.Done():
 			return

@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,7 +53,8 @@ type Engine struct {
 	closed    chan struct{}
 	close     sync.Once
 	stop      context.CancelFunc // ends the sweeping
-	work      sync.WaitGroup     // the sweeping goroutine
+	work      sync.WaitGroup     // all goroutines
+	starting  sync.Mutex         // none of them begins once closed is
 	loading   sync.Mutex         // one FUNCTION LOAD at a time
 	refilling atomic.Bool        // as of the last look
 	connected atomic.Bool        // the last answer came over a connection
@@ -87,9 +90,9 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
 	e := &Engine{config: c, here: here, closed: make(chan struct{})}
-	client, err := valkey.NewClient(e.option())
+	client, err := connect(ctx, e.option())
 	if err != nil {
-		return nil, fmt.Errorf("valkey engine: %w: %w", engine.ErrUnreachable, err)
+		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
 	e.link.now.Store(&client)
 	if len(c.Replicas) > 0 && client.Mode() == valkey.ClientModeCluster {
@@ -138,10 +141,13 @@ func (e *Engine) option() valkey.ClientOption {
 }
 
 // Close lets go of the connections and returns when the last goroutine is gone.
-// Follow ends with engine.ErrClosed. It never fails.
+// Follow ends with engine.ErrClosed. A connection that is being made is waited for, a
+// second at most. It never fails.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
+		e.starting.Lock()
 		close(e.closed)
+		e.starting.Unlock()
 		e.stop()
 		e.link.close()
 		e.work.Wait()
@@ -278,14 +284,7 @@ func (e *Engine) load(ctx context.Context) error {
 
 // nodes returns a client for each node of a cluster, and the one there is otherwise.
 func (e *Engine) nodes() []valkey.Client {
-	if e.client().Mode() != valkey.ClientModeCluster {
-		return []valkey.Client{e.client()}
-	}
-	var out []valkey.Client
-	for _, node := range e.client().Nodes() {
-		out = append(out, node)
-	}
-	return out
+	return slices.Collect(maps.Values(e.byAddress()))
 }
 
 // failed returns what err of the client is to the engine's caller.

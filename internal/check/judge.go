@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
@@ -19,6 +20,12 @@ const (
 	Unknown State = "unknown" // it could not be looked at
 	Warning State = "warn"
 	Fault   State = "FAULT"
+)
+
+// What a Region keeps sessions in, as rows call it.
+const (
+	engineOf = "engine"
+	sideOf   = "side store"
 )
 
 // A Row is one thing that was looked at.
@@ -36,8 +43,6 @@ const (
 	// be refused.
 	clockWarning = time.Second
 	clockFault   = 5 * time.Second
-	// expirySoon is when a certificate that ends is warned of.
-	expirySoon = 30 * 24 * time.Hour
 )
 
 // judgeServers judges what the servers of a Region's engine, or of its side store,
@@ -91,25 +96,64 @@ func judgeServer(part string, s valkey.Server) (out []Row) {
 	return rows
 }
 
-// judgeTogether judges what only several Regions together show.
-func judgeTogether(d topology.Deployment, servers map[string][]valkey.Server) (out []Row) {
-	if d.Topology == topology.ActivePassive && !d.Pushes() {
-		return judgeFollowers(d, servers)
+// A place is where a Region keeps something, and what its servers said.
+type place struct {
+	region, part string
+	servers      []valkey.Server
+}
+
+// judgeTogether judges what only several places together show.
+func judgeTogether(d topology.Deployment, places []place) []Row {
+	if d.Topology == topology.ActiveActive || d.Pushes() {
+		return append(judgeShared(places), judgeWriters(places)...)
 	}
-	owner := map[string]string{}
-	for _, name := range d.Names() {
-		for _, s := range servers[name] {
+	// Engines there are one replication, and meant to be.
+	sides := slices.DeleteFunc(slices.Clone(places), func(at place) bool { return at.part == engineOf })
+	return slices.Concat(judgeFollowers(d, places), judgeShared(sides), judgeWriters(sides))
+}
+
+// judgeShared: no two places have one server, nor a server and a replica of it.
+func judgeShared(places []place) (out []Row) {
+	owner := map[string]place{}
+	for _, at := range places {
+		for _, s := range at.servers {
 			other, taken := owner[s.Replication]
-			if s.Replication == "" || s.Follows != "" {
-				continue // a replica in its Region
-			}
-			if taken && other != name {
+			switch {
+			case s.Replication == "": // it does not tell
+			case !taken:
+				owner[s.Replication] = at
+			case other.region != at.region || other.part != at.part:
 				out = append(out, Row{
-					State: Fault, Region: name, Part: "engine", Seen: fmt.Sprintf("%s: %s has the same server", s.Addr, other),
-					Mend: "give each Region a server of its own: two that write as one lose sessions",
+					State: Fault, Region: at.region, Part: at.part,
+					Seen: fmt.Sprintf("%s: it is the %s of %s too, or a replica of that", s.Addr, other.part, other.region),
+					Mend: "give each a server of its own: two that write as one, or what another overwrites, lose sessions",
 				})
 			}
-			owner[s.Replication] = name
+		}
+	}
+	return out
+}
+
+// judgeWriters: where a place answers, a server there takes writes.
+func judgeWriters(places []place) (out []Row) {
+	for _, at := range places {
+		if len(at.servers) == 0 || slices.ContainsFunc(at.servers, func(s valkey.Server) bool { return s.Follows == "" }) {
+			continue
+		}
+		out = append(out, Row{
+			State: Fault, Region: at.region, Part: at.part, Seen: at.servers[0].Addr + ": it is a replica, and takes no writes",
+			Mend: "have its address lead to the primary, or promote it (REPLICAOF NO ONE)",
+		})
+	}
+	return out
+}
+
+// enginesOf returns the servers of engines by Region.
+func enginesOf(places []place) map[string][]valkey.Server {
+	out := map[string][]valkey.Server{}
+	for _, at := range places {
+		if at.part == engineOf {
+			out[at.region] = at.servers
 		}
 	}
 	return out
@@ -117,7 +161,8 @@ func judgeTogether(d topology.Deployment, servers map[string][]valkey.Server) (o
 
 // judgeFollowers: where the servers replicate by themselves, one is the primary and
 // the others are a part of its replication.
-func judgeFollowers(d topology.Deployment, servers map[string][]valkey.Server) (out []Row) {
+func judgeFollowers(d topology.Deployment, places []place) (out []Row) {
+	servers := enginesOf(places)
 	var primary []string
 	for _, s := range servers[d.Primary] {
 		if s.Follows == "" {
@@ -167,7 +212,7 @@ func judgeHealth(ready bool, why, warnings []string) []Row {
 func judgeExpiry(until, now time.Time) []Row {
 	left := until.Sub(now)
 	row := Row{State: Good, Part: "links", Seen: "proves its Region, until " + until.Format(time.DateOnly)}
-	if left < expirySoon {
+	if left < pki.ExpirySoon {
 		row.State, row.Mend = Warning, "renew it: roam pki init --renew"
 	}
 	return []Row{row}

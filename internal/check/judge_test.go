@@ -68,22 +68,27 @@ func TestJudgeTogether(t *testing.T) {
 	shared := good("b:1")
 	shared.Replication = "a:1"
 	for name, c := range map[string]struct {
-		d          topology.Deployment
-		west, east []valkey.Server
-		want       []string
+		d                topology.Deployment
+		west, east, side []valkey.Server // side is east's
+		want             []string
 	}{
-		"two servers":               {active, []valkey.Server{good("a:1")}, []valkey.Server{good("b:1")}, nil},
-		"with a replica":            {active, []valkey.Server{good("a:1"), follower}, []valkey.Server{good("c:1")}, nil},
-		"one server":                {active, []valkey.Server{good("a:1")}, []valkey.Server{shared}, []string{"FAULT east b:1: west has the same"}},
-		"nobody answers":            {active, nil, nil, nil},
-		"follows":                   {passive, []valkey.Server{good("a:1")}, []valkey.Server{follower}, nil},
-		"follows nobody":            {passive, []valkey.Server{good("a:1")}, []valkey.Server{good("b:1")}, []string{"FAULT east b:1: it follows nobody"}},
-		"follows another":           {passive, []valkey.Server{good("a:1")}, []valkey.Server{stranger}, []string{"FAULT east b:1: it follows a:1, which is no part"}},
-		"primary is a replica":      {passive, []valkey.Server{follower}, []valkey.Server{follower}, []string{"FAULT west it is to take all writes"}},
-		"primary does not answer":   {passive, nil, []valkey.Server{follower}, nil},
-		"secondary does not answer": {passive, []valkey.Server{good("a:1")}, nil, nil},
+		"two servers":               {active, []valkey.Server{good("a:1")}, []valkey.Server{good("b:1")}, []valkey.Server{good("s:1")}, nil},
+		"with a replica":            {active, []valkey.Server{good("a:1"), follower}, []valkey.Server{good("c:1")}, nil, nil},
+		"one server":                {active, []valkey.Server{good("a:1")}, []valkey.Server{shared}, nil, []string{"FAULT east b:1: it is the engine of west too"}},
+		"replica of another Region": {active, []valkey.Server{good("a:1")}, []valkey.Server{follower}, nil, []string{"FAULT east b:1: it is the engine of west too", "FAULT takes no writes"}},
+		"a replica alone":           {active, []valkey.Server{good("c:1")}, []valkey.Server{follower}, nil, []string{"FAULT east b:1: it is a replica, and takes no writes"}},
+		"side store is the engine":  {active, []valkey.Server{good("a:1")}, []valkey.Server{good("b:1")}, []valkey.Server{good("b:1")}, []string{"FAULT it is the engine of east too"}},
+		"nobody answers":            {active, nil, nil, nil, nil},
+		"follows":                   {passive, []valkey.Server{good("a:1")}, []valkey.Server{follower}, []valkey.Server{good("s:1")}, nil},
+		"follows nobody":            {passive, []valkey.Server{good("a:1")}, []valkey.Server{good("b:1")}, nil, []string{"FAULT east b:1: it follows nobody"}},
+		"follows another":           {passive, []valkey.Server{good("a:1")}, []valkey.Server{stranger}, nil, []string{"FAULT east b:1: it follows a:1, which is no part"}},
+		"primary is a replica":      {passive, []valkey.Server{follower}, []valkey.Server{follower}, nil, []string{"FAULT west it is to take all writes"}},
+		"primary does not answer":   {passive, nil, []valkey.Server{follower}, nil, nil},
+		"secondary does not answer": {passive, []valkey.Server{good("a:1")}, nil, nil, nil},
+		"side store is a replica":   {passive, []valkey.Server{good("a:1")}, []valkey.Server{follower}, []valkey.Server{stranger}, []string{"FAULT east b:1: it is a replica, and takes no writes"}},
 	} {
-		wantRows(t, name, judgeTogether(c.d, map[string][]valkey.Server{"west": c.west, "east": c.east}), c.want...)
+		places := []place{{"west", engineOf, c.west}, {"east", engineOf, c.east}, {"east", sideOf, c.side}}
+		wantRows(t, name, judgeTogether(c.d, places), c.want...)
 	}
 }
 

@@ -33,67 +33,76 @@ type Options struct {
 // maxHealthBytes is far above what a node says of itself.
 const maxHealthBytes = 1 << 20
 
-// Run looks at all Regions at once, until ctx ends: what has not answered by then is a
-// fault. Rows are in the order of the deployment.
-func Run(ctx context.Context, d topology.Deployment, o Options) []Row {
-	rows := make([][]Row, len(d.Regions))
-	servers := map[string][]valkey.Server{}
-	var mu sync.Mutex // guards servers
+// Run looks at all Regions and all their parts at once, until ctx ends: what has not
+// answered by then is a fault, and holds up no other. Rows are in the order of the
+// deployment.
+func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
+	var places []place
+	var looks []look
+	for _, r := range d.Regions {
+		l := looker{d: d, o: o, region: r}
+		looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, engineOf, r.Engine) }})
+		if r.Side != nil {
+			looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, sideOf, *r.Side) }})
+		}
+		looks = append(looks,
+			look{looker: l, do: func(l *looker) { l.links(ctx) }},
+			look{looker: l, do: func(l *looker) { l.health(ctx) }})
+	}
 	var wg sync.WaitGroup
-	for i, r := range d.Regions {
-		wg.Go(func() {
-			l := looker{d: d, o: o, region: r}
-			found := l.engine(ctx, "engine", r.Engine)
-			if r.Side != nil {
-				_ = l.engine(ctx, "side store", *r.Side) // each is for itself
-			}
-			l.links(ctx)
-			l.health(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			rows[i], servers[r.Name] = l.rows, found
-		})
+	for i := range looks {
+		wg.Go(func() { looks[i].do(&looks[i].looker) })
 	}
 	wg.Wait()
-	var out []Row
-	for i, r := range d.Regions {
-		for _, row := range rows[i] {
-			row.Region = r.Name
+	for _, l := range looks {
+		for _, row := range l.rows {
+			row.Region = l.region.Name
 			out = append(out, row)
 		}
+		if l.found.part != "" {
+			places = append(places, l.found)
+		}
 	}
-	return append(out, judgeTogether(d, servers)...)
+	return append(out, judgeTogether(d, places)...)
 }
 
-// A looker looks at one Region.
+// A look is one thing to do.
+type look struct {
+	looker
+	do func(*looker)
+}
+
+// A looker looks at one part of a Region.
 type looker struct {
 	d      topology.Deployment
 	o      Options
 	region topology.Region
 	rows   []Row
+	found  place
 }
 
 func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }
 
-func (l *looker) engine(ctx context.Context, part string, e topology.Engine) []valkey.Server {
+func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
 	if e.Valkey == nil {
 		l.add(Row{State: Unknown, Part: part, Seen: "it is in the memory of a process: only that one can be asked", Mend: "look at its /readyz"})
-		return nil
+		return
 	}
+	addrs := strings.Join(e.Valkey.Addrs, ", ")
 	c, err := node.ValkeyConfig(e.Valkey, l.o.Getenv)
-	var servers []valkey.Server
-	if err == nil {
-		servers, err = valkey.Examine(ctx, c)
+	if err != nil { // what is missing here may be where the node runs
+		l.add(Row{State: Unknown, Part: part, Seen: addrs + ": it was not asked: " + err.Error(), Mend: "run it where the node runs"})
+		return
 	}
+	servers, err := valkey.Examine(ctx, c)
+	l.add(judgeServers(part, servers)...)
 	if err != nil {
 		l.add(Row{
-			State: Fault, Part: part, Seen: strings.Join(e.Valkey.Addrs, ", ") + ": " + err.Error(),
+			State: Fault, Part: part, Seen: addrs + ": " + err.Error(),
 			Mend: "look whether it runs, and whether this machine may reach it",
 		})
-		return nil
 	}
-	l.add(judgeServers(part, servers)...)
-	return servers
+	l.found = place{region: l.region.Name, part: part, servers: servers}
 }
 
 // links dials the Region's node as a peer does.
@@ -171,12 +180,21 @@ func (l *looker) elsewhere() bool {
 	return false
 }
 
+// straight returns a client that asks whom it is told to, and nobody else: no proxy, and
+// not where it is sent on to.
+func straight() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 func fetchHealth(ctx context.Context, url string) (h node.Health, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return h, err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := straight().Do(req)
 	if err != nil {
 		return h, err
 	}

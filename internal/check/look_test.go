@@ -3,13 +3,18 @@
 package check
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/node"
+	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
 	"github.com/roam-sessions/roam/internal/valkeytest"
 )
@@ -106,7 +111,7 @@ func TestUnfitServers(t *testing.T) {
 	if !has(rows, Fault, "west", "engine", "maxmemory-policy is allkeys-lru") || !has(rows, Warning, "west", "engine", "functions") {
 		t.Errorf("a server that evicts, and that nobody has used: %+v", rows)
 	}
-	if !has(rows, Fault, "east", "engine", "west has the same server") {
+	if !has(rows, Fault, "east", "engine", "it is the engine of west too") {
 		t.Errorf("two Regions with one server: %+v", rows)
 	}
 }
@@ -128,5 +133,87 @@ func TestSecondaryThatFollowsNobody(t *testing.T) {
 	two.Do("REPLICAOF", "NO", "ONE")
 	if rows := run(t, d); !has(rows, Fault, "east", "engine", "follows nobody") {
 		t.Errorf("a secondary that follows nobody: %+v", rows)
+	}
+}
+
+// A server that accepts and keeps silent is a fault, and makes none of what is beside it.
+func TestSilentServer(t *testing.T) {
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() }) // it accepts for nobody: the kernel does
+	one := valkeytest.Start(t, "--maxmemory", "1gb")
+	d := deploy(t, "topology: active-active", map[string]string{"west": one.Addr, "east": silent.Addr().String()})
+	n, err := node.Start(t.Context(), d, "east", node.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() }) // never fails
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	begun := time.Now()
+	rows := Run(ctx, d, Options{Getenv: func(string) string { return "" }, Now: time.Now()})
+	if took := time.Since(begun); took > time.Second {
+		t.Errorf("it took %v, want no more than what it was given", took)
+	}
+	if !has(rows, Fault, "east", "engine", "") || !has(rows, Good, "east", "links", "") || !has(rows, Fault, "east", "node", "not ready") {
+		t.Errorf("a silent server: %+v; want a fault of the engine, links that are open, and what the node says", rows)
+	}
+}
+
+// What this machine lacks to ask is no fault of what is asked.
+func TestPasswordIsElsewhere(t *testing.T) {
+	d := deploy(t, "topology: active-active", map[string]string{"west": "127.0.0.1:1", "east": "127.0.0.1:2"})
+	d.Regions[0].Engine.Valkey.PasswordFile = filepath.Join(t.TempDir(), "none")
+	if rows := run(t, d); !has(rows, Unknown, "west", "engine", "it was not asked") || has(rows, Fault, "west", "engine", "") {
+		t.Errorf("a password that is not here: %+v; want unknown", rows)
+	}
+}
+
+// Links are dialled with the certificate of the Region that this machine is in, and
+// want that of the Region that is dialled.
+func TestWhoIsAtLinks(t *testing.T) {
+	dir := t.TempDir()
+	members := []pki.Member{{Region: "west", Hosts: []string{"127.0.0.1"}}, {Region: "east", Hosts: []string{"127.0.0.1"}}}
+	if _, err := pki.Init(dir, members, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	d := deploy(t, "topology: active-active", map[string]string{"west": "127.0.0.1:1", "east": "127.0.0.1:2"})
+	files := func(region string) *topology.TLS {
+		return &topology.TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, region+".pem"), Key: filepath.Join(dir, region+".key")}
+	}
+	serve := d
+	serve.Links.TLS = files("{region}")
+	for i, r := range serve.Regions {
+		eng, err := memory.New(r.ID, memory.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = eng.Close() }) // never fails
+		n, err := node.Start(t.Context(), serve, serve.Regions[i].Name, node.Config{Engine: eng})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = n.Close() }) // never fails
+	}
+	ask := func(d topology.Deployment, here string) []Row {
+		return Run(t.Context(), d, Options{Here: here, Getenv: func(string) string { return "" }, Now: time.Now()})
+	}
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if rows := ask(serve, "west"); has(rows, Good, "east", "links", "proves its Region") {
+			break
+		} else if time.Since(begun) > 10*time.Second {
+			t.Fatalf("with west's certificate: %+v", rows)
+		}
+	}
+	if rows := ask(serve, ""); !has(rows, Unknown, "east", "links", "who is there was not asked") {
+		t.Errorf("on a machine of no Region: %+v", rows)
+	}
+	swapped := serve
+	swapped.Regions = slices.Clone(serve.Regions)
+	swapped.Regions[0].Node, swapped.Regions[1].Node = serve.Regions[1].Node, serve.Regions[0].Node
+	if rows := ask(swapped, "west"); !has(rows, Fault, "east", "links", "certificate is not of that Region") || !has(rows, Fault, "east", "node", "is the node of west") {
+		t.Errorf("west's node at east's address: %+v", rows)
 	}
 }

@@ -36,19 +36,8 @@ Each row is ok, unknown (it could not be looked at from here), warn or FAULT; wh
 not ok says how to mend it. Nothing is changed. With a fault it ends with 1.`,
 		Example: `  roam check
   roam check --region us-west-1 --json staging.yaml`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("%d files: check one at a time", len(args))
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			name := configName
-			if len(args) > 0 {
-				name = args[0]
-			}
-			return runCheck(c, name, f)
-		},
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error { return runCheck(c, fileOf(args), f) },
 	}
 	c.Flags().StringVar(&f.region, "region", "", "which of its Regions this machine is in: links are dialled with its certificate")
 	c.Flags().DurationVar(&f.timeout, "timeout", 5*time.Second, "how long to wait for answers")

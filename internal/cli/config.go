@@ -70,6 +70,22 @@ func readConfigText(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxConfigBytes))
 }
 
+// oneFile refuses more than one file.
+func oneFile(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%d files: check one at a time", len(args))
+	}
+	return nil
+}
+
+// fileOf returns the file that is named, or the one to look for.
+func fileOf(args []string) string {
+	if len(args) > 0 {
+		return args[0]
+	}
+	return configName
+}
+
 func configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
@@ -99,19 +115,8 @@ FILE:LINE:COLUMN: WHERE: WHAT; WHAT TO DO. With faults it ends with 2. Nothing
 is connected to, and no file that it names is opened.`,
 		Example: `  roam config check
   roam config check --json staging.yaml`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("%d files: check one at a time", len(args))
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, args []string) error {
-			name := configName
-			if len(args) > 0 {
-				name = args[0]
-			}
-			return checkConfig(c, name, asJSON)
-		},
+		Args: oneFile,
+		RunE: func(c *cobra.Command, args []string) error { return checkConfig(c, fileOf(args), asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

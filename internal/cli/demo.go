@@ -36,7 +36,8 @@ that links between such Regions have.
 Sessions are kept in that process. With --engine valkey each Region keeps them in real
 servers of its own, on loopback: valkey-server, or redis-server 7 or later, from the
 PATH. What crosses Regions goes through proxies that are as slow and as lossy as the
-links. A Region that is killed loses its servers and what is in them.
+links. A Region that is killed loses its servers and what is in them. In active-passive the
+Regions push to each other too: the servers are no replicas of the primary's.
 
 The shop's edge sends each request to the nearest Region, a random one or the one
 you choose. The console shows what happens and lets you cut and slow links, lose

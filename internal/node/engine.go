@@ -18,8 +18,9 @@ import (
 
 var errOpening = errors.New("the engine is being opened")
 
-// maxPasswordBytes is far above any password; what is longer is another file.
-const maxPasswordBytes = 64 << 10
+// maxFileBytes is far above any password, and above the bundle of authorities that a
+// system has; what is longer is another file.
+const maxFileBytes = 1 << 20
 
 // open opens the engine, as often as it takes; nil if ctx ends before. Files of
 // passwords and certificates are read at each try: they may come later too.
@@ -28,7 +29,7 @@ func (n *Node) open(ctx context.Context) engine.Engine {
 		return n.config.Engine
 	}
 	var e engine.Engine
-	n.retry(ctx, "open the engine", func() (err error) {
+	n.retry(ctx, "open the engine", n.needs, func() (err error) {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
 		defer cancel()
 		e, err = n.openOnce(ctx)
@@ -110,9 +111,9 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was read only
-	b, err := io.ReadAll(io.LimitReader(f, maxPasswordBytes+1))
-	if err == nil && len(b) > maxPasswordBytes {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxPasswordBytes)
+	b, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err == nil && len(b) > maxFileBytes {
+		err = fmt.Errorf("%s has more than %d bytes", path, maxFileBytes)
 	}
 	return b, err
 }

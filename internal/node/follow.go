@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"math/rand/v2"
-	"time"
 
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
@@ -18,13 +16,17 @@ func (n *Node) follow(ctx context.Context, e engine.Engine) {
 	if !n.follows() || !ok || !isValkey {
 		return
 	}
-	source := n.openPrimary(ctx, func(ctx context.Context) (*valkey.Engine, error) {
+	var source *valkey.Engine
+	n.retry(ctx, "open the primary's engine", func(error) {}, func() error {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
 		c, err := ValkeyConfig(primary.Engine.Valkey, n.config.Getenv)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.Log = n.config.Log
-		return valkey.Open(ctx, primary.ID, c)
+		source, err = valkey.Open(ctx, primary.ID, c)
+		return err
 	})
 	if source == nil {
 		return // ctx has ended
@@ -36,27 +38,4 @@ func (n *Node) follow(ctx context.Context, e engine.Engine) {
 	<-ctx.Done()
 	_ = echo.Close()   // it never fails
 	_ = source.Close() // nor does this
-}
-
-// openPrimary opens the primary's engine, as often as it takes; nil if ctx ends before.
-func (n *Node) openPrimary(ctx context.Context, open func(context.Context) (*valkey.Engine, error)) *valkey.Engine {
-	for wait, said := n.config.RetryMin, ""; ctx.Err() == nil; wait = min(2*wait, n.config.RetryMax) {
-		trying, cancel := context.WithTimeout(ctx, openTimeout)
-		e, err := open(trying)
-		cancel()
-		if err == nil {
-			return e
-		}
-		if ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
-			n.config.Log.Warn("the primary's engine is out of reach: how old the data here is, nobody knows", "err", err)
-		}
-		t := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // spreads retries, guards nothing
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-	}
-	return nil
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,9 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/router"
 )
 
 const (
@@ -21,8 +24,6 @@ const (
 	// take. What health says of it is at most both together old.
 	probeEvery   = time.Second
 	probeTimeout = time.Second
-	// expirySoon is when a certificate that ends is warned of.
-	expirySoon = 30 * 24 * time.Hour
 )
 
 // An answer is what the engine said when it was last asked.
@@ -139,7 +140,7 @@ func (n *Node) Health() Health {
 		h.Peers = append(h.Peers, ph)
 	}
 	if n.keeper != nil {
-		if left := time.Until(n.keeper.Expiry()); left < expirySoon {
+		if left := time.Until(n.keeper.Expiry()); left < pki.ExpirySoon {
 			h.Warnings = append(h.Warnings, fmt.Sprintf(`the certificate ends in %d hours: run "roam pki init --renew"`, int(left.Hours())))
 		}
 	}
@@ -166,10 +167,7 @@ func (n *Node) peersHealth(h *Health, r *replica.Replica) {
 // heard notes how old the last news of a peer is, and warns where strict routes do not
 // live with it.
 func (n *Node) heard(h *Health, ph *PeerHealth, age time.Duration, ok bool) {
-	bound := n.deployment.Policies.Timeouts.StrictBound
-	if bound == 0 {
-		bound = 10 * time.Second // of router.Config
-	}
+	bound := cmp.Or(n.deployment.Policies.Timeouts.StrictBound, router.DefaultStrictBound)
 	if !ok {
 		h.Warnings = append(h.Warnings, "nothing has been heard of "+ph.Region)
 		return

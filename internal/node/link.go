@@ -102,7 +102,7 @@ func (n *Node) silence() time.Duration {
 	if s := n.deployment.Policies.Replication.Silence; s > 0 {
 		return s
 	}
-	return 3 * time.Second // of replica.Config
+	return replica.DefaultSilence
 }
 
 // keepAlive finds a peer that is gone within silence where nobody writes. Links

@@ -194,7 +194,7 @@ func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica 
 		Limits: replica.Limits{Window: p.Window, Redeliver: p.Redeliver, Sweep: p.Sweep, ScanRate: p.ScanRate},
 	}
 	var r *replica.Replica
-	n.retry(ctx, "ask the engine for its log", func() (err error) {
+	n.retry(ctx, "ask the engine for its log", n.needs, func() (err error) {
 		// Its links outlive this try: New must not be given a context that ends
 		// with it. What it asks has the engine's own timeouts.
 		r, err = replica.New(ctx, n.region.ID, e, ids, n.dial, config)
@@ -203,19 +203,23 @@ func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica 
 	return r
 }
 
-// retry does something until it succeeds or ctx ends. Meanwhile
-// the node is not ready, and says why when the reason changes.
-func (n *Node) retry(ctx context.Context, what string, do func() error) {
+// needs is what a retry does about something that the node can't do without: it is
+// not ready.
+func (n *Node) needs(err error) { n.set(nil, nil, err) }
+
+// retry does something until it succeeds or ctx ends, and has failed do something about
+// each failure. The log hears of one when its reason changes.
+func (n *Node) retry(ctx context.Context, what string, failed func(error), do func() error) {
 	wait, said := n.config.RetryMin, ""
 	for ctx.Err() == nil {
 		err := do()
 		if err == nil {
 			return
 		}
-		n.set(nil, nil, err)
+		failed(err)
 		if ctx.Err() == nil && err.Error() != said {
 			said = err.Error()
-			n.config.Log.Warn("not ready: will try again", "to", what, "err", err)
+			n.config.Log.Warn("will try again", "to", what, "err", err)
 		}
 		t := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // spreads retries, guards nothing
 		select {

@@ -7,7 +7,12 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
+
+// ExpirySoon is how long before its end a certificate is warned of: time to renew it
+// without haste.
+const ExpirySoon = 30 * 24 * time.Hour
 
 const (
 	scheme = "roam"

@@ -388,3 +388,30 @@ func TestLostInUse(t *testing.T) {
 		wantEqual(t, a, b)
 	})
 }
+
+// bare is an engine that can't say that it is being refilled.
+type bare struct {
+	engine.Engine
+	engine.Log
+	engine.Sink
+	engine.Scanner
+}
+
+// TestRefillingEndsUnsaid: where the engine can't say that it is being refilled, the
+// status does, and it ends.
+func TestRefillingEndsUnsaid(t *testing.T) {
+	onLAN(t, func(t *testing.T, n *lan) {
+		a, b := newLossy(t, 1), newLossy(t, 2)
+		a.login(t, 1, "z")
+		rb := n.start(t, 2, bare{b.mem, b.mem, b.mem, b.mem}, 2, Config{})
+		if !rb.Status().Refilling {
+			t.Error("a blank engine is not said to be refilled")
+		}
+		n.start(t, 1, a, 2, Config{})
+		time.Sleep(10 * time.Second)
+		if rb.Status().Refilling {
+			t.Error("an engine that has been given all is said to be refilled")
+		}
+		wantEqual(t, a, b)
+	})
+}

@@ -46,9 +46,6 @@ func (r *Replica) beginRefill(ctx context.Context, peers []crdt.Region) error {
 // refill ends a refill when all peers have given what they have, and begins one
 // when the engine has lost something, until ctx ends.
 func (r *Replica) refill(ctx context.Context) {
-	if r.refiller == nil {
-		return
-	}
 	tick := time.NewTicker(lossEvery)
 	defer tick.Stop()
 	for {
@@ -78,8 +75,11 @@ func (r *Replica) refillOnce(ctx context.Context) error {
 		}
 		return err
 	}
+	if refilling || r.refiller == nil {
+		return nil
+	}
 	lost, err := r.refiller.Lost(ctx)
-	if err != nil || !lost || refilling {
+	if err != nil || !lost {
 		return err
 	}
 	return r.refillAnew(ctx)

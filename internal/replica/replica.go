@@ -16,9 +16,9 @@ import (
 
 const (
 	defaultHeartbeat = 500 * time.Millisecond
-	// defaultSilence is six heartbeats: a link that lost that many is dead, and
+	// DefaultSilence is six heartbeats: a link that lost that many is dead, and
 	// TCP alone would take minutes to say so.
-	defaultSilence = 3 * time.Second
+	DefaultSilence = 3 * time.Second
 	// A link that was cut comes back within mostBackoff of its healing.
 	leastBackoff = 50 * time.Millisecond
 	mostBackoff  = 2 * time.Second
@@ -52,7 +52,7 @@ func (c Config) withDefaults() Config {
 		value time.Duration
 	}{
 		{&c.Heartbeat, defaultHeartbeat},
-		{&c.Silence, defaultSilence},
+		{&c.Silence, DefaultSilence},
 		{&c.BackoffMin, leastBackoff},
 		{&c.BackoffMax, mostBackoff},
 	} {

@@ -225,8 +225,8 @@ func TestBlackHole(t *testing.T) {
 		}()
 		start := time.Now()
 		again := <-l.conns
-		if got := time.Since(start); got < defaultSilence || got > defaultSilence+mostBackoff {
-			t.Errorf("dialled again after %v, want about %v", got, defaultSilence)
+		if got := time.Since(start); got < DefaultSilence || got > DefaultSilence+mostBackoff {
+			t.Errorf("dialled again after %v, want about %v", got, DefaultSilence)
 		}
 		_ = again.Close()
 		_ = l.Close()

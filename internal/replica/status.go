@@ -48,8 +48,8 @@ type Source struct {
 type Status struct {
 	Peers   []Peer   // by Region number
 	Sources []Source // by Region number
-	// Refilling: the engine was blank when New looked, and some peer has not given
-	// all that it has.
+	// Refilling: the engine lost something, and some peer has not given all that it
+	// has.
 	Refilling bool
 }
 

@@ -95,6 +95,7 @@ type picky struct {
 	hung, away atomic.Bool
 	roomy      atomic.Bool
 	forgets    atomic.Int32 // so many writes are taken, and lost in a failover
+	offered    atomic.Int32 // writes that came while it was there
 }
 
 func (p *picky) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
@@ -113,6 +114,7 @@ func (p *picky) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, er
 	if p.away.Load() {
 		return crdt.Dot{}, fmt.Errorf("scene: %w", engine.ErrUnreachable)
 	}
+	p.offered.Add(1)
 	if k == p.full && !p.roomy.Load() {
 		return crdt.Dot{}, fmt.Errorf("scene: %w", engine.ErrFull)
 	}
@@ -222,6 +224,45 @@ func TestTakenBackPastTheLogsEnd(t *testing.T) {
 			if v, _ := e.read(west, k).Value("a"); string(v) != "1" {
 				t.Errorf("session %d of %d is %q after 20 s, want 1: %v", i, len(keys), v, k.Partition())
 			}
+		}
+	})
+}
+
+// A record that was written again and again beside the primary is taken back as it is
+// in the end, and not once a write: a busy minute would take another one to be made up
+// for.
+func TestTakenBackOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEarth(t, 10*time.Millisecond, router.Config{})
+		side, err := memory.New(west, memory.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = side.Close() })
+		primary := &picky{Engine: e.engines[west]}
+		r, err := router.New(t.Context(), []router.Region{{ID: west, Name: "west", Engine: primary, Side: side}}, router.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.Close() })
+		k := e.birth(west, 1, time.Hour)
+		base := e.read(west, k)
+		primary.away.Store(true)
+		const writes = 100 // one batch of the log holds them
+		for i := range writes {
+			w := router.Write{Key: k, Base: base, Op: crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte{byte(i)})}}}
+			if a, err := r.Write(t.Context(), w); err != nil || a.Rung != router.LocalOnly {
+				t.Fatalf("write while away = %v, %v; want local-only", a.Rung, err)
+			}
+			wait(time.Millisecond) // a stamp of its own
+		}
+		primary.away.Store(false)
+		wait(20 * time.Second)
+		if v, _ := e.read(west, k).Value("a"); len(v) != 1 || v[0] != writes-1 {
+			t.Errorf("taken back is %v, want the last write", v)
+		}
+		if n := primary.offered.Load(); n > writes/10 {
+			t.Errorf("the primary was asked %d times to take one record back after %d writes, want a few", n, writes)
 		}
 	})
 }

@@ -43,6 +43,10 @@ func NewRules(near []crdt.Region, side bool, c Config) (Rules, error) {
 	}, nil
 }
 
+// DefaultStrictBound is how old news of a Region that takes writes may be before strict
+// routes refuse (DESIGN R10).
+const DefaultStrictBound = 10 * time.Second
+
 // withTimes returns c with its durations set where they are zero.
 func (c Config) withTimes() Config {
 	set := func(d *time.Duration, def time.Duration) {
@@ -57,7 +61,7 @@ func (c Config) withTimes() Config {
 	set(&c.ReadBudget, time.Second)
 	set(&c.WriteBudget, 2*time.Second)
 	set(&c.MaxWait, 75*time.Millisecond)
-	set(&c.StrictBound, 10*time.Second)
+	set(&c.StrictBound, DefaultStrictBound)
 	if c.Backoff == nil {
 		c.Backoff = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}
 	}

@@ -23,6 +23,8 @@ const (
 	maxAddrs = 64
 	// version is what the file says of itself. Others are refused.
 	version = 1
+	// authority is the name that no Region can have: see package pki.
+	authority = "ca"
 )
 
 // A parser gathers faults.
@@ -146,8 +148,11 @@ func (p *parser) region(c cursor) Region {
 	f := c.fields("name", "id", "engine", "side", "node")
 	var r Region
 	if name := f["name"].want("write name: and a word such as us-west-1"); name != "" {
-		if r.Name = name; !isName(name) {
+		switch r.Name = name; {
+		case !isName(name):
 			f["name"].fault("use a to z, 0 to 9 and dashes within, at most 63", "%q is no name of a Region", printable(name))
+		case name == authority:
+			f["name"].fault("use another name", "%q is what the files of the links' authority are called", name)
 		}
 	}
 	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
