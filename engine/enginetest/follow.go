@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -98,13 +99,17 @@ func nothingMissedWhileOthersWrite(w *world) {
 		}
 	}
 	batches, done := w.following(w.ctx(), l, w.head(l))
-	go w.inParallel(func(i int) error {
-		for _, op := range ops[i] {
-			if _, err := e.Apply(w.ctx(), keys[i], op); err != nil {
-				return err
+	var writing sync.WaitGroup
+	defer writing.Wait() // the log may have a write before its writer has the answer
+	writing.Go(func() {
+		w.inParallel(func(i int) error {
+			for _, op := range ops[i] {
+				if _, err := e.Apply(w.ctx(), keys[i], op); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	last := map[uint16]uint64{}
 	for n := 0; n < writers*(perWriter+1); {
