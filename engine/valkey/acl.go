@@ -6,7 +6,7 @@ import "strings"
 // both against the user.
 const aclCommands = "hello auth ping info config|get client|setname client|setinfo client|id client|tracking command cluster|slots cluster|shards cluster|info " +
 	"readonly fcall fcall_ro function|load hgetall get xread scan " +
-	"set exists time hget hmget hset hdel hlen del pexpireat xadd xrange xtrim xlen"
+	"set exists time hget hmget hset hdel hlen del pexpireat xadd xrange xtrim xlen xinfo|stream memory|usage"
 
 // ACL returns the rules of a user that may do what an Engine does and no more, to be
 // put behind a user's name and password in ACL SETUSER or in an ACL file.

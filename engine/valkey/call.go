@@ -36,8 +36,11 @@ func (e *Engine) call(ctx context.Context, function string, keys, args []string)
 // are loaded, and where a primary has become a replica the connections are made
 // anew, wherever the name leads now.
 func (e *Engine) do(ctx context.Context, build func() valkey.Completed) valkey.ValkeyResult {
-	for r := retry(ctx); ; {
-		res := e.ask(ctx, build())
+	res := e.ask(ctx, build())
+	if res.Error() == nil {
+		return res
+	}
+	for r := retry(ctx); ; res = e.ask(ctx, build()) {
 		if may, mended := e.mends(ctx, res.Error()); !may || !r.again(ctx, mended) {
 			return res
 		}

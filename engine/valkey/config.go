@@ -43,6 +43,10 @@ type Config struct {
 	// KeepReleased is how long log entries stay that all peers have acknowledged.
 	// Default 5 min (DESIGN R14).
 	KeepReleased time.Duration
+	// KeepLog is how long entries stay that some peer has not: one that was away for
+	// longer compares all records, which costs no more by then. Default 15 min, or
+	// KeepReleased if that is more.
+	KeepLog time.Duration
 	// SweepInterval is between two looks at what may be trimmed. Default 10 s.
 	SweepInterval time.Duration
 	// Log is told what nobody asked for, such as what could be set up better at the
@@ -56,6 +60,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.KeepReleased == 0 {
 		c.KeepReleased = 5 * time.Minute
+	}
+	if c.KeepLog == 0 {
+		c.KeepLog = max(15*time.Minute, c.KeepReleased)
 	}
 	if c.SweepInterval == 0 {
 		c.SweepInterval = 10 * time.Second
@@ -86,6 +93,7 @@ func (c Config) check(here crdt.Region) error {
 	fault(len(c.Replicas) > maxReplicas, "%d Replicas: want %d at most", len(c.Replicas), maxReplicas)
 	fault(c.NearBytes < 0, "NearBytes %d: want 0 or more", c.NearBytes)
 	fault(c.KeepReleased < 0, "KeepReleased %v: want 0 or more", c.KeepReleased)
+	fault(c.KeepLog < c.KeepReleased, "KeepLog %v: want KeepReleased or more, which is %v", c.KeepLog, c.KeepReleased)
 	fault(c.SweepInterval < time.Millisecond, "SweepInterval %v: want 1 ms or more", c.SweepInterval)
 	return errors.Join(faults...)
 }

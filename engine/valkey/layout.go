@@ -1,9 +1,11 @@
 package valkey
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
+
+	"github.com/valkey-io/valkey-go"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -75,12 +77,50 @@ const (
 	storedMinLen = 7 + 3 + 1
 )
 
-// decodeRecord returns the record of k that is stored as hash; bottom if it is empty.
-func decodeRecord(k crdt.Key, hash map[string]string) (crdt.Record, error) {
-	if len(hash) == 0 {
+// decodeReply returns the record of k that a server has sent as a hash, each field as
+// name and value. It keeps parts of what was sent.
+func decodeReply(k crdt.Key, hash []valkey.ValkeyMessage) (crdt.Record, error) {
+	return decodeRecord(k, len(hash)/2, func(i int) (string, []byte) {
+		name, _ := hash[2*i].ToString()
+		stored, _ := hash[2*i+1].AsBytes() // what is no string is as corrupt as an empty one
+		return name, stored
+	})
+}
+
+// decodeRecord returns the record of k that is stored as a hash of so many fields, of
+// which at returns name and value; bottom if there are none.
+func decodeRecord(k crdt.Key, fields int, at func(i int) (name string, stored []byte)) (crdt.Record, error) {
+	if fields == 0 {
 		return crdt.Record{Key: k}, nil
 	}
-	head := hash[headField]
+	var head []byte
+	all := make([]crdt.Field, 0, fields)
+	for i := range fields {
+		name, stored := at(i)
+		if name == headField {
+			head = stored
+			continue
+		}
+		f, err := decodeField(name, stored)
+		if err != nil {
+			return crdt.Record{}, err
+		}
+		all = append(all, f)
+	}
+	r, err := decodeHead(k, head)
+	if err != nil || r.Dead || len(all) == 0 {
+		return r, err
+	}
+	byName := func(a, b crdt.Field) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(all, byName) {
+		slices.SortFunc(all, byName)
+	}
+	r.Fields = all
+	return r, nil
+}
+
+// decodeHead returns the record of k without its fields.
+func decodeHead(k crdt.Key, head []byte) (crdt.Record, error) {
 	if len(head) < 2 || head[0] != headVersion {
 		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
 	}
@@ -90,29 +130,8 @@ func decodeRecord(k crdt.Key, hash map[string]string) (crdt.Record, error) {
 	if len(head) < headSums {
 		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
 	}
-	names := make([]string, 0, len(hash)-1)
-	size := 64 + len(head)
-	for name, stored := range hash {
-		if name == headField {
-			continue
-		}
-		if len(stored) < storedMinLen || len(name) > crdt.MaxFieldName {
-			return crdt.Record{}, fmt.Errorf("%w: field of %d bytes", engine.ErrCorrupt, len(stored))
-		}
-		names = append(names, name)
-		size += len(name) + len(stored) + 8
-	}
-	slices.Sort(names)
-	b := append(make([]byte, 0, size), 1, byte(k.Kind()), head[1])
-	b = append(append(b, k.Name()...), head[headSums:]...)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(names))) //nolint:gosec // memory bounds it
-	for _, name := range names {
-		v := hash[name]
-		b = append(append(b, byte(len(name))), name...)
-		b = append(append(append(b, v[10]), v[7:10]...), v[:7]...)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(v)-storedMinLen)) //nolint:gosec // memory bounds it
-		b = append(b, v[storedMinLen:]...)
-	}
+	b := append(make([]byte, 0, 64+len(head)), 1, byte(k.Kind()), head[1])
+	b = append(append(append(b, k.Name()...), head[headSums:]...), 0, 0, 0, 0) // no fields
 	r, err := crdt.DecodeRecord(b)
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
@@ -120,7 +139,23 @@ func decodeRecord(k crdt.Key, hash map[string]string) (crdt.Record, error) {
 	return r, nil
 }
 
-// A meta is what m{pp} holds.
+// decodeField reads a stored field, and keeps its value.
+func decodeField(name string, stored []byte) (crdt.Field, error) {
+	if len(stored) < storedMinLen || name == "" || len(name) > crdt.MaxFieldName || stored[10] > 1 {
+		return crdt.Field{}, fmt.Errorf("%w: field of %d bytes", engine.ErrCorrupt, len(stored))
+	}
+	f := crdt.Field{Name: name, Gone: stored[10] == 1}
+	f.Dot = crdt.Dot{Actor: crdt.Actor(number(stored[7:10])), Stamp: crdt.Stamp(number(stored[:7]))} //nolint:gosec // 24 bits
+	if f.Dot.Stamp == 0 || f.Dot.Stamp > crdt.MaxStamp || !f.Dot.Actor.Region().Valid() {
+		return crdt.Field{}, fmt.Errorf("%w: field of dot %v", engine.ErrCorrupt, f.Dot)
+	}
+	if len(stored) > storedMinLen {
+		f.Value = stored[storedMinLen:len(stored):len(stored)]
+	}
+	return f, nil
+}
+
+// A meta is the state of a partition's log.
 type meta struct {
 	head engine.Position
 	eras []era // who wrote the log, the newest last
@@ -133,11 +168,11 @@ type era struct {
 }
 
 const (
-	metaFixed = 40 + 7 + 7 // replication ID, number, bytes of the log
+	metaFixed = 7 + 40 // number of the newest entry, replication ID
 	eraBytes  = 3 + 7
 )
 
-// decodeMeta reads what the scripts keep in m{pp}; empty where nothing was logged.
+// decodeMeta reads what roam_v1_state returns; empty where nothing was logged.
 func decodeMeta(s string) (meta, error) {
 	if s == "" {
 		return meta{}, nil
@@ -145,7 +180,7 @@ func decodeMeta(s string) (meta, error) {
 	if len(s) <= metaFixed || (len(s)-metaFixed)%eraBytes != 0 {
 		return meta{}, fmt.Errorf("%w: %d bytes of a log's state", engine.ErrCorrupt, len(s))
 	}
-	m := meta{head: engine.Position{N: number(s[40:47])}}
+	m := meta{head: engine.Position{N: number(s[:7])}}
 	for s = s[metaFixed:]; s != ""; s = s[eraBytes:] {
 		m.eras = append(m.eras, era{crdt.Actor(number(s[:3])), number(s[3:10])}) //nolint:gosec // 24 bits
 	}
@@ -166,7 +201,7 @@ func (m meta) eraOf(n uint64) (era, uint64) {
 }
 
 // number reads a big-endian number.
-func number(s string) (n uint64) {
+func number[T string | []byte](s T) (n uint64) {
 	for i := range len(s) {
 		n = n<<8 | uint64(s[i])
 	}

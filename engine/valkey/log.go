@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -143,8 +144,8 @@ func (f *follower) batches(p uint16, reply []string) ([]engine.Batch, error) {
 		}
 		var frag crdt.Fragment
 		if entries[1] != "" {
-			if frag, err = crdt.DecodeFragment([]byte(entries[1])); err != nil {
-				return nil, fmt.Errorf("%w: entry %d: %w", engine.ErrCorrupt, n, err)
+			if frag, err = decodeEntry(entries[1]); err != nil {
+				return nil, fmt.Errorf("entry %d: %w", n, err)
 			}
 		}
 		if len(out) == 0 || n > last || n != out[len(out)-1].Last().N+1 {
@@ -158,10 +159,13 @@ func (f *follower) batches(p uint16, reply []string) ([]engine.Batch, error) {
 	return out, nil
 }
 
-// entryNumber reads the number of an entry from its ID, which is the number and -0.
+// entryPrefix is what the ID of an entry has before its number.
+const entryPrefix = "0-"
+
+// entryNumber reads the number of an entry from its ID.
 func entryNumber(id string) (uint64, error) {
-	if len(id) > 2 && id[len(id)-2:] == "-0" {
-		if n, err := strconv.ParseUint(id[:len(id)-2], 10, 64); err == nil && n > 0 {
+	if text, ok := strings.CutPrefix(id, entryPrefix); ok {
+		if n, err := strconv.ParseUint(text, 10, 64); err == nil && n > 0 {
 			return n, nil
 		}
 	}
@@ -178,7 +182,7 @@ func (f *follower) wait(ctx context.Context) error {
 	}
 	keys, ids := make([]string, crdt.Partitions), make([]string, crdt.Partitions)
 	for p := range uint16(crdt.Partitions) {
-		keys[p], ids[p] = partitionKey(logKeys, p), strconv.FormatUint(f.heads[p], 10)+"-0"
+		keys[p], ids[p] = partitionKey(logKeys, p), entryPrefix+strconv.FormatUint(f.heads[p], 10)
 	}
 	news, err := f.e.client().Do(ctx, f.e.client().B().Xread().Count(1).Block(newsWait.Milliseconds()).
 		Streams().Key(keys...).Id(ids...).Build()).AsXRead()
@@ -222,10 +226,10 @@ func (e *Engine) Head(ctx context.Context) (engine.Positions, error) {
 	if err := e.open(ctx); err != nil {
 		return out, fmt.Errorf("read the log's head: %w", err)
 	}
-	candidate, share := e.candidate(), e.logShare()
+	caller := e.caller()
 	err := e.each(ctx, func(p uint16) valkey.Completed {
 		return e.client().B().Fcall().Function("roam_v1_head").Numkeys(2).
-			Key(partitionKey(metaKeys, p), partitionKey(logKeys, p)).Arg(candidate, share).Build()
+			Key(partitionKey(metaKeys, p), partitionKey(logKeys, p)).Arg(caller).Build()
 	}, func(p uint16, reply string) error {
 		m, err := decodeMeta(reply)
 		out[p] = m.head

@@ -84,19 +84,16 @@ func (e *Engine) look(ctx context.Context, k crdt.Key) (crdt.Record, bool, error
 	keys := []string{recordKey(k), partitionKey(refillKeys, k.Partition())}
 	reply, err := e.do(ctx, func() valkey.Completed {
 		return e.client().B().FcallRo().Function("roam_v1_look").Numkeys(int64(len(keys))).Key(keys...).Build()
-	}).AsStrSlice()
+	}).ToArray()
 	if err != nil {
 		return crdt.Record{}, false, e.failed(ctx, err)
 	}
 	if len(reply)%2 == 0 {
-		return crdt.Record{}, false, fmt.Errorf("%w: reply of %d strings", engine.ErrUnavailable, len(reply))
+		return crdt.Record{}, false, fmt.Errorf("%w: reply of %d", engine.ErrUnavailable, len(reply))
 	}
-	hash := make(map[string]string, len(reply)/2)
-	for i := 1; i < len(reply); i += 2 {
-		hash[reply[i]] = reply[i+1]
-	}
-	r, err := decodeRecord(k, hash)
-	return r, e.lacks(reply[0]), err
+	r, err := decodeReply(k, reply[1:])
+	state, _ := reply[0].ToString() // what is no string was not asked for
+	return r, e.lacks(state), err
 }
 
 // shown returns r, bottom if it is past its time and is kept a while for what is on

@@ -13,35 +13,35 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-// releases is what peers hold of the log, by when they were known to.
-type releases struct {
+// marks is up to where the log had come, or peers held it, and when.
+type marks struct {
 	mu    sync.Mutex // guards parts; nothing is called under it
 	parts [crdt.Partitions][]mark
 }
 
-// A mark says that the log up to n was released at the latest at at.
+// A mark says that the log had come to n at the latest at at.
 type mark struct {
 	n  uint64
 	at time.Time
 }
 
-// releaseMarks is how many marks a KeepReleased is divided into.
-const releaseMarks = 16
+// marksKept is how many marks a span is divided into.
+const marksKept = 16
 
-func (r *releases) note(p uint16, n uint64, now time.Time, keep time.Duration) {
+func (r *marks) note(p uint16, n uint64, now time.Time, keep time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	marks := r.parts[p]
 	if len(marks) > 0 {
-		if last := marks[len(marks)-1]; n <= last.n || now.Sub(last.at) < keep/releaseMarks {
+		if last := marks[len(marks)-1]; n <= last.n || now.Sub(last.at) < keep/marksKept {
 			return
 		}
 	}
 	r.parts[p] = append(marks, mark{n, now})
 }
 
-// due returns up to where a partition's log may be trimmed now; 0: nowhere.
-func (r *releases) due(p uint16, now time.Time, keep time.Duration) (n uint64) {
+// due returns where a partition's log had come to by keep before now; 0: not known.
+func (r *marks) due(p uint16, now time.Time, keep time.Duration) (n uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	marks := r.parts[p]
@@ -59,19 +59,29 @@ func (e *Engine) Release(ctx context.Context, upto engine.Positions) error {
 		return fmt.Errorf("release the log: %w", err)
 	}
 	now := time.Now()
-	err := e.each(ctx, func(p uint16) valkey.Completed {
-		return e.client().B().Get().Key(partitionKey(metaKeys, p)).Build()
-	}, func(p uint16, reply string) error {
-		m, err := decodeMeta(reply)
-		if n := m.after(upto[p]); err == nil && n > 0 {
+	err := e.states(ctx, func(p uint16, m meta) {
+		if n := m.after(upto[p]); n > 0 {
 			e.released.note(p, n, now, e.config.KeepReleased)
 		}
-		return err
 	})
 	if err != nil {
 		return fmt.Errorf("release the log: %w", err)
 	}
 	return nil
+}
+
+// states tells the state of each partition's log.
+func (e *Engine) states(ctx context.Context, take func(p uint16, m meta)) error {
+	return e.each(ctx, func(p uint16) valkey.Completed {
+		return e.client().B().FcallRo().Function("roam_v1_state").Numkeys(2).
+			Key(partitionKey(metaKeys, p), partitionKey(logKeys, p)).Build()
+	}, func(p uint16, reply string) error {
+		m, err := decodeMeta(reply)
+		if err == nil {
+			take(p, m)
+		}
+		return err
+	})
 }
 
 // after returns the number of the entry that whoever is at from has last; 0 for the
@@ -104,7 +114,7 @@ func (e *Engine) sweep(ctx context.Context) {
 			_, _ = e.Lost(ctx) // it stays as it was; what is not found asks anyway
 			if now.Sub(swept) >= e.config.SweepInterval {
 				swept = now
-				e.trimReleased(ctx, now)
+				e.trim(ctx, now)
 			}
 			cancel()
 		}
@@ -114,17 +124,20 @@ func (e *Engine) sweep(ctx context.Context) {
 // trimEntries is how much of a log one call trims: some 100 µs of the server's time.
 const trimEntries = 512
 
-// trimReleased trims what was released long enough ago. What fails is trimmed at
+// trim trims what was released or written long enough ago. What fails is trimmed at
 // another time, or by the bound of the log.
-func (e *Engine) trimReleased(ctx context.Context, now time.Time) {
+func (e *Engine) trim(ctx context.Context, now time.Time) {
+	_ = e.states(ctx, func(p uint16, m meta) { // another time
+		e.written.note(p, m.head.N, now, e.config.KeepLog)
+	})
 	for p := range uint16(crdt.Partitions) {
-		n := e.released.due(p, now, e.config.KeepReleased)
+		n := max(e.released.due(p, now, e.config.KeepReleased), e.written.due(p, now, e.config.KeepLog))
 		for gone := int64(trimEntries); n > 0 && gone == trimEntries && ctx.Err() == nil; {
 			var err error
-			gone, err = e.call(ctx, "roam_v1_trim", []string{partitionKey(metaKeys, p), partitionKey(logKeys, p)},
-				[]string{strconv.FormatUint(n, 10), strconv.Itoa(trimEntries)}).ToInt64()
+			gone, err = e.client().Do(ctx, e.client().B().Fcall().Function("roam_v1_trim").Numkeys(1).
+				Key(partitionKey(logKeys, p)).Arg(strconv.FormatUint(n, 10), strconv.Itoa(trimEntries)).Build()).AsInt64()
 			if err != nil {
-				break
+				break // above all a replica, whose log its primary trims
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 		return true, nil
 	}
 	for i, res := range s.e.client().DoMulti(ctx, cmds...) {
-		hash, err := res.AsStrMap()
+		hash, err := res.ToArray()
 		if err != nil {
 			return false, s.e.failed(ctx, err)
 		}
@@ -97,7 +97,7 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 		if err != nil {
 			return false, err
 		}
-		r, err := decodeRecord(k, hash)
+		r, err := decodeReply(k, hash)
 		if err != nil {
 			return false, fmt.Errorf("record %v: %w", k, err)
 		}

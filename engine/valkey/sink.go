@@ -53,7 +53,7 @@ func (e *Engine) ingest(ctx context.Context, from crdt.Region, b engine.Batch) (
 		}
 		defer e.touched(f.Effect.Key)
 		keys = append(keys, recordKey(f.Effect.Key))
-		args = append(args, valkey.BinaryString(crdt.AppendFragment(nil, f)))
+		args = append(args, valkey.BinaryString(appendEntry(nil, f)))
 	}
 	reply, err := e.call(ctx, "roam_v1_ingest", keys, args).ToString()
 	if err != nil {

@@ -118,7 +118,7 @@ func (t *tracker) connect(ctx context.Context, nodes map[string]valkey.Client) e
 		lost := new(atomic.Bool)
 		o := t.e.option()
 		o.InitAddress, o.ForceSingleClient, o.PipelineMultiplex = []string{addr}, true, -1 // one connection
-		o.DisableCache, o.DisableRetry, o.Dialer.Timeout = false, true, nearBound
+		o.DisableCache, o.AlwaysRESP2, o.DisableRetry, o.Dialer.Timeout = false, false, true, nearBound
 		o.ClientTrackingOptions = []string{"BCAST", "PREFIX", string(sessionKeys) + "{", "PREFIX", string(userKeys) + "{"}
 		o.OnInvalidations = func(keys []valkey.ValkeyMessage) {
 			if keys == nil { // all keys are gone, or the connection

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,8 +58,9 @@ type Engine struct {
 	refilling atomic.Bool        // as of the last look
 	connected atomic.Bool        // the last answer came over a connection
 	level     atomic.Int32       // of memory: DESIGN R13
-	released  releases
-	near      *near // nil: none
+	released  marks              // what peers hold of the log
+	written   marks              // what there was of it
+	near      *near              // nil: none
 	replicas  []*readReplica
 }
 
@@ -133,7 +133,7 @@ func (e *Engine) option() valkey.ClientOption {
 	c := e.config
 	return valkey.ClientOption{
 		InitAddress: c.Addrs, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
-		ClientName: "roam", DisableCache: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
+		ClientName: "roam", DisableCache: true, AlwaysRESP2: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
 		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
 		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout},
@@ -181,11 +181,11 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Re
 // readServer reads what the server has.
 func (e *Engine) readServer(ctx context.Context, k crdt.Key) (crdt.Record, error) {
 	key := recordKey(k)
-	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).AsStrMap()
+	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).ToArray()
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, e.failed(ctx, err))
 	}
-	r, err := decodeRecord(k, hash)
+	r, err := decodeReply(k, hash)
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
@@ -221,10 +221,7 @@ func (e *Engine) apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, e
 	p := k.Partition()
 	reply, err := e.call(ctx, "roam_v1_apply",
 		[]string{recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)},
-		[]string{
-			e.candidate(), valkey.BinaryString(crdt.AppendOp(nil, op)),
-			strconv.Itoa(int(e.level.Load())), e.logShare(),
-		}).ToString()
+		[]string{e.caller(), valkey.BinaryString(crdt.AppendOp(nil, op))}).ToString()
 	if err != nil {
 		return crdt.Dot{}, e.failed(ctx, err)
 	}
@@ -252,17 +249,20 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	return nil
 }
 
-// candidate returns the actor that is to write where the server takes over a log.
-// It comes from here and not from the script, whose dice are the same on every
-// server (DESIGN R2).
-func (e *Engine) candidate() string {
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-	return string(appendNumber(nil, uint64(crdt.NewActor(e.here, binary.BigEndian.Uint32(b[:]))), 3))
+// caller returns what the scripts must know of who calls: the actor that is to write
+// where the server takes over a log, how full memory is, and the bound of a partition's
+// log. The actor comes from here and not from the script, whose dice are the same on
+// every server, and each time anew: two servers may take over (DESIGN R2).
+func (e *Engine) caller() string {
+	var dice [4]byte
+	_, _ = rand.Read(dice[:]) // never fails: crypto/rand ends the process instead
+	actor := crdt.NewActor(e.here, binary.BigEndian.Uint32(dice[:]))
+	return callerOf(actor, int(e.level.Load()), e.config.LogBytes/crdt.Partitions)
 }
 
-func (e *Engine) logShare() string {
-	return strconv.FormatInt(e.config.LogBytes/crdt.Partitions, 10)
+func callerOf(candidate crdt.Actor, level int, logBytes int64) string {
+	b := append(appendNumber(make([]byte, 0, 10), uint64(candidate), 3), byte(level))
+	return valkey.BinaryString(appendNumber(b, uint64(logBytes), 6)) //nolint:gosec // checked to be positive
 }
 
 // load gives the functions to every primary that has not got them. It fails with

@@ -7,12 +7,12 @@
 -- for byte. Numbers have at most 53 bits, which a Lua number holds exactly.
 
 -- What other libraries have can't be looked up while this one loads.
-local floor, max, min, byte, sub, concat, unpack_at, pack
+local floor, max, min, byte, sub, concat, unpack_at, pack, call
 local function ready()
   if floor then return end
   floor, max, min = math.floor, math.max, math.min
   byte, sub, concat = string.byte, string.sub, table.concat
-  unpack_at, pack = struct.unpack, struct.pack
+  unpack_at, pack, call = struct.unpack, struct.pack, redis.call
 end
 
 local VERSION = '\1'
@@ -29,10 +29,11 @@ local MAX_RECORD = 262144         -- crdt.MaxRecordBytes
 local SESSION, USER = 1, 2        -- crdt.Kind
 local CELL = 72                   -- bytes of a counter's cell, of package crdt
 local MAX_ERAS = 8                -- as many as engine/memory remembers
-local ENTRY = 96                  -- bytes that a log entry takes beside its fragment
+local PLAIN = '\2'                -- the first byte of what only touches and changes fields
+local MAX_PLAIN = 100             -- fields
 
 local function now_ms()
-  local t = redis.call('TIME')
+  local t = call('TIME')
   return max(0, (t[1] - ORIGIN) * 1000 + floor(t[2] / 1000))
 end
 

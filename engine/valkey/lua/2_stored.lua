@@ -1,7 +1,7 @@
 -- Stored records: a hash with the head in h and a field for each field -----------
 
 local function load(key)
-  local h = redis.call('HGET', key, 'h')
+  local h = call('HGET', key, 'h')
   if not h then return nil end
   if h == DEAD then return {dead = true, user = '', vv = {}} end
   local ok, r = pcall(read_body, h, SUMS + 1, byte(h, 2) or 0)
@@ -19,7 +19,7 @@ local function plan(key, kind, stored, r, fields, sets, overlay)
     local names = {}
     for i, f in ipairs(fields) do names[i] = f[1] end
     for at = 1, #names, 1000 do
-      local part = redis.call('HMGET', key, unpack(names, at, min(at + 999, #names)))
+      local part = call('HMGET', key, unpack(names, at, min(at + 999, #names)))
       for i, raw in ipairs(part) do have[at + i - 1] = raw end
     end
   end
@@ -48,7 +48,7 @@ end
 
 -- prune is crdt.Record.Prune, of a user's record that is stored.
 local function prune(key, r, now)
-  local all, gone = redis.call('HGETALL', key), {}
+  local all, gone = call('HGETALL', key), {}
   r.n, r.size, r.latest, r.soonest, r.last = 0, 0, 0, 0, 0
   for i = 1, #all, 2 do
     local name, raw = all[i], all[i + 1]
@@ -63,7 +63,7 @@ local function prune(key, r, now)
       end
     end
   end
-  for at = 1, #gone, 1000 do redis.call('HDEL', key, unpack(gone, at, min(at + 999, #gone))) end
+  for at = 1, #gone, 1000 do call('HDEL', key, unpack(gone, at, min(at + 999, #gone))) end
 end
 
 local function head_of(r)
@@ -79,7 +79,7 @@ local function put_fields(key, sets)
   for _, f in ipairs(sets) do
     args[n + 1], args[n + 2], n = f[1], f[2], n + 2
   end
-  for at = 1, n, 2000 do redis.call('HSET', key, unpack(args, at, min(at + 1999, n))) end
+  for at = 1, n, 2000 do call('HSET', key, unpack(args, at, min(at + 1999, n))) end
 end
 
 -- store writes r and the fields that are set. A copy that looks past its time is
@@ -87,9 +87,9 @@ end
 -- other, where each would else be a gap.
 local function store(key, kind, name, r, sets, now)
   if r.dead then
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'h', DEAD)
-    redis.call('PEXPIREAT', key, ORIGIN * 1000 + max(keep_until(r, kind, name), now + MIN_SLACK) - 1)
+    call('DEL', key)
+    call('HSET', key, 'h', DEAD)
+    call('PEXPIREAT', key, ORIGIN * 1000 + max(keep_until(r, kind, name), now + MIN_SLACK) - 1)
     return
   end
   local prunes = kind == USER and r.soonest > 0 and r.soonest <= now
@@ -103,8 +103,8 @@ local function store(key, kind, name, r, sets, now)
   for _, f in ipairs(few and sets or {}) do
     args[#args + 1], args[#args + 2] = f[1], f[2]
   end
-  redis.call('HSET', key, unpack(args))
-  if moved then redis.call('PEXPIREAT', key, ORIGIN * 1000 + expires) end
+  call('HSET', key, unpack(args))
+  if moved then call('PEXPIREAT', key, ORIGIN * 1000 + expires) end
 end
 
 -- join_stored joins e, with its fields, into what is stored in key.
@@ -121,21 +121,22 @@ end
 
 -- take_apart returns what amending needs to know of a head.
 local function take_apart(h)
-  local a, flags = {h = h}, byte(h, 2)
-  a.n, a.size, a.latest, a.soonest, a.last, a.expires, a.abs, a.touch = unpack_at('>I4I4I7I6I6I6I6I6', h, 3)
-  a.idle, a.top = 0, a.latest
-  local i, s = SUMS + 13
-  if flags % 4 >= 2 then
-    s, a.idle = unpack_at('>I7xxxxxxI6', h, i + 3)
-    a.born, a.top, i = true, max(a.top, s), i + 22
+  local flags, i, idle = byte(h, 2), SUMS + 13, 0
+  local n, size, latest, soonest, last, expires, abs, touch = unpack_at('>I4I4I7I6I6I6I6I6', h, 3)
+  local born, top, s = flags % 4 >= 2, latest, 0
+  if born then
+    s, idle = unpack_at('>I7xxxxxxI6', h, i + 3)
+    top, i = max(top, s), i + 22
   end
   i = i + 1 + byte(h, i)
   if flags % 8 >= 4 then
-    a.top = max(a.top, (unpack_at('>I7', h, i + 7)))
+    top = max(top, (unpack_at('>I7', h, i + 7)))
     i = i + 60 + 10 * unpack_at('>I2', h, i + 58)
   end
-  a.vector = i
-  return a
+  return { -- all at once: a table that grows costs as much again
+    h = h, n = n, size = size, latest = latest, soonest = soonest, last = last, expires = expires,
+    abs = abs, touch = touch, idle = idle, born = born, top = top, vector = i,
+  }
 end
 
 -- open_head is take_apart of a head that may be amended; nil if there is none.
@@ -164,11 +165,11 @@ local function idles_out(a, stop)
   return min(a.touch + a.idle + max(floor(a.idle / 4), MIN_SLACK), stop + MARGIN)
 end
 
--- gather puts the later of fields and what is stored of them into args, for HSET.
--- stored has them from its second on.
-local function gather(a, fields, stored, args)
-  for k, f in ipairs(fields) do
-    local name, raw, old = f[1], f[2], stored[k + 1]
+-- gather puts the later of raws and what is stored of them into args, for HSET. names
+-- and stored have them from their third and second on.
+local function gather(a, names, raws, stored, args)
+  for k, raw in ipairs(raws) do
+    local name, old = names[k + 2], stored[k + 1]
     if not old then
       a.n, a.size = a.n + 1, a.size + #name + #raw - 11
     elseif old ~= raw and before(old, raw) then
@@ -196,6 +197,6 @@ local function amend(key, a, dot, at, stop, args, now)
     vv_write(out, vv_join((vv_read(h, a.vector)), {actor, stamp}))
     args[3] = concat(out)
   end
-  redis.call('HSET', unpack(args))
-  if expires ~= a.expires then redis.call('PEXPIREAT', key, ORIGIN * 1000 + expires) end
+  call('HSET', unpack(args))
+  if expires ~= a.expires then call('PEXPIREAT', key, ORIGIN * 1000 + expires) end
 end

@@ -81,7 +81,7 @@ local function changed(key, stored, op, dot)
   local all = {}
   if op.adds then
     if stored then
-      local flat = redis.call('HGETALL', key)
+      local flat = call('HGETALL', key)
       for i = 1, #flat, 2 do
         if flat[i] ~= 'h' then all[flat[i]] = flat[i + 1] end
       end

@@ -12,35 +12,48 @@ local function ending(kind, e)
   return #out.fields > 0 and out or nil
 end
 
--- merge_plain is merge of a fragment that only touches and adds fields, into a session
--- that has all before it; false if it is another one.
+-- A plain fragment is one that only touches and adds fields: PLAIN, its dot, the stamp
+-- before it, a touch, and each field as its name and what is stored, both with a length.
+
+-- merge_plain is merge of a plain fragment into a session that has all before it; false
+-- if it is another one.
 local function merge_plain(key, data, now)
-  -- version 1, dot 10, prev 7, version 1, kind 1, flags 1, name 16, abs 6, touch 6, user 1, vector
-  if sub(data, 20, 21) ~= '\1\0' or sub(data, 50, 52) ~= '\0\0\1' or sub(data, 38, 43) ~= '\0\0\0\0\0\0' then
-    return false
-  end
-  local dot, count, i = sub(data, 2, 11), unpack_at('>I4', data, 63)
-  if count > 100 or sub(data, 53, 62) ~= dot then return false end
-  local fields, names = {}, {key, 'h'}
-  for k = 1, count do
+  local raws, names, i, size = {}, {key, 'h'}, 25, #data
+  local k = 0
+  while i <= size do
     local len = byte(data, i)
-    local name, size = sub(data, i + 1, i + len), unpack_at('>I4', data, i + len + 12)
-    i = i + 1 + len
-    fields[k] = {name, sub(data, i + 4, i + 10) .. sub(data, i + 1, i + 3) .. sub(data, i, i) .. sub(data, i + 15, i + 14 + size)}
-    names[k + 2] = name
-    i = i + 15 + size
+    local raw = unpack_at('>I4', data, i + len + 1)
+    k, i = k + 1, i + len + 5
+    names[k + 2] = sub(data, i - len - 4, i - 5)
+    raws[k], i = sub(data, i, i + raw - 1), i + raw
   end
-  local stored = redis.call('HMGET', unpack(names))
+  local stored = call('HMGET', unpack(names))
   local a = open_head(stored[1])
   if not a then return false end
-  local have, at = heard(a, sub(dot, 1, 3))
-  local stamp, prev = unpack_at('>I7I7', data, 5)
+  local stamp, prev, touch = unpack_at('>I7I7I6', data, 5)
+  local have, at = heard(a, sub(data, 2, 4))
   if have >= stamp or have ~= prev then return false end
   local set = {key, 'h', ''}
-  gather(a, fields, stored, set)
-  a.touch = max(a.touch, (unpack_at('>I6', data, 44)))
-  amend(key, a, dot, at, deadline(sub(key, 6)), set, now)
+  gather(a, names, raws, stored, set)
+  a.touch = max(a.touch, touch)
+  amend(key, a, sub(data, 2, 11), at, deadline(sub(key, 6)), set, now)
   return true
+end
+
+-- read_fragment returns a fragment's actor, stamp, the stamp before it, and its effect.
+local function read_fragment(data)
+  local actor, stamp, prev, i = unpack_at('>I3I7I7', data, 2)
+  if sub(data, 1, 1) ~= PLAIN then return actor, stamp, prev, (read_record(data, 19)) end
+  local e = bottom()
+  e.vv, e.fields = {actor, stamp}, {}
+  e.touch, i = unpack_at('>I6', data, i)
+  while i <= #data do
+    local len = byte(data, i)
+    local raw = unpack_at('>I4', data, i + len + 1)
+    e.fields[#e.fields + 1] = {sub(data, i + 1, i + len), sub(data, i + len + 5, i + len + 4 + raw)}
+    i = i + len + 5 + raw
+  end
+  return actor, stamp, prev, e
 end
 
 -- merge is crdt.Merge of a fragment into key. It tells whether there is a gap.
@@ -75,7 +88,7 @@ local function ingest(keys, args)
   local cursor, now = keys[1], now_ms()
   local actor, fork, first, rebase = unpack_at('>I3I7I7B', args[1], 1)
   local at = {actor = 0, n = 0, fork = 0}
-  local was = redis.call('GET', cursor)
+  local was = call('GET', cursor)
   if was then at.actor, at.n, at.fork = unpack_at('>I3I7I7', was, 1) end
   local held = was or pack('>I3I7I7', 0, 0, 0)
 
@@ -93,16 +106,17 @@ local function ingest(keys, args)
     local data, n = args[i], first + i - 2
     if data ~= '' and (hole or n > at.n) then
       local key = keys[i]
-      local kind, name = byte(data, 20), sub(data, 22, 37)
-      if over_age(kind, name, now) or not hole and merge_plain(key, data, now) then
+      local plain = byte(data, 1) == 2
+      local kind, name = plain and SESSION or byte(data, 20), sub(key, 6)
+      if over_age(kind, name, now) or plain and (hole or merge_plain(key, data, now)) then
         -- passed over, or done
       elseif hole then
         local e = read_record(data, 19)
         local stop = ending(kind, e)
         if stop then join_stored(key, kind, name, load(key), stop, now) end
       else
-        local actor, stamp, prev = unpack_at('>I3I7I7', data, 2)
-        if merge(key, actor, stamp, prev, read_record(data, 19), kind, name, now) and not gap[key] then
+        local actor, stamp, prev, e = read_fragment(data)
+        if merge(key, actor, stamp, prev, e, kind, name, now) and not gap[key] then
           gap[key] = true
           gaps[#gaps + 1] = pack('>I2', i - 2)
         end
@@ -112,15 +126,15 @@ local function ingest(keys, args)
   if hole then return sub(held, 1, 10) .. '\1' end
   if #gaps == 0 and last > at.n then at.n = last end
   local moved = pack('>I3I7I7', at.actor, at.n, at.fork)
-  if moved ~= was then redis.call('SET', cursor, moved) end
+  if moved ~= was then call('SET', cursor, moved) end
   return sub(moved, 1, 10) .. '\0' .. concat(gaps)
 end
 
 -- look returns what f{pp} says and what the record's key holds.
 local function look(keys)
   ready()
-  local out = redis.call('HGETALL', keys[1])
-  table.insert(out, 1, redis.call('GET', keys[2]) or '')
+  local out = call('HGETALL', keys[1])
+  table.insert(out, 1, call('GET', keys[2]) or '')
   return out
 end
 
@@ -128,6 +142,7 @@ redis.register_function{function_name = 'roam_v1_apply', callback = apply, flags
 redis.register_function{function_name = 'roam_v1_join', callback = join_record, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_ingest', callback = ingest, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_head', callback = head, flags = {'allow-oom'}}
+redis.register_function{function_name = 'roam_v1_state', callback = state, flags = {'no-writes'}}
 redis.register_function{function_name = 'roam_v1_trim', callback = trim, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_look', callback = look, flags = {'no-writes'}}
 redis.register_function{function_name = 'roam_v1_entries', callback = entries, flags = {'no-writes'}}
