@@ -315,7 +315,7 @@ func (d *differ) end(r crdt.Record) crdt.Time {
 	return max(until, d.now.Add(time.Minute))
 }
 
-func (d *differ) caller() string { return callerOf(d.actor, 0, 1<<40) }
+func (d *differ) caller() string { return callerOf(d.actor, 0, 1<<40, 0) }
 
 // newest returns the newest entry of a partition's log.
 func (d *differ) newest(p uint16) string {

@@ -36,12 +36,17 @@ func refused(kind string) error {
 		return engine.ErrCorrupt
 	case "REGION":
 		return errOtherRegion
+	case "LEASE":
+		return errFenced
 	}
 	return engine.ErrUnavailable
 }
 
 // errOtherRegion: two Regions would write as one.
 var errOtherRegion = fmt.Errorf("%w: the server's log is another Region's; each Region needs a server of its own", engine.ErrNotPrimary)
+
+// errFenced: the server does not hold the lease of the epoch that the engine is in.
+var errFenced = fmt.Errorf("%w: it holds no lease of this epoch; it holds that of epoch", engine.ErrNotPrimary)
 
 // notDone are the errors of a server that has not begun to do what it was asked.
 // What else a script reports may have happened halfway.

@@ -58,6 +58,7 @@ type Engine struct {
 	refilling atomic.Bool        // as of the last look
 	connected atomic.Bool        // the last answer came over a connection
 	level     atomic.Int32       // of memory: DESIGN R13
+	epoch     atomic.Uint64      // of the lease that writes want; 0: none
 	released  marks              // what peers hold of the log
 	written   marks              // what there was of it
 	near      *near              // nil: none
@@ -250,19 +251,20 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 }
 
 // caller returns what the scripts must know of who calls: the actor that is to write
-// where the server takes over a log, how full memory is, and the bound of a partition's
-// log. The actor comes from here and not from the script, whose dice are the same on
+// where the server takes over a log, how full memory is, the bound of a partition's
+// log, and the epoch. The actor comes from here and not from the script, whose dice are the same on
 // every server, and each time anew: two servers may take over (DESIGN R2).
 func (e *Engine) caller() string {
 	var dice [4]byte
 	_, _ = rand.Read(dice[:]) // never fails: crypto/rand ends the process instead
 	actor := crdt.NewActor(e.here, binary.BigEndian.Uint32(dice[:]))
-	return callerOf(actor, int(e.level.Load()), e.config.LogBytes/crdt.Partitions)
+	return callerOf(actor, int(e.level.Load()), e.config.LogBytes/crdt.Partitions, e.epoch.Load())
 }
 
-func callerOf(candidate crdt.Actor, level int, logBytes int64) string {
-	b := append(appendNumber(make([]byte, 0, 10), uint64(candidate), 3), byte(level))
-	return valkey.BinaryString(appendNumber(b, uint64(logBytes), 6)) //nolint:gosec // checked to be positive
+func callerOf(candidate crdt.Actor, level int, logBytes int64, epoch uint64) string {
+	b := append(appendNumber(make([]byte, 0, 16), uint64(candidate), 3), byte(level))
+	b = appendNumber(b, uint64(logBytes), 6) //nolint:gosec // checked to be positive
+	return valkey.BinaryString(appendNumber(b, epoch, 6))
 }
 
 // load gives the functions to every primary that has not got them. It fails with

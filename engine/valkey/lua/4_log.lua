@@ -3,14 +3,6 @@
 -- m{pp} holds the server's replication ID and the actors that wrote the log, each with
 -- the last number before its first.
 
--- mine is the replication ID of this server when the library last looked. A server
--- gets another one when it starts, and when it becomes a primary.
-local mine
-
-local function replication_id()
-  return string.match(call('INFO', 'replication'), 'master_replid:(%x+)') or ''
-end
-
 -- id returns the ID of an entry. Numbers made text by themselves lose digits.
 local function id(n) return string.format('0-%.0f', n) end
 
@@ -98,7 +90,7 @@ end
 local function head(keys, args)
   ready()
   if call('EXISTS', keys[1]) == 0 then return '' end
-  local candidate, cap = unpack_at('>c3xI6', args[1], 1)
+  local candidate, cap = unpack_at('>c3xI6', args[1], 1) -- of apply's first
   writer(keys[1], keys[2], candidate, cap, now_ms())
   return state(keys)
 end

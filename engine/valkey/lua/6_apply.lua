@@ -2,7 +2,7 @@
 
 -- apply_plain is apply for an operation that only touches and changes fields of its
 -- own, and that the log takes as it came; nil if the session has to be taken apart.
-local function apply_plain(keys, op, candidate, level, cap, now)
+local function apply_plain(keys, op, candidate, level, cap, epoch, now)
   local key = keys[1]
   local wrote, n, i = unpack_at('>I7I4', op, 11)
   if n > MAX_PLAIN then return nil end
@@ -25,7 +25,7 @@ local function apply_plain(keys, op, candidate, level, cap, now)
   if not a or not a.born or idles_out(a, stop) <= now or now >= stop then return nil end
 
   local m, first = writer(keys[2], keys[3], candidate, cap, now)
-  if of_another(m, candidate) then return nil end
+  if of_another(m, candidate) or fenced(epoch, now) then return nil end
   local actor = sub(m, -10, -8)
   local prev, at, top = heard(a, actor)
   local stamp = max(now * 4096, min(max(a.top, top) + 1, MAX_STAMP))
@@ -53,14 +53,15 @@ local function apply_plain(keys, op, candidate, level, cap, now)
 end
 
 -- apply's arguments are what its caller is – the candidate, how full the server is,
--- the log's bound – and the operation.
+-- the log's bound, the epoch – and the operation.
 local function apply(keys, args)
   ready()
   local key, mkey, lkey, now = keys[1], keys[2], keys[3], now_ms()
   local kind = byte(key, 1) == 115 and SESSION or USER -- 's'
-  local candidate, level, cap = unpack_at('>c3BI6', args[1], 1)
+  local candidate, level, cap, epoch = unpack_at('>c3BI6I6', args[1], 1)
+  if fenced(epoch, now) then return refuse_fenced() end
   if kind == SESSION and byte(args[2], 2) <= 1 then
-    local done = apply_plain(keys, args[2], candidate, level, cap, now)
+    local done = apply_plain(keys, args[2], candidate, level, cap, epoch, now)
     if done then return done end
   end
   local op, name = read_op(args[2]), sub(key, 6)
@@ -81,6 +82,7 @@ local function apply(keys, args)
   local m, first = writer(mkey, lkey, candidate, cap, now)
   local other, actor = of_another(m, candidate), unpack_at('>I3', m, #m - 9)
   if other then return refuse('REGION', other) end
+  if fenced(epoch, now) then return refuse_fenced() end
   local r = stored or bottom()
   local base = op.adopt and join(r, op.adopt) or r
   local seen = latest(base.dead and bottom() or base)
