@@ -24,7 +24,8 @@ func TestCorruptRecord(t *testing.T) {
 	k := crdt.SessionKey(crdt.NewSessionID(now.Add(time.Hour), 1, crdt.IDEntropy{1}))
 	for name, head := range map[string]string{
 		"no bytes": "", "another version": "\x02\x06" + string(make([]byte, 100)), "too short": "\x01\x06abc",
-		"a vector that ends early": "\x01\x00" + string(make([]byte, 33+12+1)) + "\x00\x09",
+		"a vector that ends early": "\x01\x00" + string(make([]byte, headSums+6+1)) + "\x00\x09",
+		"bytes after the vector":   "\x01\x00" + string(make([]byte, headSums+6+1)) + "\x00\x00\x00",
 	} {
 		s.Do("HSET", recordKey(k), headField, head, ".a", "kept")
 		if _, err := e.Read(t.Context(), k, crdt.Token{}); !errors.Is(err, engine.ErrCorrupt) {

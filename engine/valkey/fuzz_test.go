@@ -12,7 +12,7 @@ import (
 func FuzzDecode(f *testing.F) {
 	k := crdt.SessionKey(crdt.NewSessionID(1<<40, 1, crdt.IDEntropy{1}))
 	f.Add("\x01\x01", ".a", "0123456789012")
-	f.Add("\x01\x00"+string(make([]byte, 33+12+1+2)), ".a", "\x00\x00\x00\x00\x00\x00\x01\x10\x00\x01\x00v")
+	f.Add("\x01\x00"+string(make([]byte, headSums+6+1+2)), ".a", "\x00\x00\x00\x00\x00\x00\x01\x10\x00\x01\x00v")
 	f.Fuzz(func(t *testing.T, head, name, value string) {
 		r, err := decodeRecord(k, 2, func(i int) (string, []byte) {
 			return []string{headField, name}[i], []byte([]string{head, value}[i])

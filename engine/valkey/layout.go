@@ -2,10 +2,6 @@ package valkey
 
 import (
 	"fmt"
-	"slices"
-	"strings"
-
-	"github.com/valkey-io/valkey-go"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -64,95 +60,6 @@ func parseRecordKey(s string) (crdt.Key, error) {
 		return crdt.Key{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
 	}
 	return k, nil
-}
-
-// A stored record is a hash: in headField what is not a field, and each field under
-// its name as stamp 7, actor 3, gone 1 and value, so that the later of two is the
-// greater as bytes.
-const (
-	headField    = "h"
-	headVersion  = 1
-	headDead     = 1
-	headSums     = 2 + 4 + 4 + 7 + 6 + 6 + 6 // version, flags; what only the scripts need
-	storedMinLen = 7 + 3 + 1
-)
-
-// decodeReply returns the record of k that a server has sent as a hash, each field as
-// name and value. It keeps parts of what was sent.
-func decodeReply(k crdt.Key, hash []valkey.ValkeyMessage) (crdt.Record, error) {
-	return decodeRecord(k, len(hash)/2, func(i int) (string, []byte) {
-		name, _ := hash[2*i].ToString()
-		stored, _ := hash[2*i+1].AsBytes() // what is no string is as corrupt as an empty one
-		return name, stored
-	})
-}
-
-// decodeRecord returns the record of k that is stored as a hash of so many fields, of
-// which at returns name and value; bottom if there are none.
-func decodeRecord(k crdt.Key, fields int, at func(i int) (name string, stored []byte)) (crdt.Record, error) {
-	if fields == 0 {
-		return crdt.Record{Key: k}, nil
-	}
-	var head []byte
-	all := make([]crdt.Field, 0, fields)
-	for i := range fields {
-		name, stored := at(i)
-		if name == headField {
-			head = stored
-			continue
-		}
-		f, err := decodeField(name, stored)
-		if err != nil {
-			return crdt.Record{}, err
-		}
-		all = append(all, f)
-	}
-	r, err := decodeHead(k, head)
-	if err != nil || r.Dead || len(all) == 0 {
-		return r, err
-	}
-	byName := func(a, b crdt.Field) int { return strings.Compare(a.Name, b.Name) }
-	if !slices.IsSortedFunc(all, byName) {
-		slices.SortFunc(all, byName)
-	}
-	r.Fields = all
-	return r, nil
-}
-
-// decodeHead returns the record of k without its fields.
-func decodeHead(k crdt.Key, head []byte) (crdt.Record, error) {
-	if len(head) < 2 || head[0] != headVersion {
-		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
-	}
-	if head[1]&headDead != 0 {
-		return crdt.Record{Key: k, Dead: true}, nil
-	}
-	if len(head) < headSums {
-		return crdt.Record{}, fmt.Errorf("%w: head of %d bytes", engine.ErrCorrupt, len(head))
-	}
-	b := append(make([]byte, 0, 64+len(head)), 1, byte(k.Kind()), head[1])
-	b = append(append(append(b, k.Name()...), head[headSums:]...), 0, 0, 0, 0) // no fields
-	r, err := crdt.DecodeRecord(b)
-	if err != nil {
-		return crdt.Record{}, fmt.Errorf("%w: %w", engine.ErrCorrupt, err)
-	}
-	return r, nil
-}
-
-// decodeField reads a stored field, and keeps its value.
-func decodeField(name string, stored []byte) (crdt.Field, error) {
-	if len(stored) < storedMinLen || name == "" || len(name) > crdt.MaxFieldName || stored[10] > 1 {
-		return crdt.Field{}, fmt.Errorf("%w: field of %d bytes", engine.ErrCorrupt, len(stored))
-	}
-	f := crdt.Field{Name: name, Gone: stored[10] == 1}
-	f.Dot = crdt.Dot{Actor: crdt.Actor(number(stored[7:10])), Stamp: crdt.Stamp(number(stored[:7]))} //nolint:gosec // 24 bits
-	if f.Dot.Stamp == 0 || f.Dot.Stamp > crdt.MaxStamp || !f.Dot.Actor.Region().Valid() {
-		return crdt.Field{}, fmt.Errorf("%w: field of dot %v", engine.ErrCorrupt, f.Dot)
-	}
-	if len(stored) > storedMinLen {
-		f.Value = stored[storedMinLen:len(stored):len(stored)]
-	}
-	return f, nil
 }
 
 // A meta is the state of a partition's log.

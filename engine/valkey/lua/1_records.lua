@@ -16,7 +16,6 @@ local function ready()
 end
 
 local VERSION = '\1'
-local SUMS = 2 + 4 + 4 + 7 + 6 + 6 + 6 -- bytes of a head before the record's own
 local DEAD = VERSION .. '\1'      -- the head of a record that was destroyed
 local ORIGIN = 1704067200         -- seconds: crdt.Time counts from 2024
 local MAX_STAMP = 9007199254740991
@@ -216,7 +215,7 @@ local function bottom()
   return {abs = 0, touch = 0, user = '', vv = {}, n = 0, size = 0, latest = 0, soonest = 0, last = 0, expires = 0}
 end
 
--- join returns the head of what a and b make; the sums are those of a.
+-- join returns the head of what a and b make; the sums and the base are those of a.
 local function join(a, b)
   if a.dead or b.dead or a.user ~= '' and b.user ~= '' and a.user ~= b.user then
     return {dead = true, user = '', vv = {}}
@@ -225,7 +224,7 @@ local function join(a, b)
     born = join_born(a.born, b.born), abs = least_set(a.abs, b.abs), touch = max(a.touch, b.touch),
     user = a.user ~= '' and a.user or b.user, auth = join_auth(a.auth, b.auth), vv = vv_join(a.vv, b.vv),
     n = a.n, size = a.size, latest = a.latest, soonest = a.soonest, last = a.last, expires = a.expires,
-    fields = a.fields,
+    base = a.base, fields = a.fields,
   }
 end
 

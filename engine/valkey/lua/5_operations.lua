@@ -83,7 +83,7 @@ local function changed(key, stored, op, dot)
     if stored then
       local flat = call('HGETALL', key)
       for i = 1, #flat, 2 do
-        if flat[i] ~= 'h' then all[flat[i]] = flat[i + 1] end
+        if flat[i] ~= 'h' then all[flat[i]] = full(flat[i + 1], stored.base) end
       end
     end
     for _, f in ipairs(op.adopt and op.adopt.fields or {}) do

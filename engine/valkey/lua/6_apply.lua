@@ -20,7 +20,7 @@ local function apply_plain(keys, op, candidate, level, cap, epoch, now)
   end
   if n > 0 and wrote > (now + MAX_AHEAD) * 4096 then return nil end
   local stored = call('HMGET', unpack(names))
-  local a, name = open_head(stored[1]), sub(key, 6)
+  local a, name = open_head(stored[1], key), sub(key, 6)
   local stop = deadline(name)
   if not a or not a.born or idles_out(a, stop) <= now or now >= stop then return nil end
 

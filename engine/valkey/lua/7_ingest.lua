@@ -28,7 +28,7 @@ local function merge_plain(key, data, now)
     raws[k], i = sub(data, i, i + raw - 1), i + raw
   end
   local stored = call('HMGET', unpack(names))
-  local a = open_head(stored[1])
+  local a = open_head(stored[1], key)
   if not a then return false end
   local stamp, prev, touch = unpack_at('>I7I7I6', data, 5)
   local have, at = heard(a, sub(data, 2, 4))
