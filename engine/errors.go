@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"github.com/roam-sessions/roam/crdt"
 )
@@ -69,4 +71,22 @@ func OutcomeKnown(err error) bool {
 		}
 	}
 	return IsRefusal(err)
+}
+
+// Ended returns why ctx ended, for errors: errors.Is finds its error and its cause.
+func Ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// CheckKey returns crdt.ErrMalformed for a key that no record has: an engine refuses
+// it before it does anything.
+func CheckKey(k crdt.Key) error {
+	if kind := k.Kind(); kind != crdt.KindSession && kind != crdt.KindUser || k.Partition() >= crdt.Partitions {
+		return fmt.Errorf("%w: key of kind %d in partition %d", crdt.ErrMalformed, kind, k.Partition())
+	}
+	return nil
 }

@@ -56,7 +56,7 @@ func (e *Engine) emitEach(
 			return 0, fmt.Errorf("follow the log: %w", engine.ErrClosed)
 		}
 		if ctx.Err() != nil {
-			return 0, fmt.Errorf("follow the log: %w", ended(ctx))
+			return 0, fmt.Errorf("follow the log: %w", engine.Ended(ctx))
 		}
 		mu := e.lock(p)
 		b, more := e.core.Log(p, from[p], batchEntries, batchBytes)
@@ -79,7 +79,7 @@ func (e *Engine) wait(ctx context.Context, f *follower) error {
 	case <-f.wake:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("follow the log: %w", ended(ctx))
+		return fmt.Errorf("follow the log: %w", engine.Ended(ctx))
 	case <-e.closed:
 		return fmt.Errorf("follow the log: %w", engine.ErrClosed)
 	}

@@ -114,8 +114,3 @@ func overAge(k crdt.Key, now crdt.Time) bool {
 	}
 	return keepUntil(crdt.Record{Key: k, Dead: true}) <= now
 }
-
-func validKey(k crdt.Key) bool {
-	known := k.Kind() == crdt.KindSession || k.Kind() == crdt.KindUser
-	return known && k.Partition() < crdt.Partitions
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -146,7 +145,7 @@ func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Rec
 	mu.Unlock()
 	for _, r := range sortRecords(records) {
 		if ctx.Err() != nil {
-			return fmt.Errorf("scan partition %d: %w: %w", partition, engine.ErrUnavailable, ended(ctx))
+			return fmt.Errorf("scan partition %d: %w: %w", partition, engine.ErrUnavailable, engine.Ended(ctx))
 		}
 		if !yield(r) {
 			break
@@ -250,10 +249,7 @@ func (e *Engine) ready(ctx context.Context, k crdt.Key) error {
 	if err := e.open(ctx); err != nil {
 		return err
 	}
-	if !validKey(k) {
-		return fmt.Errorf("%w: key of kind %d in partition %d", crdt.ErrMalformed, k.Kind(), k.Partition())
-	}
-	return nil
+	return engine.CheckKey(k)
 }
 
 // open is what every call asks first.
@@ -262,16 +258,7 @@ func (e *Engine) open(ctx context.Context) error {
 		return engine.ErrClosed
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", engine.ErrUnreachable, ended(ctx))
+		return fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
 	}
 	return nil
-}
-
-// ended returns why ctx ended; errors.Is finds its error and its cause.
-func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -132,7 +132,7 @@ func connect(ctx context.Context, option valkey.ClientOption) (valkey.Client, er
 		}
 		return m.client, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", engine.ErrUnreachable, ended(ctx))
+		return nil, fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
 	}
 }
 

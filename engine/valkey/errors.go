@@ -74,7 +74,7 @@ func classify(ctx context.Context, err error) error {
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return fmt.Errorf("%w: %w", engine.ErrUnreachable, err)
 	case ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", engine.ErrUnavailable, ended(ctx))
+		return fmt.Errorf("%w: %w", engine.ErrUnavailable, engine.Ended(ctx))
 	}
 	return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 }
@@ -96,13 +96,4 @@ func classifyReply(text string) error {
 		return fmt.Errorf("%w: %s", engine.ErrUnreachable, text)
 	}
 	return fmt.Errorf("%w: %s", engine.ErrUnavailable, text)
-}
-
-// ended returns why ctx ended; errors.Is finds its error and its cause.
-func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }

@@ -77,7 +77,7 @@ func (f *follower) stop(ctx context.Context) error {
 		return engine.ErrClosed
 	}
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return engine.Ended(ctx)
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 			continue
 		}
 		if ctx.Err() != nil {
-			return false, fmt.Errorf("%w: %w", engine.ErrUnavailable, ended(ctx))
+			return false, fmt.Errorf("%w: %w", engine.ErrUnavailable, engine.Ended(ctx))
 		}
 		if !s.yield(r) {
 			return false, nil

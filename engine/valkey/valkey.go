@@ -311,10 +311,7 @@ func (e *Engine) ready(ctx context.Context, k crdt.Key) error {
 	if err := e.open(ctx); err != nil {
 		return err
 	}
-	if known := k.Kind() == crdt.KindSession || k.Kind() == crdt.KindUser; !known || k.Partition() >= crdt.Partitions {
-		return fmt.Errorf("%w: key of kind %d in partition %d", crdt.ErrMalformed, k.Kind(), k.Partition())
-	}
-	return nil
+	return engine.CheckKey(k)
 }
 
 // open is what every call asks first.
@@ -323,7 +320,7 @@ func (e *Engine) open(ctx context.Context) error {
 		return engine.ErrClosed
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", engine.ErrUnreachable, ended(ctx))
+		return fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
 	}
 	return nil
 }
