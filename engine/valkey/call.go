@@ -101,10 +101,24 @@ func (e *Engine) mends(ctx context.Context, err error) (may, mended bool) {
 	switch kind, _, _ := strings.Cut(text, " "); kind {
 	case "READONLY":
 		return true, e.link.renew(e.option())
+	case "MOVED":
+		mended := e.config.alone && e.showReplica(ctx)
+		return mended, mended
 	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN":
 		return true, false
 	}
 	return false, false
+}
+
+// showReplica tells a cluster's replica to show what it has, which it does not on a
+// connection that has just been made, and reports whether it did. One that still
+// refuses then has not got the slot.
+func (e *Engine) showReplica(ctx context.Context) bool {
+	now := time.Now().UnixNano()
+	if told := e.readOnly.Load(); now-told < int64(renewEvery) || !e.readOnly.CompareAndSwap(told, now) {
+		return false
+	}
+	return e.client().Do(ctx, e.client().B().Readonly().Build()).Error() == nil
 }
 
 // connect returns a client that has reached the server. The client's own dialling knows

@@ -28,6 +28,9 @@ type Config struct {
 	// got what the client has seen, or nothing; one that is more than a second behind is
 	// not asked. With a near-cache none is. Not for clusters. Default: none.
 	Replicas []string
+	// ClusterReplicas has reads ask the replicas that a cluster has, in the same way,
+	// those of each shard. Default false.
+	ClusterReplicas bool
 	// NearBytes bounds a near-cache: records that were read stay in this process, about
 	// so many bytes of them, and are shown again without asking the server, until it
 	// tells that they changed. What is shown is at most a second old, whatever happens.
@@ -52,6 +55,8 @@ type Config struct {
 	// Log is told what nobody asked for, such as what could be set up better at the
 	// server. Default: discarded.
 	Log *slog.Logger
+
+	alone bool // Addrs is one server that is read from, of a cluster or not
 }
 
 func (c Config) withDefaults() Config {

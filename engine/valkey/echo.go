@@ -61,12 +61,18 @@ func NewEcho(ctx context.Context, primary, replica *Engine, c EchoConfig) *Echo 
 	if c.Interval <= 0 {
 		c.Interval = defaultBeat
 	}
-	e := &Echo{primary: primary, replica: replica, interval: c.Interval, partitions: []uint16{0}, id: rand.Text()}
+	partitions := one(everything)
 	for _, of := range []*Engine{primary, replica} {
 		if of.client().Mode() == valkey.ClientModeCluster {
-			e.partitions = everyPartition()
+			partitions = everyPartition()
 		}
 	}
+	return newEcho(ctx, primary, replica, c.Interval, partitions)
+}
+
+// newEcho is NewEcho that looks at some partitions.
+func newEcho(ctx context.Context, primary, replica *Engine, interval time.Duration, partitions []uint16) *Echo {
+	e := &Echo{primary: primary, replica: replica, interval: interval, partitions: partitions, id: rand.Text()}
 	ctx, e.stop = context.WithCancel(ctx)
 	e.work.Go(func() { e.run(ctx) })
 	return e
@@ -207,6 +213,7 @@ func (e *Echo) seen(ctx context.Context) (uint64, error) {
 	for _, res := range client.DoMulti(ctx, cmds...) {
 		text, err := res.ToString()
 		if err != nil {
+			_, _ = e.replica.mends(ctx, err) // for the next look
 			return 0, e.replica.failed(ctx, err)
 		}
 		n, err := strconv.ParseUint(text, 10, 64)

@@ -34,12 +34,14 @@ func (e *Engine) Grant(ctx context.Context, epoch uint64, lasts time.Duration) e
 	if err == nil && (epoch == 0 || epoch > maxEpoch || lasts <= 0 || lasts > maxLease) {
 		err = fmt.Errorf("%w: epoch %d for %v: want 1 to %d, and at most %v", crdt.ErrMalformed, epoch, lasts, uint64(maxEpoch), maxLease)
 	}
-	for addr, node := range e.byAddress() {
-		if err != nil {
-			break
-		}
+	var nodes map[string]valkey.Client
+	if err == nil {
+		nodes, err = e.primaries(ctx)
+	}
+	for addr, node := range nodes {
 		if err = e.grant(ctx, node, epoch, lasts); err != nil {
 			err = fmt.Errorf("%s: %w", addr, err)
+			break
 		}
 	}
 	if err != nil {

@@ -6,11 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/valkey-io/valkey-go"
+
 	"github.com/roam-sessions/roam/crdt"
 )
 
 const (
-	// maxReplicas bounds the replicas of a Region that are read from.
+	// maxReplicas bounds the replicas of a Region, or of a shard, that are read from.
 	maxReplicas = 8
 	// replicaBound is how far behind a replica that is asked may be (DESIGN R10).
 	replicaBound = time.Second
@@ -23,12 +25,16 @@ const (
 	replicaShare = 2
 	// replicaAgain is before a replica that could not be connected to is tried again.
 	replicaAgain = time.Second
+	// shardsAgain is between two looks at which replicas a cluster has.
+	shardsAgain = 5 * time.Second
 )
 
-// A readReplica is a server that replicates the primary and is read from.
+// A readReplica is a server that replicates a primary and is read from.
 type readReplica struct {
-	addr string
-	open atomic.Pointer[echoed]
+	addr       string
+	partitions uint64 // a bit for each that it has
+	stop       context.CancelFunc
+	open       atomic.Pointer[echoed]
 }
 
 // An echoed is a replica that is connected to, and how it does.
@@ -37,27 +43,90 @@ type echoed struct {
 	echo   *Echo
 }
 
+// A readFrom is the replicas of each partition.
+type readFrom [crdt.Partitions][]*readReplica
+
 // openReplicas connects to all replicas, however long that takes, until ctx ends.
 func (e *Engine) openReplicas(ctx context.Context) {
+	if e.config.ClusterReplicas {
+		e.work.Go(func() { e.followShards(ctx) })
+		return
+	}
+	var all []*readReplica
 	for _, addr := range e.config.Replicas {
-		r := &readReplica{addr: addr}
-		e.replicas = append(e.replicas, r)
-		e.work.Go(func() { r.run(ctx, e) })
+		all = append(all, e.openReplica(ctx, addr, everything))
+	}
+	e.readFrom(all)
+}
+
+// readFrom has reads go to replicas.
+func (e *Engine) readFrom(all []*readReplica) {
+	var by readFrom
+	for p := range by {
+		for _, r := range all {
+			if r.partitions&(1<<p) != 0 && len(by[p]) < maxReplicas {
+				by[p] = append(by[p], r)
+			}
+		}
+	}
+	e.replicas.Store(&by)
+}
+
+// followShards reads from the replicas that the cluster has, whichever these are,
+// until ctx ends.
+func (e *Engine) followShards(ctx context.Context) {
+	have := map[string]*readReplica{}
+	for {
+		if shards, err := e.shards(ctx); err == nil {
+			have = e.changeReplicas(ctx, have, shards)
+		}
+		if !pause(ctx, shardsAgain) {
+			return
+		}
 	}
 }
 
+// changeReplicas opens the replicas that shards have more than there are, lets go of
+// those that they have no more, and returns those that there are now.
+func (e *Engine) changeReplicas(ctx context.Context, have map[string]*readReplica, shards []shard) map[string]*readReplica {
+	now := map[string]*readReplica{}
+	var all []*readReplica
+	for _, s := range shards {
+		for _, addr := range s.replicas {
+			r := have[addr]
+			if r == nil || r.partitions != s.partitions { // its echo comes by another shard
+				r = e.openReplica(ctx, addr, s.partitions)
+			}
+			now[addr], all = r, append(all, r)
+		}
+	}
+	e.readFrom(all)
+	for addr, r := range have {
+		if now[addr] != r {
+			r.stop()
+		}
+	}
+	return now
+}
+
+// openReplica connects to a replica that has partitions, however long that takes,
+// until ctx ends or it is stopped.
+func (e *Engine) openReplica(ctx context.Context, addr string, partitions uint64) *readReplica {
+	ctx, stop := context.WithCancel(ctx)
+	r := &readReplica{addr: addr, partitions: partitions, stop: stop}
+	e.work.Go(func() { r.run(ctx, e) })
+	return r
+}
+
 func (r *readReplica) run(ctx context.Context, primary *Engine) {
-	c := primary.config
-	c.Addrs, c.Replicas = []string{r.addr}, nil
 	said := false
 	for {
-		open, cancel := context.WithTimeout(ctx, replicaAgain)
-		engine, err := Open(open, primary.here, c)
-		cancel()
+		engine, err := primary.beside(ctx, r.addr)
 		if err == nil {
-			x := &echoed{engine, NewEcho(ctx, primary, engine, EchoConfig{Interval: replicaBound / 4})}
+			x := &echoed{engine, newEcho(ctx, primary, engine, replicaBound/4, one(r.partitions))}
 			r.open.Store(x)
 			<-ctx.Done()
+			r.open.Store(nil)
 			_ = x.echo.Close()   // it never fails
 			_ = x.engine.Close() // nor does this
 			return
@@ -72,18 +141,54 @@ func (r *readReplica) run(ctx context.Context, primary *Engine) {
 	}
 }
 
+// one returns one of some partitions: all are in one stream.
+func one(partitions uint64) []uint16 {
+	for p := range uint16(crdt.Partitions) {
+		if partitions&(1<<p) != 0 {
+			return []uint16{p}
+		}
+	}
+	return nil
+}
+
+// beside returns an engine of one server beside e's, be it of a cluster, that reads and
+// does nothing by itself.
+func (e *Engine) beside(ctx context.Context, addr string) (*Engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, replicaAgain)
+	defer cancel()
+	x := &Engine{config: e.config, here: e.here, closed: make(chan struct{}), stop: func() {}}
+	x.config.Addrs, x.config.Replicas, x.config.ClusterReplicas = []string{addr}, nil, false
+	x.config.alone = true
+	client, err := connect(ctx, x.option())
+	if err != nil {
+		return nil, err
+	}
+	x.link.now.Store(&client)
+	return x, nil
+}
+
 // readNearest reads from one of the servers that answer soonest, and from the
 // primary where that is not enough.
 func (e *Engine) readNearest(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
-	if near := e.nearest(); near != nil {
+	if near := e.nearest(k.Partition()); near != nil {
 		part, cancel := portion(ctx)
-		r, err := near.readServer(part, k)
+		r, err := near.fetch(part, k)
 		cancel()
-		if err == nil && !r.IsBottom() && seen.FreshIn(r.VV) {
+		if r = shown(r); err == nil && !r.IsBottom() && seen.FreshIn(r.VV) {
 			return r, nil
 		}
 	}
 	return e.readServer(ctx, k)
+}
+
+// fetch returns what a server has of k.
+func (e *Engine) fetch(ctx context.Context, k crdt.Key) (crdt.Record, error) {
+	key := recordKey(k)
+	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).ToArray()
+	if err != nil {
+		return crdt.Record{}, e.failed(ctx, err)
+	}
+	return decodeReply(k, hash)
 }
 
 // portion returns a context for a replica's share of ctx's time.
@@ -95,12 +200,16 @@ func portion(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, time.Now().Add(time.Until(end)/replicaShare))
 }
 
-// nearest returns a replica to read from; nil: the primary.
-func (e *Engine) nearest() *Engine {
+// nearest returns a replica of a partition to read from; nil: the primary.
+func (e *Engine) nearest(partition uint16) *Engine {
+	by := e.replicas.Load()
+	if by == nil || e.refilling.Load() {
+		return nil
+	}
 	var near [maxReplicas]*echoed
 	var takes [maxReplicas]time.Duration
 	n, soonest, primary := 0, time.Duration(0), time.Duration(0)
-	for _, r := range e.replicas {
+	for _, r := range by[partition] {
 		x := r.open.Load()
 		if x == nil {
 			continue

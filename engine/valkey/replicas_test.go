@@ -82,3 +82,50 @@ func TestReadReplicas(t *testing.T) {
 		read(t, e, k)
 	}
 }
+
+// In a cluster each shard's replica is read from for what the shard has, and left when
+// it does not follow any more, which the others are not for that.
+func TestReadReplicasOfCluster(t *testing.T) {
+	primaries := valkeytest.StartCluster(t, 2, "--repl-diskless-sync-delay", "0")
+	replicas := []*valkeytest.Server{
+		valkeytest.AddReplica(t, primaries, primaries[0]), valkeytest.AddReplica(t, primaries, primaries[1]),
+	}
+	e := open(t, 1, roamvalkey.Config{Addrs: []string{primaries[0].Addr}, ClusterReplicas: true})
+	var keys []crdt.Key
+	for range 64 { // some are in either shard
+		keys = append(keys, bear(t, e))
+	}
+	readAll := func() {
+		for _, k := range keys {
+			if read(t, e, k).IsBottom() {
+				t.Fatalf("%v is shown as none", k)
+			}
+		}
+	}
+	for i, s := range replicas {
+		until(t, "the replica of shard "+strconv.Itoa(i)+" is read from", func() bool { readAll(); return hgetalls(t, s) > 10 })
+	}
+	k := keys[0]
+	d := apply(t, e, k, crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("1"))}})
+	for range 50 {
+		if r, err := e.Read(t.Context(), k, crdt.Token{}.With(d)); err != nil || value(r) != "1" {
+			t.Fatalf("read with the token of a write = %q, %v", value(r), err)
+		}
+	}
+	// A process that hangs follows nobody. It is as if it were far behind.
+	replicas[0].Do("CLIENT", "PAUSE", "60000", "ALL")
+	begun := time.Now()
+	until(t, "the replica is left", func() bool {
+		from := time.Now()
+		readAll()
+		return time.Since(from) < 100*time.Millisecond
+	})
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("a replica that does not answer was left after %v", took)
+	}
+	at := hgetalls(t, replicas[1])
+	until(t, "the other one is read from", func() bool { readAll(); return hgetalls(t, replicas[1]) > at+10 })
+	if err := e.Grant(t.Context(), 1, time.Second); err != nil {
+		t.Errorf("Grant in a cluster with replicas = %v, want the primaries to take it", err)
+	}
+}

@@ -23,10 +23,14 @@ func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Rec
 	if partition >= crdt.Partitions {
 		return fmt.Errorf("scan: %w: partition %d", crdt.ErrMalformed, partition)
 	}
+	nodes, err := e.primaries(ctx)
+	if err != nil {
+		return fmt.Errorf("scan partition %d: %w", partition, err)
+	}
 	s := scan{e: e, seen: map[string]bool{}, yield: yield}
 	for _, pattern := range e.patterns(partition) {
 		s.pattern = pattern
-		for _, node := range e.nodes() {
+		for _, node := range nodes {
 			more, err := s.node(ctx, node)
 			if err != nil {
 				return fmt.Errorf("scan partition %d: %w", partition, err)

@@ -69,7 +69,10 @@ func (e *Engine) track(ctx context.Context) {
 // beat asks all servers on both ways what they are. It fails where one does not
 // answer; what is kept then is trusted for as long as it is, and no longer.
 func (t *tracker) beat(ctx context.Context) error {
-	nodes := t.e.byAddress()
+	nodes, err := t.e.primaries(ctx)
+	if err != nil {
+		return err
+	}
 	if !slices.Equal(slices.Sorted(maps.Keys(nodes)), slices.Sorted(maps.Keys(t.servers))) {
 		if err := t.connect(ctx, nodes); err != nil {
 			return err

@@ -59,10 +59,11 @@ type Engine struct {
 	connected atomic.Bool        // the last answer came over a connection
 	level     atomic.Int32       // of memory: DESIGN R13
 	epoch     atomic.Uint64      // of the lease that writes want; 0: none
+	readOnly  atomic.Int64       // when a cluster's replica was last told to show what it has; Unix ns
 	released  marks              // what peers hold of the log
 	written   marks              // what there was of it
 	near      *near              // nil: none
-	replicas  []*readReplica
+	replicas  atomic.Pointer[readFrom]
 }
 
 var (
@@ -96,9 +97,9 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 		return nil, fmt.Errorf("valkey engine: %w", err)
 	}
 	e.link.now.Store(&client)
-	if len(c.Replicas) > 0 && client.Mode() == valkey.ClientModeCluster {
+	if cluster := client.Mode() == valkey.ClientModeCluster; len(c.Replicas) > 0 && cluster || c.ClusterReplicas && !cluster {
 		client.Close()
-		return nil, fmt.Errorf("valkey engine: Replicas %q: the server is of a cluster, whose replicas are not read from", c.Replicas)
+		return nil, fmt.Errorf("valkey engine: Replicas is for a server alone and ClusterReplicas for a cluster: the server's is the other kind")
 	}
 	if err := e.fit(ctx); err != nil {
 		client.Close()
@@ -132,13 +133,17 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 // option returns how the server is connected to.
 func (e *Engine) option() valkey.ClientOption {
 	c := e.config
-	return valkey.ClientOption{
+	o := valkey.ClientOption{
 		InitAddress: c.Addrs, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
 		ClientName: "roam", DisableCache: true, AlwaysRESP2: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
 		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
 		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout},
 	}
+	if c.alone {
+		o.ForceSingleClient, o.PipelineMultiplex = true, -1 // one connection: READONLY is of one
+	}
+	return o
 }
 
 // Close lets go of the connections and returns when the last goroutine is gone.
@@ -181,17 +186,12 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Re
 
 // readServer reads what the server has.
 func (e *Engine) readServer(ctx context.Context, k crdt.Key) (crdt.Record, error) {
-	key := recordKey(k)
-	hash, err := e.do(ctx, func() valkey.Completed { return e.client().B().Hgetall().Key(key).Build() }).ToArray()
-	if err != nil {
-		return crdt.Record{}, fmt.Errorf("read %v: %w", k, e.failed(ctx, err))
-	}
-	r, err := decodeReply(k, hash)
+	r, err := e.fetch(ctx, k)
 	if err != nil {
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
 	lacks := e.refilling.Load()
-	if len(hash) == 0 { // is it nowhere, or lost?
+	if r.IsBottom() { // is it nowhere, or lost?
 		if r, lacks, err = e.look(ctx, k); err != nil {
 			return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 		}
@@ -272,8 +272,12 @@ func callerOf(candidate crdt.Actor, level int, logBytes int64, epoch uint64) str
 func (e *Engine) load(ctx context.Context) error {
 	e.loading.Lock()
 	defer e.loading.Unlock()
+	nodes, err := e.primaries(ctx)
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, node := range e.nodes() {
+	for _, node := range nodes {
 		err := node.Do(ctx, node.B().FunctionLoad().FunctionCode(library()).Build()).Error()
 		var reply *valkey.ValkeyError
 		if errors.As(err, &reply) && strings.Contains(reply.Error(), "already exists") {

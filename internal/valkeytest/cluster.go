@@ -46,3 +46,35 @@ func StartCluster(t testing.TB, n int, args ...string) []*Server {
 		}
 	}
 }
+
+// AddReplica starts a replica of a primary of a cluster and returns it once it has all
+// that the primary has, and all of the cluster know of it.
+func AddReplica(t testing.TB, cluster []*Server, primary *Server, args ...string) *Server {
+	t.Helper()
+	out := Start(t, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, args...)...)
+	id := primary.Do("CLUSTER", "MYID")
+	out.Do("CLUSTER", "MEET", "127.0.0.1", primary.Port())
+	begun := time.Now()
+	for !strings.Contains(out.Do("CLUSTER", "NODES"), id) {
+		if time.Sleep(10 * time.Millisecond); time.Since(begun) > formTimeout {
+			t.Fatalf("the replica did not meet its primary in %v", formTimeout)
+		}
+	}
+	out.Do("CLUSTER", "REPLICATE", id)
+	me := out.Do("CLUSTER", "MYID")
+	for {
+		known := strings.Contains(out.Do("INFO", "replication"), "master_link_status:up")
+		for _, s := range cluster {
+			for line := range strings.Lines(s.Do("CLUSTER", "NODES")) {
+				known = known && (!strings.HasPrefix(line, me) || strings.Contains(line, "slave "+id))
+			}
+			known = known && strings.Contains(s.Do("CLUSTER", "NODES"), me)
+		}
+		if known {
+			return out
+		}
+		if time.Sleep(10 * time.Millisecond); time.Since(begun) > formTimeout {
+			t.Fatalf("the cluster did not know of its replica in %v", formTimeout)
+		}
+	}
+}
