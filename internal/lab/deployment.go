@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/journal"
@@ -54,6 +56,8 @@ type keeper interface {
 	// kept returns what is kept in a Region's main engine; as it was, if it can't be
 	// asked.
 	kept(r *region) kept
+	// stream fills in what the keeper knows of a link, where it replicates by itself.
+	stream(l *console.Link, from, to *region)
 	// Close ends everything. Processes are closed before.
 	Close() error
 }
@@ -61,17 +65,22 @@ type keeper interface {
 // own are the engines of a Region as its process has them.
 type own struct {
 	main, side engine.Engine
-	close      bool // with the process; else they outlive it
+	close      bool         // with the process; else they outlive it
+	echo       *valkey.Echo // tells how old main is, where it is a replica of another one
 }
 
 // kept is what an engine holds.
-type kept struct{ records, bytes, log int64 }
+type kept struct {
+	records, bytes, log int64
+	replication         string // what its server says of that
+}
 
 // A region is one Region, and its process, which can die and be started anew.
 type region struct {
 	place
 	journal *journal.Journal // on its disk, so to say: the next process finds it
 	stats   stats
+	waking  atomic.Bool // it is being revived, and can't answer yet
 
 	mu  sync.RWMutex // guards what follows; held for a moment only
 	now *process     // that runs, or ran last
@@ -121,7 +130,7 @@ func (d *deployment) meet(ctx context.Context) error {
 	defer cancel()
 	for _, r := range d.regions {
 		for _, p := range d.byDistance(r) {
-			for ok := false; !ok; _, ok = r.process().replica.Heard(p.id) {
+			for ok := !d.carries(p, r); !ok; _, ok = r.process().heard(p.id) {
 				if err := pause(ctx, 5*time.Millisecond); err != nil {
 					return fmt.Errorf("%s has not heard of %s: %w", r.name, p.name, err)
 				}
@@ -190,6 +199,11 @@ func (r *region) process() *process {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.now
+}
+
+// alive reports whether a Region answers.
+func (d *deployment) alive(name string) bool {
+	return d.net.Alive(name) && !d.region(name).waking.Load()
 }
 
 // ServeHTTP serves the Region's shop.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/console"
 )
 
 // inProcess keeps records in this process. They outlive a Region that is killed: it is
@@ -62,6 +63,8 @@ func (k *inProcess) kept(r *region) kept {
 	s := k.engines[r].main.Stats()
 	return kept{records: int64(s.Records), bytes: s.Bytes, log: int64(s.LogEntries)}
 }
+
+func (k *inProcess) stream(*console.Link, *region, *region) {} // processes push
 
 func (k *inProcess) Close() error {
 	var errs []error

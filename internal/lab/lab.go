@@ -122,7 +122,7 @@ func (l *Lab) Servers() string {
 // asks for with RegionHeader or its cookie, or to the nearest that is alive.
 func (l *Lab) Handler() http.Handler {
 	e := &edge{
-		alive: func(name string) bool { return l.deployment().net.Alive(name) },
+		alive: func(name string) bool { return l.deployment().alive(name) },
 		serve: func(name string) http.Handler { return l.deployment().region(name) },
 	}
 	for _, p := range places() {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
@@ -20,7 +22,7 @@ import (
 type process struct {
 	engines  own
 	listener net.Listener
-	replica  *replica.Replica
+	replica  *replica.Replica // nil where the servers replicate by themselves
 	store    *roam.Store
 	shop     http.Handler
 	serving  sync.WaitGroup
@@ -47,9 +49,6 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 	if p.engines, err = d.keeper.open(ctx, r); err != nil {
 		return fmt.Errorf("engines of %s: %w", r.name, err)
 	}
-	if p.listener, err = d.net.Listen(r.name, replicationPort); err != nil {
-		return fmt.Errorf("listen in %s: %w", r.name, err)
-	}
 	config := roam.Config{
 		Here:           roam.Region{ID: r.id, Name: r.name, Engine: p.engines.main, Side: p.engines.side, Journal: r.journal},
 		Primary:        d.primary(),
@@ -57,22 +56,14 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 		Observe:        func(o roam.Observation) { l.observe(r, o) },
 		Log:            l.config.Log.With("region", r.name),
 	}
-	var peers []crdt.Region
 	for _, peer := range d.byDistance(r) {
-		peers = append(peers, peer.id)
 		g := roam.Region{ID: peer.id, Name: peer.name, Journal: d.net.Engine(r.name, peer.name, carried{journal: peer.journal})}
 		g.Engine, g.Side = d.keeper.seen(r, peer)
 		config.Peers = append(config.Peers, g)
 	}
-	dial := func(ctx context.Context, to crdt.Region) (net.Conn, error) {
-		return d.net.Dial(ctx, r.name, d.regionByID(to).name, replicationPort)
+	if config.Links, err = p.link(ctx, d, r, config.Log); err != nil {
+		return err
 	}
-	p.replica, err = replica.New(ctx, r.id, p.engines.main, peers, dial, replica.Config{Log: config.Log})
-	if err != nil {
-		return fmt.Errorf("replicate %s: %w", r.name, err)
-	}
-	p.serving.Go(func() { _ = p.replica.Serve(ctx, p.listener) }) // ends with the replica
-	config.Links = p.replica
 	if p.store, err = roam.Open(ctx, config); err != nil {
 		return fmt.Errorf("open the store of %s: %w", r.name, err)
 	}
@@ -80,6 +71,44 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 		Region: r.name, Doors: doors(), Sessions: roam.Options{Cookie: roam.Cookie{Name: l.config.Cookie, Plain: true}},
 	})
 	return err
+}
+
+// link links a Region with its peers, unless its server is, and returns what it knows of
+// them; nil where all is written here.
+func (p *process) link(ctx context.Context, d *deployment, r *region, log *slog.Logger) (links roam.Links, err error) {
+	switch {
+	case p.engines.echo != nil:
+		return p.engines.echo, nil
+	case d.native():
+		return nil, nil //nolint:nilnil // the store takes it so
+	}
+	if p.listener, err = d.net.Listen(r.name, replicationPort); err != nil {
+		return nil, fmt.Errorf("listen in %s: %w", r.name, err)
+	}
+	var peers []crdt.Region
+	for _, peer := range d.byDistance(r) {
+		peers = append(peers, peer.id)
+	}
+	dial := func(ctx context.Context, to crdt.Region) (net.Conn, error) {
+		return d.net.Dial(ctx, r.name, d.regionByID(to).name, replicationPort)
+	}
+	p.replica, err = replica.New(ctx, r.id, p.engines.main, peers, dial, replica.Config{Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("replicate %s: %w", r.name, err)
+	}
+	p.serving.Go(func() { _ = p.replica.Serve(ctx, p.listener) }) // ends with the replica
+	return p.replica, nil
+}
+
+// heard returns how old is what this Region has heard of another; not ok: nothing.
+func (p *process) heard(of crdt.Region) (age time.Duration, ok bool) {
+	switch {
+	case p.replica != nil:
+		return p.replica.Heard(of)
+	case p.engines.echo != nil:
+		return p.engines.echo.Heard(of)
+	}
+	return 0, false
 }
 
 // Close ends the process and returns when nothing of it runs any more. Again, it does
@@ -97,6 +126,9 @@ func (p *process) Close() error {
 			_ = p.listener.Close() // the replica has, if it ever served it
 		}
 		p.serving.Wait()
+		if p.engines.echo != nil {
+			errs = append(errs, p.engines.echo.Close())
+		}
 		for _, e := range []engine.Engine{p.engines.main, p.engines.side} {
 			if p.engines.close && e != nil {
 				errs = append(errs, e.Close())

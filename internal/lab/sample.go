@@ -48,7 +48,13 @@ func count(ctx context.Context, s *valkeyserver.Server, regions []*region) (kept
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
 	others := []string{"EXISTS"}
-	commands := [][]string{{"DBSIZE"}, {"INFO", "memory"}, nil}
+	commands := [][]string{
+		{"DBSIZE"},
+		{"INFO", "memory"},
+		nil,
+		{"INFO", "replication"},
+		{"EVAL_RO", "return #redis.call('KEYS', 'b{00}*')", "0"}, // of echoes; there are some thousand keys
+	}
 	for p := range crdt.Partitions {
 		tag := fmt.Sprintf("{%02x}", p)
 		others = append(others, "m"+tag, "l"+tag, "f"+tag)
@@ -62,10 +68,10 @@ func count(ctx context.Context, s *valkeyserver.Server, regions []*region) (kept
 	if err != nil {
 		return kept{}, err
 	}
-	k := kept{bytes: number(infoText(replies[1], "used_memory_dataset"))}
-	// Between the two more may have been written.
-	k.records = max(0, number(replies[0])-number(replies[2]))
-	for _, n := range replies[3:] {
+	k := kept{bytes: number(infoText(replies[1], "used_memory_dataset")), replication: replies[3]}
+	// Between these more may have been written.
+	k.records = max(0, number(replies[0])-number(replies[2])-number(replies[4]))
+	for _, n := range replies[5:] {
 		k.log += number(n)
 	}
 	return k, nil

@@ -30,6 +30,7 @@ const (
 // is and come back empty. What one Region asks of another's goes through proxies, over
 // the Calls plane.
 type servers struct {
+	natively   *natively // nil: Regions push
 	deployment *deployment
 	program    valkeyserver.Program
 	machines   map[*region]*machine
@@ -55,10 +56,14 @@ type remote struct {
 }
 
 func newServers(d *deployment, p valkeyserver.Program) *servers {
-	return &servers{
+	s := &servers{
 		deployment: d, program: p, stop: func() {},
 		machines: map[*region]*machine{}, routes: map[route]*remote{},
 	}
+	if d.native() {
+		s.natively = &natively{servers: s}
+	}
+	return s
 }
 
 func (s *servers) begin(ctx context.Context) error {
@@ -68,11 +73,25 @@ func (s *servers) begin(ctx context.Context) error {
 			s.routes[route{r, to}] = &remote{}
 		}
 	}
-	if err := each(s.machines, func(_ *region, m *machine) error { return m.start(ctx, s.program) }); err != nil {
+	var args []string
+	if s.natively != nil {
+		args = nativeArgs()
+	}
+	if err := each(s.machines, func(_ *region, m *machine) error { return m.start(ctx, s.program, args) }); err != nil {
 		return err
+	}
+	if s.natively != nil {
+		if err := s.natively.begin(ctx); err != nil {
+			return err
+		}
 	}
 	if err := each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) }); err != nil {
 		return err
+	}
+	if s.natively != nil {
+		if err := s.natively.open(ctx); err != nil {
+			return err
+		}
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, r := range s.deployment.regions {
@@ -98,9 +117,9 @@ func each[K comparable, V any](all map[K]V, do func(K, V) error) error {
 	return errors.Join(errs...)
 }
 
-func (m *machine) start(ctx context.Context, p valkeyserver.Program) error {
+func (m *machine) start(ctx context.Context, p valkeyserver.Program, args []string) error {
 	var err error
-	if m.main, err = valkeyserver.Start(ctx, p, valkeyserver.Config{}); err != nil {
+	if m.main, err = valkeyserver.Start(ctx, p, valkeyserver.Config{Args: args}); err != nil {
 		return err
 	}
 	m.side, err = valkeyserver.Start(ctx, p, valkeyserver.Config{})
@@ -121,7 +140,7 @@ func (m *machine) both(do func(*valkeyserver.Server) error) error {
 func (s *servers) connect(ctx context.Context, at route, to *remote) error {
 	m := s.machines[at.to]
 	var err error
-	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, true); err != nil {
+	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, s.natively == nil); err != nil {
 		return err
 	}
 	to.side, to.proxies[1], err = s.through(ctx, at, m.side, false)
@@ -162,13 +181,16 @@ func (s *servers) engine(ctx context.Context, id crdt.Region, addr string, repli
 
 func (s *servers) open(ctx context.Context, r *region) (own, error) {
 	m := s.machines[r]
-	main, err := s.engine(ctx, r.id, m.main.Addr(), true)
+	main, err := s.engine(ctx, r.id, m.main.Addr(), s.natively == nil)
 	if err != nil {
 		return own{}, err
 	}
 	side, err := s.engine(ctx, r.id, m.side.Addr(), false)
 	if err != nil {
 		return own{}, errors.Join(err, main.Close())
+	}
+	if s.natively != nil {
+		return s.natively.own(ctx, r, main, side), nil
 	}
 	filled := func() {
 		if m.revived.Swap(false) {
@@ -193,6 +215,12 @@ func (e refilled) SetRefilling(ctx context.Context, on bool) error {
 	return err
 }
 
+func (s *servers) stream(l *console.Link, from, to *region) {
+	if s.natively != nil {
+		s.natively.stream(l, from, to)
+	}
+}
+
 func (s *servers) seen(from, to *region) (main, side engine.Engine) {
 	r := s.routes[route{from, to}]
 	return r.main, r.side
@@ -207,20 +235,35 @@ func (s *servers) kill(r *region) error {
 
 // revive starts a Region's servers, which are empty, and a new process.
 func (s *servers) revive(ctx context.Context, r *region) (tale string, err error) {
-	m, d := s.machines[r], s.deployment
+	d := s.deployment
 	ctx = context.WithoutCancel(ctx) // half a Region is of no use to whoever has left
 	starting, cancel := context.WithTimeout(ctx, reviveTimeout)
 	defer cancel()
-	m.revived.Store(true)
 	d.net.Kill(r.name) // connections begin anew
-	if err := m.both(func(v *valkeyserver.Server) error { return v.Restart(starting) }); err != nil {
+	if tale, err = s.restart(starting, r); err == nil {
+		err = d.openProcess(ctx, r)
+	}
+	if err != nil {
+		d.net.Kill(r.name)
+		return "", errors.Join(err, s.machines[r].both(func(v *valkeyserver.Server) error { v.Kill(); return nil }))
+	}
+	return tale, nil
+}
+
+// restart starts the servers of a Region that is dead, and tells what is in them.
+func (s *servers) restart(ctx context.Context, r *region) (tale string, err error) {
+	m := s.machines[r]
+	if s.natively != nil {
+		if err := m.side.Restart(ctx); err != nil {
+			return "", err
+		}
+		return s.natively.rejoin(ctx, r)
+	}
+	m.revived.Store(true)
+	if err := m.both(func(v *valkeyserver.Server) error { return v.Restart(ctx) }); err != nil {
 		return "", err
 	}
-	d.net.Revive(r.name)
-	if err := d.openProcess(ctx, r); err != nil {
-		d.net.Kill(r.name)
-		return "", errors.Join(err, m.both(func(v *valkeyserver.Server) error { v.Kill(); return nil }))
-	}
+	s.deployment.net.Revive(r.name)
 	return "with empty servers: its peers give it what they have", nil
 }
 
@@ -228,7 +271,11 @@ func (s *servers) revive(ctx context.Context, r *region) (tale string, err error
 func (s *servers) Close() error {
 	s.stop()
 	s.watching.Wait()
-	err := each(s.routes, func(_ route, to *remote) error {
+	var err error
+	if s.natively != nil {
+		err = s.natively.Close()
+	}
+	err = errors.Join(err, each(s.routes, func(_ route, to *remote) error {
 		var errs []error
 		for _, e := range []*valkey.Engine{to.main, to.side} {
 			if e != nil {
@@ -241,7 +288,7 @@ func (s *servers) Close() error {
 			}
 		}
 		return errors.Join(errs...)
-	})
+	}))
 	return errors.Join(err, each(s.machines, func(_ *region, m *machine) error { return m.both((*valkeyserver.Server).Stop) }))
 }
 

@@ -26,8 +26,8 @@ func (l *Lab) State() console.State {
 	}
 	for _, r := range d.regions {
 		s.Regions = append(s.Regions, l.regionState(d, r))
-		for _, p := range r.process().replica.Status().Peers {
-			s.Links = append(s.Links, d.linkState(r, d.regionByID(p.Region), p))
+		for _, to := range d.byDistance(r) {
+			s.Links = append(s.Links, d.linkState(r, to))
 		}
 	}
 	s.Totals = console.Sum(s.Regions)
@@ -37,7 +37,7 @@ func (l *Lab) State() console.State {
 func (l *Lab) regionState(d *deployment, r *region) console.Region {
 	kept, p := d.keeper.kept(r), r.process()
 	s := console.Region{
-		Name: r.name, ID: uint8(r.id), Alive: d.net.Alive(r.name),
+		Name: r.name, ID: uint8(r.id), Alive: d.alive(r.name),
 		Primary: d.primary() == 0 || d.primary() == r.id,
 		Records: kept.records, Bytes: kept.bytes, LogEntries: kept.log,
 		PendingRevocations: p.store.PendingRevocations(), OpenBreakers: p.store.OpenBreakers(),
@@ -49,21 +49,37 @@ func (l *Lab) regionState(d *deployment, r *region) console.Region {
 	return s
 }
 
-func (d *deployment) linkState(from, to *region, p replica.Peer) console.Link {
+func (d *deployment) linkState(from, to *region) console.Link {
 	s := console.Link{
-		From: from.name, To: to.name, Connected: p.Connected,
+		From: from.name, To: to.name,
 		Calls: d.planeState(from, to, fault.Calls), Replication: d.planeState(from, to, fault.Replication),
-		LagEntries: p.LagEntries, UnackedBytes: int64(p.Unacked), SentEntries: p.Counts.Entries,
-		Resyncs: p.Counts.Resyncs, Pulls: p.Counts.Pulls, LastError: p.LastError,
+	}
+	if !d.carries(from, to) { // nothing is written there, so the other one has it all
+		s.Connected, s.LagMs = true, millis(0)
+		return s
+	}
+	d.keeper.stream(&s, from, to)
+	if r := from.process().replica; r != nil {
+		pushed(&s, r.Status().Peers, to.id)
 	}
 	// The receiver alone knows how fresh its copy is.
-	if age, ok := to.process().replica.Heard(from.id); ok {
+	if age, ok := to.process().heard(from.id); ok {
 		s.HeardMs = millis(age)
-		if s.LagMs = millis(age); p.LagEntries == 0 && p.Connected {
+		if s.LagMs = millis(age); !d.native() && s.LagEntries == 0 && s.Connected {
 			s.LagMs = millis(0)
 		}
 	}
 	return s
+}
+
+// pushed fills in what a Region knows of the stream to a peer that it pushes to.
+func pushed(s *console.Link, peers []replica.Peer, to crdt.Region) {
+	for _, p := range peers {
+		if p.Region == to {
+			s.Connected, s.LagEntries, s.UnackedBytes, s.SentEntries = p.Connected, p.LagEntries, int64(p.Unacked), p.Counts.Entries
+			s.Resyncs, s.Pulls, s.LastError = p.Counts.Resyncs, p.Counts.Pulls, p.LastError
+		}
+	}
 }
 
 func (d *deployment) planeState(from, to *region, plane fault.Plane) console.Plane {
@@ -163,6 +179,8 @@ func (d *deployment) revive(ctx context.Context, r *region) error {
 	if d.net.Alive(r.name) {
 		return nil
 	}
+	r.waking.Store(true)
+	defer r.waking.Store(false)
 	tale, err := d.keeper.revive(ctx, r)
 	if err != nil {
 		return fmt.Errorf("revive %s: %w", r.name, err)

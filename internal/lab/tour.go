@@ -129,7 +129,7 @@ func (t *tour) isolate(ctx context.Context, name string, on bool) error {
 func (t *tour) sessionsIn(ctx context.Context, b *browser) (string, error) {
 	var out []string
 	for _, p := range places() {
-		if !t.lab.deployment().net.Alive(p.name) {
+		if !t.lab.deployment().alive(p.name) {
 			continue
 		}
 		v, err := b.look(ctx, p.name)
