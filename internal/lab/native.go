@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/engine/valkey"
@@ -49,17 +51,21 @@ func (d *deployment) carries(from, to *region) bool {
 }
 
 // A natively is how the servers of Regions replicate each other, through proxies, over
-// the Replication plane. All of it but head is as it began. It is used by whoever has
-// claimed the lab.
+// the Replication plane. All of it but head is as it began, and head is used by whoever has
+// claimed the lab. Nil is for Regions that push: nothing begins, opens or closes.
 type natively struct {
-	servers *servers
-	head    *region                    // whose server those of the others replicate
-	streams map[route]*fault.Proxy     // from a Region to the main server of another
-	sources map[*region]*valkey.Engine // the primary's, as secondaries see it over such a stream
+	servers  *servers
+	patience time.Duration              // with a server that is being filled
+	head     *region                    // whose server those of the others replicate
+	streams  map[route]*fault.Proxy     // from a Region to the main server of another
+	sources  map[*region]*valkey.Engine // the primary's, as secondaries see it over such a stream
 }
 
 // begin has the servers of secondaries replicate the primary's. All of them are empty.
 func (n *natively) begin(ctx context.Context) error {
+	if n == nil {
+		return nil
+	}
 	d := n.servers.deployment
 	n.head = d.regionByID(d.primary())
 	n.streams, n.sources = map[route]*fault.Proxy{}, map[*region]*valkey.Engine{}
@@ -89,16 +95,25 @@ func (n *natively) begin(ctx context.Context) error {
 	})
 }
 
-// open opens the primary's engine as secondaries see it. It needs the primary.
+// open opens the primary's engine as secondaries see it.
 func (n *natively) open(ctx context.Context) error {
-	for _, r := range n.servers.deployment.byDistance(n.head) {
-		source, err := n.servers.engine(ctx, n.head.id, n.streams[route{r, n.head}].Addr(), false)
-		if err != nil {
-			return fmt.Errorf("reach %s from %s: %w", n.head.name, r.name, err)
-		}
-		n.sources[r] = source
+	if n == nil {
+		return nil
 	}
-	return nil
+	var mu sync.Mutex // guards sources
+	return each(n.streams, func(at route, p *fault.Proxy) error {
+		if at.to != n.head {
+			return nil
+		}
+		source, err := n.servers.engine(ctx, n.head.id, p.Addr(), false)
+		if err != nil {
+			return fmt.Errorf("reach %s from %s: %w", n.head.name, at.from.name, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		n.sources[at.from] = source
+		return nil
+	})
 }
 
 // own returns the engines of a Region, and what tells how old a secondary's are.
@@ -153,7 +168,7 @@ func (n *natively) gather(ctx context.Context) error {
 // settled waits until a Region's server has all that the head's has, and lets it show
 // that.
 func (n *natively) settled(ctx context.Context, r *region) error {
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.patience)
 	defer cancel()
 	for !linked(n.info(ctx, r)) {
 		if err := pause(ctx, lookEvery); err != nil {
@@ -253,7 +268,9 @@ func (n *natively) handOver(ctx context.Context, to *region) error {
 	defer cancel()
 	from := n.head
 	host, port := n.at(from, to)
-	failover := []string{"FAILOVER", "TO", host, port}
+	// Without an end of its own it goes on sending pings, which the other one, which
+	// tells once a second how far it is, may never be seen to have all of.
+	failover := []string{"FAILOVER", "TO", host, port, "TIMEOUT", strconv.FormatInt(handOverTimeout.Milliseconds(), 10)}
 	_, err := n.main(from).DoAll(trying, append([]string{"CONFIG", "SET"}, n.announcing(from, to)...), failover)
 	for isRefusal(err) && pause(trying, lookEvery) == nil { // it has not heard yet that the other one has all
 		_, err = n.main(from).Do(trying, failover...)
@@ -293,6 +310,9 @@ func (n *natively) stream(l *console.Link, from, to *region) {
 
 // Close lets go of the primary's engines and of all streams.
 func (n *natively) Close() error {
+	if n == nil {
+		return nil
+	}
 	var errs []error
 	for _, e := range n.sources {
 		errs = append(errs, e.Close())

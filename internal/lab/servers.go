@@ -61,7 +61,7 @@ func newServers(d *deployment, p valkeyserver.Program) *servers {
 		machines: map[*region]*machine{}, routes: map[route]*remote{},
 	}
 	if d.native() {
-		s.natively = &natively{servers: s}
+		s.natively = &natively{servers: s, patience: syncTimeout}
 	}
 	return s
 }
@@ -80,18 +80,16 @@ func (s *servers) begin(ctx context.Context) error {
 	if err := each(s.machines, func(_ *region, m *machine) error { return m.start(ctx, s.program, args) }); err != nil {
 		return err
 	}
-	if s.natively != nil {
-		if err := s.natively.begin(ctx); err != nil {
-			return err
-		}
-	}
-	if err := each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) }); err != nil {
+	if err := s.natively.begin(ctx); err != nil {
 		return err
 	}
-	if s.natively != nil {
-		if err := s.natively.open(ctx); err != nil {
-			return err
-		}
+	if err := together(
+		func() error {
+			return each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) })
+		},
+		func() error { return s.natively.open(ctx) },
+	); err != nil {
+		return err
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, r := range s.deployment.regions {
@@ -100,21 +98,24 @@ func (s *servers) begin(ctx context.Context) error {
 	return nil
 }
 
-// each does something with all of a map at a time, and returns what failed.
-func each[K comparable, V any](all map[K]V, do func(K, V) error) error {
-	var mu sync.Mutex // guards errs
-	var errs []error
+// together does several things at a time, and returns what failed.
+func together(all ...func() error) error {
+	errs := make([]error, len(all))
 	var wg sync.WaitGroup
-	for k, v := range all {
-		wg.Go(func() {
-			err := do(k, v)
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
-		})
+	for i, do := range all {
+		wg.Go(func() { errs[i] = do() })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// each does something with all of a map at a time, and returns what failed.
+func each[K comparable, V any](all map[K]V, do func(K, V) error) error {
+	var list []func() error
+	for k, v := range all {
+		list = append(list, func() error { return do(k, v) })
+	}
+	return together(list...)
 }
 
 func (m *machine) start(ctx context.Context, p valkeyserver.Program, args []string) error {
@@ -136,15 +137,20 @@ func (m *machine) both(do func(*valkeyserver.Server) error) error {
 	})
 }
 
-// connect makes the engines of one Region as another sees them.
+// connect makes the engines of one Region as another sees them. Each takes a dozen round
+// trips.
 func (s *servers) connect(ctx context.Context, at route, to *remote) error {
 	m := s.machines[at.to]
-	var err error
-	if to.main, to.proxies[0], err = s.through(ctx, at, m.main, s.natively == nil); err != nil {
-		return err
-	}
-	to.side, to.proxies[1], err = s.through(ctx, at, m.side, false)
-	return err
+	return together(
+		func() (err error) {
+			to.main, to.proxies[0], err = s.through(ctx, at, m.main, s.natively == nil)
+			return err
+		},
+		func() (err error) {
+			to.side, to.proxies[1], err = s.through(ctx, at, m.side, false)
+			return err
+		},
+	)
 }
 
 func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Server, replicated bool) (*valkey.Engine, *fault.Proxy, error) {
@@ -271,11 +277,7 @@ func (s *servers) restart(ctx context.Context, r *region) (tale string, err erro
 func (s *servers) Close() error {
 	s.stop()
 	s.watching.Wait()
-	var err error
-	if s.natively != nil {
-		err = s.natively.Close()
-	}
-	err = errors.Join(err, each(s.routes, func(_ route, to *remote) error {
+	err := errors.Join(s.natively.Close(), each(s.routes, func(_ route, to *remote) error {
 		var errs []error
 		for _, e := range []*valkey.Engine{to.main, to.side} {
 			if e != nil {
