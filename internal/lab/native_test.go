@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,30 +34,47 @@ func (s *servers) wantHas(t *testing.T, user string, regions ...string) {
 	}
 }
 
-// reviveWatched revives a Region. Meanwhile nobody learns from its server, which is being
-// filled, that alice is nowhere, and whatever else wants is so.
-func (s *servers) reviveWatched(t *testing.T, l *Lab, region string, wants func()) {
+// reviveWatched revives a Region. Meanwhile the edge shows alice to her visitor, nobody
+// learns from the Region's server, which is being filled, that she is nowhere, and the
+// servers of those who stay keep her.
+func (s *servers) reviveWatched(t *testing.T, l *Lab, region string, alice *visitor, stay ...string) {
 	t.Helper()
 	r := s.deployment.region(region)
 	near, _ := s.seen(s.deployment.byDistance(r)[0], r)
-	done := make(chan error, 1)
-	go func() { done <- l.Do(context.WithoutCancel(t.Context()), life(region, true)) }()
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Fatalf("revive %s: %v", region, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			reading, cancel := context.WithTimeout(ctx, 250*time.Millisecond)
+			r, err := near.Read(reading, crdt.UserKey("alice"), crdt.Token{})
+			cancel()
+			if err == nil && r.IsBottom() {
+				t.Errorf("%s is being revived: it says that there is no alice", region)
+				return
 			}
-			return
-		default:
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-		r, err := near.Read(ctx, crdt.UserKey("alice"), crdt.Token{})
-		cancel()
-		if err == nil && r.IsBottom() {
-			t.Fatalf("%s is being revived: it says that there is no alice", region)
+	})
+	watching.Go(func() {
+		for ctx.Err() == nil {
+			for _, at := range stay {
+				if has, err := s.has(ctx, at, "alice"); !has && ctx.Err() == nil {
+					t.Errorf("%s is being revived: %s has alice: %v, %v, want her", region, at, has, err)
+					return
+				}
+			}
 		}
-		wants()
+	})
+	watching.Go(func() {
+		defer cancel()
+		if err := l.Do(context.WithoutCancel(ctx), life(region, true)); err != nil {
+			t.Errorf("revive %s: %v", region, err)
+		}
+	})
+	defer watching.Wait()
+	for ctx.Err() == nil {
+		if got := alice.look(t, region); got.User != "alice" {
+			t.Fatalf("%s is being revived: %s shows %q, want alice", region, got.Region, got.who())
+		}
 	}
 }
 
@@ -178,16 +196,7 @@ func TestRevivedPrimaryWipesNobody(t *testing.T) {
 		if got := other.look(t, west2); got.User != late || got.Rung != "local-only" {
 			t.Errorf("%s dead: %s shows %q, %s, want %s, local-only", west1, west2, got.who(), got.Rung, late)
 		}
-		s.reviveWatched(t, l, west1, func() {
-			for _, region := range []string{west2, europe} {
-				if has, err := s.has(t.Context(), region, "alice"); !has {
-					t.Fatalf("%s is being revived: %s has alice: %v, %v, want her", west1, region, has, err)
-				}
-			}
-			if got := alice.look(t, west1); got.User != "alice" {
-				t.Fatalf("%s is being revived: %s shows %q, want alice", west1, got.Region, got.who())
-			}
-		})
+		s.reviveWatched(t, l, west1, alice, west2, europe)
 		s.wantFollow(t, west1)
 		if has, err := s.has(t.Context(), west1, "alice"); !has {
 			t.Errorf("revived, %s has alice: %v, %v, want her", west1, has, err)
@@ -231,7 +240,7 @@ func TestServersRejoin(t *testing.T) {
 	s.wantHas(t, "alice", west2, europe)
 
 	must(t, l, life(europe, false))
-	s.reviveWatched(t, l, europe, func() {})
+	s.reviveWatched(t, l, europe, v, west1, west2)
 	if has, err := s.has(t.Context(), europe, "alice"); !has {
 		t.Errorf("revived, %s has alice: %v, %v, want her", europe, has, err)
 	}
