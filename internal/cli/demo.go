@@ -37,7 +37,8 @@ Sessions are kept in that process. With --engine valkey each Region keeps them i
 servers of its own, on loopback: valkey-server, or redis-server 7 or later, from the
 PATH. What crosses Regions goes through proxies that are as slow and as lossy as the
 links. A Region that is killed loses its servers and what is in them. In active-passive the
-Regions push to each other too: the servers are no replicas of the primary's.
+servers of secondaries are replicas of the primary's, over these links, and nothing is
+pushed. A primary that is revived gets what its replicas have before they follow it again.
 
 The shop's edge sends each request to the nearest Region, a random one or the one
 you choose. The console shows what happens and lets you cut and slow links, lose
