@@ -26,7 +26,8 @@ const (
 // Config is how a Lab begins. Zero fields take their defaults.
 type Config struct {
 	// Topology is console.ActiveActive (default) or console.ActivePassive, where
-	// us-west-1 takes all writes.
+	// us-west-1 takes all writes. On Valkey the servers of the others then replicate its
+	// by themselves.
 	Topology string
 	// Engine is Memory (default) or Valkey, which takes a server program on the PATH.
 	Engine string

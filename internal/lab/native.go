@@ -271,7 +271,8 @@ func (n *natively) handOver(ctx context.Context, to *region) error {
 	// Without an end of its own it goes on sending pings, which the other one, which
 	// tells once a second how far it is, may never be seen to have all of.
 	failover := []string{"FAILOVER", "TO", host, port, "TIMEOUT", strconv.FormatInt(handOverTimeout.Milliseconds(), 10)}
-	_, err := n.main(from).DoAll(trying, append([]string{"CONFIG", "SET"}, n.announcing(from, to)...), failover)
+	follower := append([]string{"CONFIG", "SET", "replica-serve-stale-data", "yes"}, n.announcing(from, to)...)
+	_, err := n.main(from).DoAll(trying, follower, failover)
 	for isRefusal(err) && pause(trying, lookEvery) == nil { // it has not heard yet that the other one has all
 		_, err = n.main(from).Do(trying, failover...)
 	}
@@ -297,7 +298,7 @@ func isRefusal(err error) bool {
 func (n *natively) stream(l *console.Link, from, to *region) {
 	sender, receiver := n.servers.kept(from).replication, n.servers.kept(to).replication
 	quiet := time.Duration(number(infoText(receiver, "master_last_io_seconds_ago"))) * time.Second
-	l.Connected = linked(receiver) && quiet < silence
+	l.Connected = n.servers.deployment.alive(to.name) && linked(receiver) && quiet < silence
 	_, port := n.at(from, to)
 	for line := range strings.Lines(sender) {
 		if strings.HasPrefix(line, "slave") && strings.Contains(line, ",port="+port+",") {

@@ -175,8 +175,18 @@ func TestServersReplicateOverLinks(t *testing.T) {
 		if age := heard(); (age >= old-300*time.Millisecond) != c.aged {
 			t.Errorf("%s cut from %s to %s: %s heard the primary %v ago, want that it heard of it meanwhile: %v", c.plane, c.from, c.to, europe, age, !c.aged)
 		}
+		if c.held {
+			eventually(t, "the console shows no stream that is held", func() bool {
+				k := linkOf(t, l.State(), west1, europe)
+				return !k.Connected && k.UnackedBytes > 500 // she and her session take as much
+			})
+		}
 		must(t, l, cutting(c.from, c.to, c.plane, false))
 		s.wantHas(t, c.user, europe)
+		eventually(t, "healed, the console shows no stream that is up", func() bool {
+			k := linkOf(t, l.State(), west1, europe)
+			return k.Connected && k.UnackedBytes < 500
+		})
 		eventually(t, "healed, the primary is not heard", func() bool { return heard() < time.Second })
 	}
 }
@@ -239,7 +249,11 @@ func TestServersRejoin(t *testing.T) {
 	v.login(t, west1, "alice")
 	s.wantHas(t, "alice", west2, europe)
 
-	must(t, l, life(europe, false))
+	for _, k := range must(t, l, life(europe, false)).Links {
+		if up := k.From != europe && k.To != europe; k.Connected != up {
+			t.Errorf("%s killed: from %s to %s: connected = %v, want %v", europe, k.From, k.To, k.Connected, up)
+		}
+	}
 	s.reviveWatched(t, l, europe, v, west1, west2)
 	if has, err := s.has(t.Context(), europe, "alice"); !has {
 		t.Errorf("revived, %s has alice: %v, %v, want her", europe, has, err)
@@ -279,4 +293,11 @@ func TestServersRejoin(t *testing.T) {
 	}
 	newVisitor(l).login(t, west2, "bob")
 	s.wantHas(t, "bob", west1, west2, europe)
+	must(t, l, life(west1, false))
+	for _, at := range []string{west2, europe} {
+		_, err := s.of(at).main.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1") // nobody is there
+		if has, readErr := s.has(t.Context(), at, "bob"); err != nil || !has {
+			t.Errorf("the primary is gone: %s has bob: %v, %v, %v, want that it goes on with what it has", at, has, readErr, err)
+		}
+	}
 }

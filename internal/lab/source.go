@@ -55,7 +55,7 @@ func (d *deployment) linkState(from, to *region) console.Link {
 		Calls: d.planeState(from, to, fault.Calls), Replication: d.planeState(from, to, fault.Replication),
 	}
 	if !d.carries(from, to) { // nothing is written there, so the other one has it all
-		s.Connected, s.LagMs = true, millis(0)
+		s.Connected, s.LagMs = d.alive(from.name) && d.alive(to.name), millis(0)
 		return s
 	}
 	d.keeper.stream(&s, from, to)
