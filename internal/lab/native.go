@@ -262,7 +262,8 @@ func (n *natively) rejoin(ctx context.Context, r *region) (tale string, err erro
 
 // handOver makes a Region's server, which follows the head's and has all of it, the one
 // that the others replicate. The head takes no writes until that one has them all, and
-// follows it then.
+// follows it then. If it fails the Region is to be killed, and the head goes on; a write
+// that the new one took meanwhile is lost, as in any crash.
 func (n *natively) handOver(ctx context.Context, to *region) error {
 	trying, cancel := context.WithTimeout(ctx, handOverTimeout)
 	defer cancel()
