@@ -85,7 +85,7 @@ mutants: ## break each rule in turn and have the simulator find it (MUTANTS=…)
 	./scripts/mutants.sh $(MUTANTS)
 
 ryw: ## write in one Region and read in another 5 ms later, 10,000 times, and say how many reads had to ask elsewhere
-	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v
+	go test -count=1 ./internal/lab -run '^TestReadYourWrites$$' -v -args -rounds 10000
 
 fuzz: ## let each Fuzz test look for new inputs for FUZZTIME, and sum up (KEEP=40 keeps some)
 	./scripts/fuzz.sh $(FUZZTIME) $(KEEP)

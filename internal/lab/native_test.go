@@ -107,6 +107,7 @@ func cutting(from, to, plane string, on bool) console.Action {
 // In active-passive the servers of secondaries are replicas of the primary's: nothing is
 // pushed, what is written there is read here, and nothing is written here.
 func TestServersReplicate(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActivePassive)
 	v := newVisitor(l)
 	v.login(t, west1, "alice")
@@ -146,6 +147,7 @@ func TestServersReplicate(t *testing.T) {
 // A cut of the primary's replication to a Region holds what is written, and that of the
 // way back does not; neither does a cut of calls. How old what is there is shows it.
 func TestServersReplicateOverLinks(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActivePassive)
 	writer := newVisitor(l)
 	heard := func() time.Duration {
@@ -195,6 +197,7 @@ func TestServersReplicateOverLinks(t *testing.T) {
 // it that, and follow it again; nobody is logged out at any moment, and what side stores
 // took comes back. Twice, since who gave the lead back once may have to do so again.
 func TestRevivedPrimaryWipesNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActivePassive)
 	alice := newVisitor(l)
 	alice.login(t, west1, "alice")
@@ -226,6 +229,7 @@ func TestRevivedPrimaryWipesNobody(t *testing.T) {
 // The one that has most of what a dead primary had gives it back, be it far: what that
 // one has more than others is nowhere else.
 func TestMostAdvancedGivesBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActivePassive)
 	must(t, l, cutting(west1, west2, console.PlaneReplication, true))
 	v := newVisitor(l)
@@ -244,6 +248,7 @@ func TestMostAdvancedGivesBack(t *testing.T) {
 // Any Region may die and come back, also while the primary is dead; one that can't be
 // given what it had stays dead until it can, and costs nobody anything.
 func TestServersRejoin(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActivePassive)
 	v := newVisitor(l)
 	v.login(t, west1, "alice")

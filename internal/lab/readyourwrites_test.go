@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -43,17 +44,15 @@ func (v *visitor) ask(t *testing.T, method, region, path string, form url.Values
 	return w
 }
 
+var rounds = flag.Int("rounds", 1000, "how often TestReadYourWrites writes and reads; `make ryw` says 10000")
+
 // A user who writes in one Region and reads in another 5 ms later sees her
-// write: 10,000 times of 10,000, in both topologies.
+// write, each time, in both topologies.
 func TestReadYourWrites(t *testing.T) {
-	rounds := 10_000
-	if testing.Short() {
-		rounds = 500
-	}
 	for _, topology := range []string{console.ActiveActive, console.ActivePassive} {
 		for _, loss := range []float64{0, 0.02} {
 			t.Run(fmt.Sprintf("%s, %.0f %% of replication lost", topology, 100*loss), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) { readYourWrites(t, topology, loss, rounds) })
+				synctest.Test(t, func(t *testing.T) { readYourWrites(t, topology, loss, *rounds) })
 			})
 		}
 	}

@@ -21,11 +21,10 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-// newServerLab returns a lab on real servers, and its servers. It wants nothing to be
-// left of them in the end.
+// newServerLab returns a lab on real servers, and its servers. It wants none to be there
+// in the end, and TestMain nothing to be left of them.
 func newServerLab(t *testing.T, topology string) (*Lab, *servers) {
 	t.Helper()
-	t.Setenv("TMPDIR", t.TempDir())
 	l, err := New(t.Context(), Config{Topology: topology, Engine: Valkey})
 	if errors.Is(err, valkeyserver.ErrMissing) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED on real servers; run ./scripts/install-test-deps.sh: %v", err)
@@ -42,9 +41,6 @@ func newServerLab(t *testing.T, topology string) (*Lab, *servers) {
 			if there(pid) {
 				t.Errorf("closed, server %d is there", pid)
 			}
-		}
-		if left, err := filepath.Glob(filepath.Join(os.TempDir(), "*")); err != nil || len(left) > 0 {
-			t.Errorf("closed, %q is left, %v", left, err)
 		}
 	})
 	return l, serversOf(t, l)
@@ -112,6 +108,7 @@ func killWest(t *testing.T, l *Lab, s *servers, v *visitor) (before console.Regi
 
 // A Region that is killed loses its servers, and no other does.
 func TestServersDie(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActiveActive)
 	v := newVisitor(l)
 	before, dead := killWest(t, l, s, v)
@@ -134,6 +131,7 @@ func TestServersDie(t *testing.T) {
 
 // A Region that is revived has empty servers, which its peers fill; the console tells.
 func TestServersRevive(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActiveActive)
 	v := newVisitor(l)
 	addr := s.of(west1).main.Addr()
@@ -156,6 +154,7 @@ func TestServersRevive(t *testing.T) {
 
 // What crosses Regions is as late as the link and is cut with it; what does not is not.
 func TestServersAreApart(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActiveActive)
 	k := crdt.UserKey("nobody")
 	read := func(e engine.Engine) (time.Duration, error) {
@@ -195,6 +194,7 @@ func TestServersAreApart(t *testing.T) {
 
 // The topology can be changed, and the servers with it.
 func TestServersStartOver(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, s := newServerLab(t, console.ActiveActive)
 	old := s.pids()
 	v := newVisitor(l)

@@ -3,9 +3,12 @@ package lab
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,7 +21,27 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain wants no goroutine and no file to be left of any test.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lab")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+			fmt.Fprintf(os.Stderr, "the tests are done, %q is left, %v\n", left, err)
+			code = 1
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		os.Exit(code)
+	}))
+}
 
 // inLab runs a test on a lab in a bubble, and closes it. The bubble itself fails
 // if a goroutine is left then.
