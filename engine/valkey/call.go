@@ -49,8 +49,8 @@ func (e *Engine) do(ctx context.Context, build func() valkey.Completed) valkey.V
 
 // ask asks the server once and waits no longer than ctx. The client waits for whoever
 // is connecting, however long that one does; so while it is not known that there is a
-// connection, it is left waiting by itself. It ends by its own timeouts, within a
-// second.
+// connection, it is left waiting by itself. It ends by its own timeouts, within
+// three seconds.
 func (e *Engine) ask(ctx context.Context, cmd valkey.Completed) valkey.ValkeyResult {
 	if e.connected.Load() {
 		return e.noted(e.client().Do(ctx, cmd))

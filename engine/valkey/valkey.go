@@ -79,8 +79,10 @@ const (
 	writeTimeout = 500 * time.Millisecond
 	flushDelay   = 20 * time.Microsecond
 	connLifetime = 10 * time.Minute
-	dialTimeout  = 500 * time.Millisecond
-	bufferBytes  = 64 << 10
+	// dialTimeout is for three round trips to the far side of the earth, and again for
+	// the first words. Calls do not wait for it longer than their contexts say.
+	dialTimeout = 1500 * time.Millisecond
+	bufferBytes = 64 << 10
 )
 
 // Open connects to a server, loads the functions if it has not got them, and returns
@@ -147,8 +149,8 @@ func (e *Engine) option() valkey.ClientOption {
 }
 
 // Close lets go of the connections and returns when the last goroutine is gone.
-// Follow ends with engine.ErrClosed. A connection that is being made is waited for, a
-// second at most. It never fails.
+// Follow ends with engine.ErrClosed. A connection that is being made is waited for,
+// three seconds at most. It never fails.
 func (e *Engine) Close() error {
 	e.close.Do(func() {
 		e.starting.Lock()

@@ -40,12 +40,14 @@ func wantNothingLeft(t *testing.T, dir string) {
 
 // What the tour expects of engines in one process it sees on real servers.
 func TestTourOnServersSeesWhatItExpects(t *testing.T) {
+	dir := needServers(t)
+	t.Cleanup(func() { wantNothingLeft(t, dir) })
 	for _, topology := range []string{console.ActiveActive, console.ActivePassive} {
 		t.Run(topology, func(t *testing.T) {
 			if testing.Short() {
 				t.Skip("NOT TESTED: a tour takes some 20 seconds, and -short was asked for")
 			}
-			dir := needServers(t)
+			t.Parallel() // a tour mostly waits
 			var out, talk bytes.Buffer
 			args := []string{"demo", "--tour", "--json", "--engine", lab.Valkey, "--topology", topology}
 			code := Run(t.Context(), args, &out, &talk)
@@ -64,7 +66,6 @@ func TestTourOnServersSeesWhatItExpects(t *testing.T) {
 			if said := talk.String(); !strings.Contains(said, "-server)") || !strings.Contains(said, "temporary") {
 				t.Errorf("the tour said %q, want which program it runs, and that all is temporary", said)
 			}
-			wantNothingLeft(t, dir)
 		})
 	}
 }
