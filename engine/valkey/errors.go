@@ -38,6 +38,8 @@ func refused(kind string) error {
 		return errOtherRegion
 	case "LEASE":
 		return errFenced
+	case "ANEW":
+		return errAnew
 	}
 	return engine.ErrUnavailable
 }
@@ -47,6 +49,9 @@ var errOtherRegion = fmt.Errorf("%w: the server's log is another Region's; each 
 
 // errFenced: the server does not hold the lease of the epoch that the engine is in.
 var errFenced = fmt.Errorf("%w: it holds no lease of this epoch; it holds that of epoch", engine.ErrNotPrimary)
+
+// errAnew: the server is not the one whose clock was asked for.
+var errAnew = fmt.Errorf("%w: it has started anew since it was asked for its clock", engine.ErrUnreachable)
 
 // notDone are the errors of a server that has not begun to do what it was asked.
 // What else a script reports may have happened halfway.

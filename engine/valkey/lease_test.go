@@ -46,9 +46,18 @@ func (l *leased) write() error {
 	return err
 }
 
+func (l *leased) clocks() Clocks {
+	l.t.Helper()
+	clocks, err := l.Clocks(l.t.Context())
+	if err != nil {
+		l.t.Fatalf("Clocks: %v", err)
+	}
+	return clocks
+}
+
 func (l *leased) grant(epoch uint64, lasts time.Duration) {
 	l.t.Helper()
-	if err := l.Grant(l.t.Context(), epoch, lasts); err != nil {
+	if err := l.Grant(l.t.Context(), epoch, l.clocks(), lasts); err != nil {
 		l.t.Fatalf("Grant(%d): %v", epoch, err)
 	}
 }
@@ -79,14 +88,14 @@ func TestWritesWantTheLeaseOfTheirEpoch(t *testing.T) {
 	l.wantFenced("of an epoch that is over")
 	l.Under(0)
 	l.wantFenced("by who knows of no leases")
-	if err := l.Grant(t.Context(), 1, maxLease); !errors.Is(err, engine.ErrNotPrimary) {
+	if err := l.Grant(t.Context(), 1, l.clocks(), maxLease); !errors.Is(err, engine.ErrNotPrimary) {
 		t.Errorf("Grant of an epoch that is over = %v, want ErrNotPrimary", err)
 	}
 	l.Under(3)
 	l.wantFenced("of an epoch to come")
 	l.grant(3, maxLease)
 	l.wantWritten("under the next lease")
-	if err := l.Grant(t.Context(), 3, 2*maxLease); !errors.Is(err, crdt.ErrMalformed) {
+	if err := l.Grant(t.Context(), 3, l.clocks(), 2*maxLease); !errors.Is(err, crdt.ErrMalformed) {
 		t.Errorf("Grant for %v = %v, want it refused", 2*maxLease, err)
 	}
 }
@@ -104,6 +113,33 @@ func TestLeaseEnds(t *testing.T) {
 	l.wantFenced("after the functions went")
 	l.grant(2, maxLease)
 	l.wantWritten("after that")
+}
+
+// An epoch that was ended is over, whatever was on its way to the server; one of a server
+// that has started anew meanwhile does not begin.
+func TestLeaseThatWasOnItsWay(t *testing.T) {
+	s := valkeytest.Start(t)
+	l := openLeased(t, s.Addr)
+	l.Under(2)
+	clocks := l.clocks()
+	l.grant(2, maxLease)
+	if err := l.EndLease(t.Context(), 2); err != nil {
+		t.Fatalf("EndLease: %v", err)
+	}
+	l.wantFenced("after the end")
+	if err := l.Grant(t.Context(), 2, clocks, maxLease); !errors.Is(err, engine.ErrNotPrimary) {
+		t.Errorf("Grant after the end = %v, want ErrNotPrimary", err)
+	}
+	l.wantFenced("after a grant that came late")
+	l.Under(3)
+	clocks = l.clocks()
+	s.Restart()
+	if err := l.Grant(t.Context(), 3, clocks, maxLease); !errors.Is(err, engine.ErrUnreachable) {
+		t.Errorf("Grant to a server that has started anew = %v, want ErrUnreachable", err)
+	}
+	l.wantFenced("at a server that has started anew")
+	l.grant(3, maxLease)
+	l.wantWritten("under the lease after that")
 }
 
 // A replica that is promoted does not have its primary's lease, and who was a primary
@@ -152,8 +188,12 @@ func TestLeaseEndsWhenTheClockStepsBack(t *testing.T) {
 			Key(recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)).
 			Arg(callerOf(d.actor, 0, 1<<40, 7), string(crdt.AppendOp(nil, op))).Build()).Error())
 	}
-	grant := string(appendNumber(appendNumber(nil, 7, 6), uint64(d.now+1000), 6)) //nolint:gosec // positive
 	d.client.Do(t.Context(), d.client.B().Set().Key(clockKey).Value(strconv.FormatInt(int64(d.now), 10)).Build())
+	clock, err := d.client.Do(t.Context(), d.client.B().Fcall().Function("roam_v1_clock").Numkeys(0).Build()).ToString()
+	if err != nil {
+		t.Fatalf("clock: %v", err)
+	}
+	grant := string(appendNumber(appendNumber(nil, 7, 6), uint64(d.now+1000), 6)) + clock[6:] //nolint:gosec // positive
 	if err := d.client.Do(t.Context(), d.client.B().Fcall().Function("roam_v1_grant").Numkeys(0).Arg(grant).Build()).Error(); err != nil {
 		t.Fatalf("grant: %v", err)
 	}

@@ -13,7 +13,8 @@ local function replication_id()
 end
 
 -- lease has the epoch, until when it is held, by this server's clock, the newest time
--- that was seen, and the replication ID that it was granted to.
+-- that was seen, the replication ID that it was granted to, and whether it is over for
+-- good. nil: none was ever granted.
 local lease
 
 -- fenced tells whether this server must not write in epoch. 0: the writer knows of no
@@ -28,13 +29,22 @@ end
 
 local function refuse_fenced() return refuse('LEASE', lease and lease.epoch or 'none') end
 
--- grant gives this server the lease of an epoch, until a time of its clock, if it has
--- not held that of a later one.
+-- clock returns what time it is, and the replication ID that a grant is for.
+local function clock()
+  ready()
+  mine = replication_id()
+  return pack('>I6', now_ms()) .. mine
+end
+
+-- grant gives this server the lease of an epoch until a time of its clock, or ends that
+-- epoch, for good: a grant that was on its way may come later. Whoever has started anew
+-- since it was asked for its clock, is asked again.
 local function grant(keys, args)
   ready()
   local epoch, stop = unpack_at('>I6I6', args[1], 1)
-  if lease and epoch < lease.epoch then return refuse_fenced() end
+  if lease and (epoch < lease.epoch or epoch == lease.epoch and lease.over) then return refuse_fenced() end
   mine = replication_id()
-  lease = {epoch = epoch, stop = stop, seen = now_ms(), to = mine}
+  if stop > 0 and sub(args[1], 13) ~= mine then return refuse('ANEW') end
+  lease = {epoch = epoch, stop = stop, over = stop == 0, seen = now_ms(), to = mine}
   return ''
 end

@@ -1,0 +1,53 @@
+package lease
+
+import "time"
+
+// A Grantor is the part of the quorum's leader. A member has one from when it becomes
+// leader until it is no more.
+type Grantor struct {
+	config  Config
+	epoch   uint64
+	renewed Time // the newest renewal that may be
+}
+
+// NewGrantor returns that of a leader that was elected now and has applied all that was
+// agreed before. Of renewals of others it knows nothing, so the newest is now.
+func NewGrantor(c Config, now Time) *Grantor { return &Grantor{config: c, renewed: now} }
+
+// Renewed says that the grant of an epoch was agreed, or its renewal, now.
+func (g *Grantor) Renewed(epoch uint64, now Time) {
+	if epoch >= g.epoch {
+		g.epoch, g.renewed = epoch, now
+	}
+}
+
+// Wait returns how long the next epoch has to wait; zero or less: not at all. released:
+// the holder has agreed with the quorum that its servers have stopped, for good, or there
+// never was one.
+func (g *Grantor) Wait(released bool, now Time) time.Duration {
+	if released {
+		return 0
+	}
+	return g.renewed.Add(g.config.Wait()).Sub(now)
+}
+
+// A Round counts consents to an epoch.
+type Round struct {
+	epoch   uint64
+	members int
+	agreed  map[string]bool
+}
+
+// NewRound returns that of an epoch, among so many members.
+func NewRound(epoch uint64, members int) *Round {
+	return &Round{epoch: epoch, members: members, agreed: map[string]bool{}}
+}
+
+// Consented says that a member has consented to an epoch, and reports whether a majority
+// has to the round's.
+func (r *Round) Consented(member string, epoch uint64) bool {
+	if epoch == r.epoch {
+		r.agreed[member] = true
+	}
+	return 2*len(r.agreed) > r.members
+}

@@ -1,0 +1,174 @@
+package lease
+
+import "time"
+
+// A Holder is the part of the node whose servers are the primaries in an epoch. It tries
+// to renew, one try at a time. A try asks the servers for their clock first: the lease
+// that it brings ends that much later, by that clock.
+type Holder struct {
+	config Config
+	epoch  uint64
+	others []string // members beside its own
+
+	next    Time // of the next try
+	try     uint64
+	phase   phase
+	asked   Time // when this try asked for the clocks
+	vouched map[string]bool
+
+	drifts  []time.Duration // of the servers' clocks to ours, when they were last told soon
+	stopped bool
+}
+
+type phase uint8
+
+const (
+	resting  phase = iota
+	asking         // the server, for its clock
+	renewing       // with the quorum
+	vouching       // with all others
+)
+
+// An Act is what is to be done.
+type Act struct {
+	Kind ActKind
+	Try  uint64
+	// Epoch is the holder's.
+	Epoch uint64
+	// Lasts is how long each server is to hold the lease, from what its clock said in this
+	// try; of Grant.
+	Lasts time.Duration
+}
+
+// An ActKind is a kind of Act.
+type ActKind uint8
+
+// The acts. AskClocks: ask the servers what time it is, and tell Clocks. Renew: have the
+// quorum agree to a renewal, and tell Renewed. AskWord: ask each other member to vouch,
+// and tell Vouched. Grant: give the servers the lease. Stop: have the servers let go of
+// the epoch for good, whatever is still on its way to them, and try no more.
+const (
+	AskClocks ActKind = iota + 1
+	Renew
+	AskWord
+	Grant
+	Stop
+)
+
+// NewHolder returns that of an epoch that was granted to this node. others are the other
+// members.
+func NewHolder(c Config, epoch uint64, others []string, now Time) *Holder {
+	return &Holder{config: c, epoch: epoch, others: others, next: now}
+}
+
+// Tick says what time it is.
+func (h *Holder) Tick(now Time) []Act {
+	switch {
+	case h.stopped:
+		return nil
+	case h.phase == resting && now >= h.next:
+		return h.begin(now)
+	case h.phase == resting || now < h.asked.Add(h.config.Answer):
+		return nil
+	case h.phase == renewing && !h.config.Strict && len(h.others) > 0:
+		// The quorum does not answer. The clocks are asked anew: words are from now on.
+		acts := h.begin(now)
+		h.vouched = map[string]bool{}
+		return acts
+	}
+	h.rest(now)
+	return nil
+}
+
+func (h *Holder) begin(now Time) []Act {
+	h.try++
+	h.phase, h.asked, h.vouched = asking, now, nil
+	return []Act{{Kind: AskClocks, Try: h.try, Epoch: h.epoch}}
+}
+
+func (h *Holder) rest(now Time) {
+	h.phase, h.vouched = resting, nil
+	h.next = max(now, h.next.Add(h.config.Renew))
+}
+
+// Clocks says what time it is at each of the servers, as asked in a try, in an order that
+// stays. A clock that has stepped ends the reign: nobody knows how much is left of a lease
+// that it measured.
+func (h *Holder) Clocks(try uint64, servers []time.Duration, now Time) []Act {
+	if h.stopped || try != h.try || h.phase != asking {
+		return nil
+	}
+	if h.step(servers, now) {
+		return h.Stop()
+	}
+	if h.vouched != nil {
+		h.phase = vouching
+		return []Act{{Kind: AskWord, Try: h.try, Epoch: h.epoch}}
+	}
+	h.phase = renewing
+	return []Act{{Kind: Renew, Try: h.try, Epoch: h.epoch}}
+}
+
+// step reports whether a server's clock has stepped against ours since it was last told
+// soon. What an answer takes on its way looks like a step.
+func (h *Holder) step(servers []time.Duration, now Time) bool {
+	if now.Sub(h.asked) > h.config.MaxStep {
+		return false
+	}
+	was := h.drifts
+	h.drifts = make([]time.Duration, len(servers))
+	steps := false
+	for i, server := range servers {
+		h.drifts[i] = server - time.Duration(h.asked)
+		steps = steps || len(was) == len(servers) && (h.drifts[i]-was[i]).Abs() > 2*h.config.MaxStep
+	}
+	return steps
+}
+
+// Renewed says that the quorum has agreed to the renewal of a try.
+func (h *Holder) Renewed(try uint64, now Time) []Act {
+	if h.stopped || try != h.try || h.phase != renewing {
+		return nil
+	}
+	return h.grant(now)
+}
+
+// Vouched says that a member has given its word in a try.
+func (h *Holder) Vouched(try uint64, member string, now Time) []Act {
+	if h.stopped || try != h.try || h.phase != vouching {
+		return nil
+	}
+	h.vouched[member] = true
+	for _, other := range h.others {
+		if !h.vouched[other] {
+			return nil
+		}
+	}
+	return h.grant(now)
+}
+
+func (h *Holder) grant(now Time) []Act {
+	h.rest(now)
+	return []Act{{Kind: Grant, Try: h.try, Epoch: h.epoch, Lasts: h.config.lasts()}}
+}
+
+// Refused says that a server does not take the lease of this epoch any more, or that the
+// quorum does not renew it. Who would go on would keep all others from writing.
+func (h *Holder) Refused() []Act { return h.Stop() }
+
+// Granted says that an epoch was granted to somebody. A later one ends this reign.
+func (h *Holder) Granted(epoch uint64) []Act {
+	if h.stopped || epoch <= h.epoch {
+		return nil
+	}
+	return h.Stop()
+}
+
+// Stop ends the reign.
+func (h *Holder) Stop() []Act {
+	if h.stopped {
+		return nil
+	}
+	h.stopped = true
+	return []Act{{Kind: Stop, Epoch: h.epoch}}
+}
