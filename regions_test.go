@@ -119,12 +119,10 @@ func (l *land) cut(a, b int, err error) {
 // replicate brings all that one Region has to another.
 func (l *land) replicate(from, to int) {
 	l.t.Helper()
-	for p := range uint16(crdt.Partitions) {
-		err := l.engines[from].Scan(l.t.Context(), p, func(r crdt.Record) bool {
-			return l.engines[to].Join(l.t.Context(), r) == nil
-		})
-		if err != nil {
-			l.t.Fatalf("replicate: %v", err)
-		}
+	err := l.engines[from].Scan(l.t.Context(), engine.EveryPartition, func(r crdt.Record) bool {
+		return l.engines[to].Join(l.t.Context(), r) == nil
+	})
+	if err != nil {
+		l.t.Fatalf("replicate: %v", err)
 	}
 }

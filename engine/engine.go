@@ -76,8 +76,10 @@ type Refiller interface {
 
 // A Scanner can go through what it keeps.
 type Scanner interface {
-	// Scan yields every record of a partition that was there throughout the
-	// scan, in no order, until yield returns false. Records written meanwhile
-	// may be yielded or not.
-	Scan(ctx context.Context, partition uint16, yield func(crdt.Record) bool) error
+	// Scan yields every record of some partitions that was there throughout the
+	// scan, once and in no order, until yield returns false. Records written
+	// meanwhile may be yielded or not. An engine may have to look at all that it
+	// keeps, whatever is asked for: who needs several partitions asks for them
+	// at once (DESIGN R19).
+	Scan(ctx context.Context, of Partitions, yield func(crdt.Record) bool) error
 }

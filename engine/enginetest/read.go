@@ -90,7 +90,7 @@ func calls(ctx context.Context, e engine.Engine, k crdt.Key, op crdt.Op) func(yi
 				do("Positions", func() error { _, err := s.Positions(ctx, far); return err })
 		}
 		if s, has := engine.As[engine.Scanner](e); ok && has {
-			do("Scan", func() error { return s.Scan(ctx, 0, func(crdt.Record) bool { return true }) })
+			do("Scan", func() error { return s.Scan(ctx, engine.PartitionsOf(0), func(crdt.Record) bool { return true }) })
 		}
 	}
 }

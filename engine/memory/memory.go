@@ -131,24 +131,23 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 	return nil
 }
 
-// Scan yields the records of a partition as they were at one moment, by key.
-// No lock is held while yield runs.
-func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Record) bool) error {
+// Scan yields the records of some partitions, one partition after the other: those
+// of each as they were at one moment, by key. No lock is held while yield runs.
+func (e *Engine) Scan(ctx context.Context, of engine.Partitions, yield func(crdt.Record) bool) error {
 	if err := e.open(ctx); err != nil {
-		return fmt.Errorf("scan partition %d: %w", partition, err)
+		return fmt.Errorf("scan: %w", err)
 	}
-	if partition >= crdt.Partitions {
-		return fmt.Errorf("scan: %w: partition %d", crdt.ErrMalformed, partition)
-	}
-	mu := e.lock(partition)
-	records := e.core.snapshot(e.now(), partition)
-	mu.Unlock()
-	for _, r := range sortRecords(records) {
-		if ctx.Err() != nil {
-			return fmt.Errorf("scan partition %d: %w: %w", partition, engine.ErrUnavailable, engine.Ended(ctx))
-		}
-		if !yield(r) {
-			break
+	for p := range of.All() {
+		mu := e.lock(p)
+		records := e.core.snapshot(e.now(), p)
+		mu.Unlock()
+		for _, r := range sortRecords(records) {
+			if ctx.Err() != nil {
+				return fmt.Errorf("scan partition %d: %w: %w", p, engine.ErrUnavailable, engine.Ended(ctx))
+			}
+			if !yield(r) {
+				return nil
+			}
 		}
 	}
 	return nil

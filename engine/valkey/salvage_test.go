@@ -62,16 +62,14 @@ func TestReturnedPrimaryIsSalvaged(t *testing.T) {
 // salvage has one engine adopt all that another one has.
 func salvage(t *testing.T, from, to *roamvalkey.Engine) {
 	t.Helper()
-	for p := range uint16(crdt.Partitions) {
-		err := from.Scan(t.Context(), p, func(r crdt.Record) bool {
-			_, err := to.Apply(t.Context(), r.Key, crdt.Op{Stamp: now().Stamp(), Adopt: &r})
-			if err != nil && !engine.IsRefusal(err) {
-				t.Errorf("adopt %v: %v", r.Key, err)
-			}
-			return true
-		})
-		if err != nil {
-			t.Fatalf("scan what the old primary has: %v", err)
+	err := from.Scan(t.Context(), engine.EveryPartition, func(r crdt.Record) bool {
+		_, err := to.Apply(t.Context(), r.Key, crdt.Op{Stamp: now().Stamp(), Adopt: &r})
+		if err != nil && !engine.IsRefusal(err) {
+			t.Errorf("adopt %v: %v", r.Key, err)
 		}
+		return true
+	})
+	if err != nil {
+		t.Fatalf("scan what the old primary has: %v", err)
 	}
 }

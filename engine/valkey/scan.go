@@ -3,6 +3,8 @@ package valkey
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/valkey-io/valkey-go"
 
@@ -14,26 +16,27 @@ import (
 // 100 µs of its time.
 const scanCount = 512
 
-// Scan yields the records of a partition. A server that is of no cluster, or is older
-// than Valkey 8, looks at the keys of all partitions for it.
-func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Record) bool) error {
+// Scan yields the records of some partitions. A node of a cluster of Valkey 8 looks at
+// the keys of their slots, one after the other; every other server at all the keys that
+// it has, once.
+func (e *Engine) Scan(ctx context.Context, of engine.Partitions, yield func(crdt.Record) bool) error {
 	if err := e.open(ctx); err != nil {
-		return fmt.Errorf("scan partition %d: %w", partition, err)
-	}
-	if partition >= crdt.Partitions {
-		return fmt.Errorf("scan: %w: partition %d", crdt.ErrMalformed, partition)
+		return fmt.Errorf("scan: %w", err)
 	}
 	nodes, err := e.primaries(ctx)
 	if err != nil {
-		return fmt.Errorf("scan partition %d: %w", partition, err)
+		return fmt.Errorf("scan: %w", err)
 	}
-	s := scan{e: e, seen: map[string]bool{}, yield: yield}
-	for _, pattern := range e.patterns(partition) {
-		s.pattern = pattern
-		for _, node := range nodes {
-			more, err := s.node(ctx, node)
+	s := scan{e: e, of: of, seen: map[crdt.Key]struct{}{}, yield: yield}
+	for _, node := range nodes {
+		patterns, err := s.patterns(ctx, node)
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		for _, pattern := range patterns {
+			more, err := s.node(ctx, node, pattern)
 			if err != nil {
-				return fmt.Errorf("scan partition %d: %w", partition, err)
+				return fmt.Errorf("scan: %w", err)
 			}
 			if !more {
 				return nil
@@ -43,35 +46,80 @@ func (e *Engine) Scan(ctx context.Context, partition uint16, yield func(crdt.Rec
 	return nil
 }
 
-// patterns returns what the keys of a partition's records match. In a cluster, what
-// stands before the hash tag must be plain: then a node looks into its slot only.
-func (e *Engine) patterns(partition uint16) []string {
-	tag := partitionKey(0, partition)[1:] + "*"
-	if e.client().Mode() == valkey.ClientModeCluster {
-		return []string{string(sessionKeys) + tag, string(userKeys) + tag}
-	}
-	return []string{string([]byte{'[', sessionKeys, userKeys, ']'}) + tag}
-}
-
 // A scan is one Scan under way.
 type scan struct {
-	e       *Engine
-	pattern string
-	seen    map[string]bool // a server may name a key twice
-	yield   func(crdt.Record) bool
+	e     *Engine
+	of    engine.Partitions
+	seen  map[crdt.Key]struct{} // a server may name a key twice; two may, while a slot moves
+	yield func(crdt.Record) bool
 }
 
-func (s *scan) node(ctx context.Context, node valkey.Client) (more bool, err error) {
+// slotScans is the first version of Valkey that looks into one slot alone where a
+// pattern names it.
+const slotScans = 8
+
+// patterns returns what the keys match that a node is asked for, each by going through
+// its keys, or one slot of them. A cluster's replica is asked for none: its primary is.
+func (s *scan) patterns(ctx context.Context, node valkey.Client) ([]string, error) {
+	if s.of == 0 || s.e.client().Mode() != valkey.ClientModeCluster {
+		return keyPatterns(s.of, false), nil
+	}
+	info, err := node.Do(ctx, node.B().Info().Build()).ToString()
+	if err != nil {
+		return nil, s.e.failed(ctx, err)
+	}
+	if infoText(info, "role") != "master" {
+		return nil, nil
+	}
+	major, _, _ := strings.Cut(infoText(info, "valkey_version"), ".")
+	n, err := strconv.Atoi(major)
+	return keyPatterns(s.of, err == nil && n >= slotScans), nil
+}
+
+// keyPatterns returns what the keys of the records of some partitions match, and few
+// others. By slot, what stands before the hash tag must be plain.
+func keyPatterns(of engine.Partitions, bySlot bool) []string {
+	var high, low [len(hexDigits)]bool
+	var out []string
+	for p := range of.All() {
+		high[p>>4&15], low[p&15] = true, true
+		if tag := partitionKey(0, p)[1:] + "*"; bySlot {
+			out = append(out, string(sessionKeys)+tag, string(userKeys)+tag)
+		}
+	}
+	if of == 0 || bySlot {
+		return out
+	}
+	return []string{string([]byte{'[', sessionKeys, userKeys, ']', '{'}) + anyOf(high) + anyOf(low) + "}*"}
+}
+
+// anyOf returns a pattern for one of some hexadecimal digits.
+func anyOf(digits [len(hexDigits)]bool) string {
+	out := []byte{'['}
+	for i, is := range digits {
+		if is {
+			out = append(out, hexDigits[i])
+		}
+	}
+	return string(append(out, ']'))
+}
+
+// node yields what matches pattern.
+func (s *scan) node(ctx context.Context, node valkey.Client, pattern string) (more bool, err error) {
 	for cursor := uint64(0); ; {
-		entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(s.pattern).Count(scanCount).Build()).AsScanEntry()
+		entry, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Build()).AsScanEntry()
 		if err != nil {
 			return false, s.e.failed(ctx, err)
 		}
-		var keys []string
+		var keys []crdt.Key
 		for _, key := range entry.Elements {
-			if !s.seen[key] {
-				s.seen[key] = true
-				keys = append(keys, key)
+			k, err := parseRecordKey(key)
+			if err != nil {
+				return false, err
+			}
+			if _, twice := s.seen[k]; !twice && s.of.Has(k.Partition()) {
+				s.seen[k] = struct{}{}
+				keys = append(keys, k)
 			}
 		}
 		if more, err := s.records(ctx, keys); err != nil || !more {
@@ -83,11 +131,11 @@ func (s *scan) node(ctx context.Context, node valkey.Client) (more bool, err err
 	}
 }
 
-// records yields what is stored in keys.
-func (s *scan) records(ctx context.Context, keys []string) (more bool, err error) {
+// records yields what is stored of keys.
+func (s *scan) records(ctx context.Context, keys []crdt.Key) (more bool, err error) {
 	cmds := make(valkey.Commands, len(keys))
-	for i, key := range keys {
-		cmds[i] = s.e.client().B().Hgetall().Key(key).Build()
+	for i, k := range keys {
+		cmds[i] = s.e.client().B().Hgetall().Key(recordKey(k)).Build()
 	}
 	if len(cmds) == 0 {
 		return true, nil
@@ -97,13 +145,9 @@ func (s *scan) records(ctx context.Context, keys []string) (more bool, err error
 		if err != nil {
 			return false, s.e.failed(ctx, err)
 		}
-		k, err := parseRecordKey(keys[i])
+		r, err := decodeReply(keys[i], hash)
 		if err != nil {
-			return false, err
-		}
-		r, err := decodeReply(k, hash)
-		if err != nil {
-			return false, fmt.Errorf("record %v: %w", k, err)
+			return false, fmt.Errorf("record %v: %w", keys[i], err)
 		}
 		if r = shown(r); r.IsBottom() {
 			continue

@@ -97,7 +97,7 @@ func (f *fake) Close() error {
 }
 
 // Scan is a power for tests of Unwrap.
-func (f *fake) Scan(context.Context, uint16, func(crdt.Record) bool) error { return nil }
+func (f *fake) Scan(context.Context, engine.Partitions, func(crdt.Record) bool) error { return nil }
 
 // alice is a key of which every Apply of revoke writes.
 func alice() crdt.Key { return crdt.UserKey("alice") }

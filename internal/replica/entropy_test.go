@@ -127,10 +127,9 @@ func (l *lossy) login(t *testing.T, n int, user string) crdt.Key {
 func (l *lossy) records(t *testing.T) map[crdt.Key]uint64 {
 	t.Helper()
 	out := map[crdt.Key]uint64{}
-	for p := range uint16(crdt.Partitions) {
-		if err := l.mem.Scan(t.Context(), p, func(r crdt.Record) bool { out[r.Key] = r.Digest(); return true }); err != nil {
-			t.Fatalf("Scan = %v, want nil", err)
-		}
+	err := l.mem.Scan(t.Context(), engine.EveryPartition, func(r crdt.Record) bool { out[r.Key] = r.Digest(); return true })
+	if err != nil {
+		t.Fatalf("Scan = %v, want nil", err)
 	}
 	return out
 }
@@ -286,10 +285,9 @@ func TestResyncOfEqualEngines(t *testing.T) {
 		for i := range 5000 {
 			a.login(t, i, string(rune('a'+i%50)))
 		}
-		for p := range uint16(crdt.Partitions) {
-			if err := a.mem.Scan(t.Context(), p, func(r crdt.Record) bool { return b.mem.Join(t.Context(), r) == nil }); err != nil {
-				t.Fatalf("Scan = %v, want nil", err)
-			}
+		err := a.mem.Scan(t.Context(), engine.EveryPartition, func(r crdt.Record) bool { return b.mem.Join(t.Context(), r) == nil })
+		if err != nil {
+			t.Fatalf("Scan = %v, want nil", err)
 		}
 		n.start(t, 2, b, 2, Config{})
 		time.Sleep(10 * time.Second)

@@ -199,7 +199,7 @@ func (o *outgoing) fold(ctx context.Context, scan Scan) error {
 
 // fold adds the records of a partition to f.
 func (r *Replica) fold(ctx context.Context, f *Fold) error {
-	return r.scanner.Scan(ctx, f.Partition(), func(rec crdt.Record) bool {
+	return r.scanner.Scan(ctx, engine.PartitionsOf(f.Partition()), func(rec crdt.Record) bool {
 		f.Add(rec)
 		return true
 	})
@@ -233,7 +233,7 @@ func (o *outgoing) statesOf(ctx context.Context, scan Scan, wanted func(crdt.Rec
 		})
 	}
 	var handed error
-	err = o.r.scanner.Scan(ctx, scan.Parts[0], func(rec crdt.Record) bool {
+	err = o.r.scanner.Scan(ctx, engine.PartitionsOf(scan.Parts[0]), func(rec crdt.Record) bool {
 		if !wanted(rec) {
 			return true
 		}

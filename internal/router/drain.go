@@ -130,7 +130,7 @@ func (d *drainer) takeBackPartition(ctx context.Context, partition uint16) error
 		return nil
 	}
 	var keys []crdt.Key
-	err := scanner.Scan(ctx, partition, func(rec crdt.Record) bool {
+	err := scanner.Scan(ctx, engine.PartitionsOf(partition), func(rec crdt.Record) bool {
 		keys = append(keys, rec.Key)
 		return true
 	})
