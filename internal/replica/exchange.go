@@ -22,18 +22,19 @@ import (
 // worst a bucket differs that needn't. What a failover of the peer's engine takes
 // back after its scan is found by the next comparison, not by this one.
 //
-// There is one at a time, so its frames are bounded. If an answer is lost, the
-// comparison is made anew; an answer to an older one says nothing.
+// An engine may go through all its keys for one partition, so both ends scan what is
+// due in one walk (DESIGN R19). There is one exchange at a time, so its frames are
+// bounded. If an answer is lost, the comparison is made anew; an answer to an older
+// one says nothing.
 type exchange struct {
 	why     purpose
 	scan    int      // the scan that is under way; 0: none is
 	serial  uint64   // of the frame that waits for its answer; 0: none does
-	parts   []uint16 // still to be scanned, in order
+	parts   []uint16 // to be scanned, in order
 	head    engine.Positions
 	round   int // Sender.rounds when the scan began
 	looks   []look
 	records int
-	buckets int
 	asked   int       // sweep.asked when it was made
 	first   uint16    // where a sweep has come to
 	span    uint16    // how many partitions it comes on by this
@@ -57,21 +58,30 @@ type look struct {
 	records int
 }
 
-// exchangeBuckets: an exchange gathers small partitions until it has so many
-// buckets, of 16,000 records at most, and takes large ones one at a time. Its
-// frame has less than twice as many: 16 KiB.
-const exchangeBuckets = 1 << maxBucketBits
+const (
+	// exchangeRecords bounds the records of an exchange, whose walk takes some seconds
+	// then: whatever is written between the walks of the two ends makes a bucket
+	// differ, and is sent in vain. With its buckets rounded up to powers of two a frame
+	// has 32,768 sums at most: 256 KiB.
+	exchangeRecords = 1 << 18
+	// exchangeLeast is how many partitions are taken together however large they
+	// are, so that 16 walks are enough for all: with that, looking at the keys costs a
+	// server about as much as reading the records.
+	exchangeLeast = 4
+)
 
-// A Scan is a pass over partitions that a Sender asks for. Either the records of
-// each partition are folded, or those that are wanted of one are sent.
+// A Scan is one walk through partitions that a Sender asks for. Either the records of
+// each partition are folded, or those that are wanted of them are sent.
 type Scan struct {
 	ID     int
 	Parts  []uint16
-	States bool // of one partition, by State and Scanned; else Folds and Folded
+	States bool // by State and Scanned; else Folds and Folded
+	// Most is how many records may be folded before the walk is to be given up, by
+	// Narrow; 0: any number.
+	Most int
 
-	why     purpose
-	bits    uint8
-	buckets bucketSet
+	why   purpose
+	wants map[uint16]transfer
 }
 
 // Folds returns what the records of each partition are to be added to, in this
@@ -87,29 +97,34 @@ func (c Scan) Folds(wall crdt.Time) []Fold {
 	return out
 }
 
+// Of returns the set of its partitions.
+func (c Scan) Of() engine.Partitions { return engine.PartitionsOf(c.Parts...) }
+
 // Wants reports whether r is to be given to State.
-func (c Scan) Wants(r crdt.Record) bool { return c.buckets.has(bucketOf(r.Key, c.bits)) }
+func (c Scan) Wants(r crdt.Record) bool {
+	t, ok := c.wants[r.Key.Partition()]
+	return ok && t.buckets.has(bucketOf(r.Key, t.bits))
+}
 
 // Scan returns what is to be scanned, if anything is due and no scan is under way.
 //
 // To fold, the head of the log is read and given to ScanFrom; then each of Folds
-// is given the records of its partition and handed to Folded, until that says
-// that it is enough. For States, those records that the scan Wants, users first,
+// is given the records of its partition, in whatever order they come, and all of them
+// are handed to Folded. For States, those records that the scan Wants, users first,
 // are given to State, and the end is told to Scanned.
 func (s *Sender) Scan() (Scan, bool) {
 	if s.pass.on || s.exchange.scan != 0 {
 		return Scan{}, false
 	}
-	if t, ok := s.nextTransfer(); ok {
-		s.scans++
-		s.pass = pass{transfer: t, on: true, id: s.scans}
-		return Scan{ID: s.scans, Parts: []uint16{t.part}, States: true, bits: t.bits, buckets: t.buckets}, true
+	if scan, ok := s.nextTransfers(); ok {
+		return scan, true
 	}
 	if s.exchange.serial != 0 {
 		return Scan{}, false
 	}
-	x := exchange{why: toResync, parts: s.resyncs}
-	if s.resyncs = nil; len(x.parts) == 0 {
+	wide := min(s.sweep.wide(), len(s.resyncs))
+	x := exchange{why: toResync, parts: s.resyncs[:wide:wide]}
+	if s.resyncs = s.resyncs[wide:]; len(x.parts) == 0 {
 		x, s.sweep.group = s.sweep.group, exchange{}
 	}
 	if len(x.parts) == 0 {
@@ -118,7 +133,11 @@ func (s *Sender) Scan() (Scan, bool) {
 	s.scans++
 	x.scan, x.round = s.scans, s.rounds
 	s.exchange = x
-	return Scan{ID: x.scan, Parts: slices.Clone(x.parts), why: x.why}, true
+	scan := Scan{ID: x.scan, Parts: slices.Clone(x.parts), why: x.why}
+	if len(x.parts) > exchangeLeast {
+		scan.Most = exchangeRecords
+	}
+	return scan, true
 }
 
 // ScanFrom takes in the head that the log had before scan id began. Whatever is
@@ -129,27 +148,48 @@ func (s *Sender) ScanFrom(id int, head engine.Positions) {
 	}
 }
 
-// Folded takes in a partition that scan id went through; false ends the scan.
-func (s *Sender) Folded(now crdt.Time, id int, f *Fold) bool {
-	x := &s.exchange
-	if id == 0 || x.scan != id || x.parts[0] != f.part {
-		return false
+// Narrow gives up scan id, which met more than Most records: the next one is of half as
+// many partitions, once the budget allows it.
+func (s *Sender) Narrow(now crdt.Time, id int) {
+	x := s.exchange
+	if id == 0 || x.scan != id {
+		return
 	}
-	x.parts = x.parts[1:]
-	x.records += f.records
-	if x.current(s, f.part) {
+	s.sweep.width = max(len(x.parts)/2, exchangeLeast)
+	s.exchange = exchange{}
+	if x.why == toResync {
+		for _, part := range slices.Backward(x.parts) {
+			if x.current(s, part) { // else it is in the queue again
+				s.resyncs = slices.Insert(s.resyncs, 0, part)
+			}
+		}
+		return
+	}
+	s.spend(now, exchangeRecords) // the sweep stands where it stood
+}
+
+// Folded takes in what scan id went through, as Scan.Folds.
+func (s *Sender) Folded(now crdt.Time, id int, folds []Fold) {
+	x := &s.exchange
+	if id == 0 || x.scan != id {
+		return
+	}
+	for i := range folds {
+		f := &folds[i]
+		x.records += f.records
+		if !x.current(s, f.part) {
+			continue
+		}
 		width := bucketBits(f.records)
 		if x.why == toConfirm {
 			width = s.sweep.suspects[f.part].bits
 		}
 		x.looks = append(x.looks, look{f.part, f.cutoff, f.at(width), f.records})
-		x.buckets += 1 << width
 	}
-	if len(x.parts) > 0 && x.buckets < exchangeBuckets {
-		return true
+	if wider := 2 * s.sweep.wide(); x.records*wider <= exchangeRecords*len(folds) {
+		s.sweep.width = min(wider, crdt.Partitions)
 	}
 	s.sendDigests(now)
-	return false
 }
 
 // current reports whether x still speaks for part: no resync has been asked for
@@ -165,23 +205,10 @@ func (x *exchange) current(s *Sender, part uint16) bool {
 	return !p.resync
 }
 
-// sendDigests sends what was folded. Partitions that were not reached are for the
-// next exchange.
+// sendDigests sends what was folded.
 func (s *Sender) sendDigests(now crdt.Time) {
 	x := &s.exchange
 	x.scan = 0
-	switch x.why {
-	case toResync:
-		for _, part := range slices.Backward(x.parts) {
-			if x.current(s, part) { // else it is in the queue again
-				s.resyncs = slices.Insert(s.resyncs, 0, part)
-			}
-		}
-	case toLook:
-		if len(x.parts) > 0 {
-			x.span = (x.parts[0] + crdt.Partitions - x.first) % crdt.Partitions
-		}
-	}
 	if x.why != toResync {
 		s.spend(now, x.records)
 	}

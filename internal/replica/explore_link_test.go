@@ -19,7 +19,8 @@ type testLink struct {
 	from         engine.Positions
 	there, back  [][]byte // frames on their way
 	scan         Scan     // being done; ID 0: none
-	folds        []Fold   // of it, still to be done
+	folds        []Fold   // of it
+	summed       int      // of them
 	sent         int      // records of it that were handed over
 	digests      []Fold   // being compared; nil: none
 	folded       int      // of them
@@ -37,7 +38,7 @@ func (l *testLink) end(error) {
 		l.ended++
 	}
 	l.up, l.there, l.back = false, nil, nil
-	l.scan, l.folds, l.sent, l.digests, l.folded = Scan{}, nil, 0, nil, 0
+	l.scan, l.folds, l.summed, l.sent, l.digests, l.folded = Scan{}, nil, 0, 0, nil, 0
 }
 
 func (l *testLink) connect() {
@@ -205,14 +206,19 @@ func (l *testLink) scanAndRead() error {
 			return err
 		}
 	default:
-		for n := l.w.rnd.IntN(32); n >= 0 && l.scan.ID != 0; n-- {
-			f := &l.folds[0]
-			l.folds = l.folds[1:]
-			origin.fold(f)
-			if !l.s.Folded(l.w.now, l.scan.ID, f) {
-				l.scan = Scan{}
-			}
+		for n := l.w.rnd.IntN(32); n >= 0 && l.summed < len(l.folds); n-- {
+			origin.fold(&l.folds[l.summed])
+			l.summed++
 		}
+		switch {
+		case l.summed < len(l.folds):
+			return nil
+		case l.scan.Most > 0 && l.w.rnd.IntN(4) == 0: // as if there were that many
+			l.s.Narrow(l.w.now, l.scan.ID)
+		default:
+			l.s.Folded(l.w.now, l.scan.ID, l.folds)
+		}
+		l.scan, l.summed = Scan{}, 0
 	}
 	if keys, due := l.s.Reads(); due {
 		var recs []crdt.Record
@@ -227,9 +233,11 @@ func (l *testLink) scanAndRead() error {
 // states hands over what a scan wants, as far as there is room.
 func (l *testLink) states() error {
 	var recs []crdt.Record
-	for _, r := range l.w.stores[l.origin].inPartition(l.scan.Parts[0]) {
-		if l.scan.Wants(r) {
-			recs = append(recs, r)
+	for p := range l.scan.Of().All() {
+		for _, r := range l.w.stores[l.origin].inPartition(p) {
+			if l.scan.Wants(r) {
+				recs = append(recs, r)
+			}
 		}
 	}
 	for ; l.sent < len(recs); l.sent++ {

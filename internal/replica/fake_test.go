@@ -309,9 +309,12 @@ func (f *fake) Positions(_ context.Context, from crdt.Region) (engine.Positions,
 	return f.s.cursor[from], nil
 }
 
-func (f *fake) Scan(_ context.Context, p uint16, yield func(crdt.Record) bool) error {
+func (f *fake) Scan(_ context.Context, of engine.Partitions, yield func(crdt.Record) bool) error {
 	f.mu.Lock()
-	found := f.s.inPartition(p)
+	var found []crdt.Record
+	for p := range of.All() {
+		found = append(found, f.s.inPartition(p)...)
+	}
 	f.mu.Unlock()
 	for _, r := range found {
 		if !yield(r) {

@@ -177,13 +177,8 @@ func (i *incoming) work(ctx context.Context, work Work) {
 
 // compare scans what the origin has sent digests of.
 func (i *incoming) compare(ctx context.Context, d *Digests) {
-	var err error
 	folds := d.Folds()
-	for n := range folds {
-		if err = i.r.fold(ctx, &folds[n]); err != nil {
-			break
-		}
-	}
+	_, err := i.r.fold(ctx, folds, 0)          // the origin bounds them
 	_ = i.w.do(ctx, i.w.events, func() error { // ctx ended: the link has
 		return i.rc.Compared(folds, err)
 	})

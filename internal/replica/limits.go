@@ -46,7 +46,8 @@ type Limits struct {
 	// longer if ScanRate does not allow it.
 	Sweep time.Duration
 	// ScanRate is how many records a second it scans at most, at this end; 20,000.
-	// A partition is scanned at one go: the pause comes after it.
+	// What one walk through an engine's keys is for is scanned at one go, 260,000
+	// records or four partitions: the pause comes after it.
 	ScanRate int
 }
 

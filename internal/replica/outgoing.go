@@ -181,34 +181,45 @@ func (o *outgoing) fold(ctx context.Context, scan Scan) error {
 		return err
 	}
 	folds := scan.Folds(wall)
-	for i := range folds {
-		if err := o.r.fold(ctx, &folds[i]); err != nil {
-			return err
-		}
-		more := false
-		err := o.w.do(ctx, o.w.events, func() error {
-			more = o.s.Folded(o.r.now(), scan.ID, &folds[i])
-			return nil
-		})
-		if err != nil || !more {
-			return err
-		}
+	all, err := o.r.fold(ctx, folds, scan.Most)
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-// fold adds the records of a partition to f.
-func (r *Replica) fold(ctx context.Context, f *Fold) error {
-	return r.scanner.Scan(ctx, engine.PartitionsOf(f.Partition()), func(rec crdt.Record) bool {
-		f.Add(rec)
-		return true
+	return o.w.do(ctx, o.w.events, func() error {
+		if all {
+			o.s.Folded(o.r.now(), scan.ID, folds)
+		} else {
+			o.s.Narrow(o.r.now(), scan.ID)
+		}
+		return nil
 	})
 }
 
-// states hands over the records that are wanted of a partition. It scans twice:
+// fold adds the records of some partitions to folds, in one walk. Not all: there are
+// more than most records, if most is not 0.
+func (r *Replica) fold(ctx context.Context, folds []Fold, most int) (all bool, err error) {
+	var of engine.Partitions
+	var by [crdt.Partitions]*Fold
+	for i := range folds {
+		p := folds[i].Partition()
+		by[p] = &folds[i]
+		of |= engine.PartitionsOf(p)
+	}
+	records, all := 0, true
+	err = r.scanner.Scan(ctx, of, func(rec crdt.Record) bool {
+		records++
+		if all = most == 0 || records <= most; all {
+			by[rec.Key.Partition()].Add(rec)
+		}
+		return all
+	})
+	return all, err
+}
+
+// states hands over the records that are wanted of some partitions. It scans twice:
 // once for users, whose revocations end sessions that come after them (R12). A
-// session's user may be in another partition, so over a whole refill that is no
-// promise; a Region that refills must not answer for what it lacks.
+// session's user may be in a partition that comes later, so over a whole refill that
+// is no promise; a Region that refills must not answer for what it lacks.
 func (o *outgoing) states(ctx context.Context, scan Scan) error {
 	for _, users := range []bool{true, false} {
 		wanted := func(rec crdt.Record) bool {
@@ -233,7 +244,7 @@ func (o *outgoing) statesOf(ctx context.Context, scan Scan, wanted func(crdt.Rec
 		})
 	}
 	var handed error
-	err = o.r.scanner.Scan(ctx, engine.PartitionsOf(scan.Parts[0]), func(rec crdt.Record) bool {
+	err = o.r.scanner.Scan(ctx, scan.Of(), func(rec crdt.Record) bool {
 		if !wanted(rec) {
 			return true
 		}

@@ -2,15 +2,16 @@ package replica
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 )
 
-// A resync makes the peer hold the whole state of a partition: an exchange finds
-// the buckets that differ, the records in them are sent, then a rebase goes on
-// from where the log was before the origin's scan.
+// A resync makes the peer hold the whole state of some partitions: an exchange finds
+// the buckets that differ, the records in them are sent in one walk, then a rebase of
+// each partition goes on from where the log was before the origin's scan.
 
 // A transfer is a partition of which some buckets are to be sent, for a resync or
 // to mend what anti-entropy found.
@@ -24,12 +25,14 @@ type transfer struct {
 	records int // in the partition
 }
 
-// A pass is the scan that a transfer is being made by.
+// A pass is the scan that transfers are being made by.
 type pass struct {
-	transfer
-	id    int
-	on    bool
-	ended bool // the scan is through; some records may wait for room
+	transfers map[uint16]transfer // by partition; a resync that overtakes one takes it away
+	parts     []uint16            // in order; of some the transfer may be gone
+	resync    bool                // all of them are for resyncs; else none is
+	id        int
+	on        bool
+	ended     bool // the scan is through; some records may wait for room
 }
 
 // pulls are the records that the peer asked for.
@@ -67,13 +70,24 @@ func (s *Sender) wantState(part uint16) {
 	if s.rest.Partition == part {
 		s.rest = engine.Batch{}
 	}
-	if s.pass.on && s.pass.part == part {
-		s.pass, s.recs = pass{}, nil
-	}
+	s.leavePass(part)
 	s.sweep.suspects[part] = nil
 	if !s.queued(part) {
 		s.resyncs = append(s.resyncs, part)
 	}
+}
+
+// leavePass takes a partition out of the pass that is under way, if it is in it.
+func (s *Sender) leavePass(part uint16) {
+	if _, in := s.pass.transfers[part]; !in {
+		return
+	}
+	delete(s.pass.transfers, part)
+	if len(s.pass.transfers) == 0 {
+		s.pass, s.recs = pass{}, nil
+		return
+	}
+	s.recs = slices.DeleteFunc(s.recs, func(r crdt.Record) bool { return r.Key.Partition() == part })
 }
 
 func (s *Sender) queued(part uint16) bool { return slices.Contains(s.resyncs, part) }
@@ -98,17 +112,25 @@ func (l *look) transfer(found []BucketSum) transfer {
 	return t
 }
 
-// nextTransfer returns a transfer that has not been overtaken by a resync. There
-// is one a partition at most.
-func (s *Sender) nextTransfer() (transfer, bool) {
-	for len(s.todo) > 0 {
-		t := s.todo[0]
-		s.todo = s.todo[1:]
+// nextTransfers returns a scan for the transfers that have not been overtaken by a
+// resync, if there are any. There is one a partition at most, and an exchange finds
+// all of them, so that they are of one kind.
+func (s *Sender) nextTransfers() (Scan, bool) {
+	next := pass{transfers: map[uint16]transfer{}, on: true}
+	for _, t := range s.todo {
 		if p := &s.parts[t.part]; t.resync && p.round <= t.round || !t.resync && !p.resync {
-			return t, true
+			next.transfers[t.part], next.resync = t, t.resync
+			next.parts = append(next.parts, t.part)
 		}
 	}
-	return transfer{}, false
+	s.todo = nil
+	if len(next.parts) == 0 {
+		return Scan{}, false
+	}
+	s.scans++
+	next.id = s.scans
+	s.pass = next
+	return Scan{ID: next.id, Parts: slices.Clone(next.parts), States: true, wants: maps.Clone(next.transfers)}, true
 }
 
 // Room reports whether State may be called. While it may not, the scan waits:
@@ -135,16 +157,21 @@ func (s *Sender) State(now crdt.Time, id int, records []crdt.Record) (bool, erro
 	if !s.pass.on || s.pass.id != id {
 		return false, nil
 	}
-	s.recs = append(s.recs, records...)
-	if s.pass.resync {
-		s.counts.States += uint64(len(records))
+	waiting := len(s.recs)
+	for _, r := range records {
+		if _, in := s.pass.transfers[r.Key.Partition()]; in {
+			s.recs = append(s.recs, r)
+		}
+	}
+	if taken := uint64(len(s.recs) - waiting); s.pass.resync { //nolint:gosec // not below 0
+		s.counts.States += taken
 	} else {
-		s.counts.Repaired += uint64(len(records))
+		s.counts.Repaired += taken
 	}
 	return true, s.pump(now)
 }
 
-// Scanned ends scan id, which went through the whole partition.
+// Scanned ends scan id, which went through all its partitions.
 func (s *Sender) Scanned(now crdt.Time, id int) {
 	if s.pass.on && s.pass.id == id {
 		s.pass.ended = true
@@ -157,12 +184,16 @@ func (s *Sender) endPass(now crdt.Time) {
 	if !s.pass.ended || len(s.recs) > 0 {
 		return
 	}
-	t := s.pass.transfer
+	done := s.pass
 	s.pass = pass{}
-	if t.resync {
-		s.rebase(now, t.part, t.head)
-	} else {
-		s.spend(now, t.records)
+	for _, part := range done.parts {
+		t, in := done.transfers[part]
+		switch {
+		case in && t.resync:
+			s.rebase(now, part, t.head)
+		case in:
+			s.spend(now, t.records)
+		}
 	}
 }
 
@@ -196,6 +227,7 @@ func (s *Sender) pumpStates(now crdt.Time) error {
 		if ok, err := s.letIn(now, it, one, size); !ok || err != nil {
 			return err
 		}
+		it.parts |= engine.PartitionsOf(s.recs[0].Key.Partition())
 		s.recs = s.recs[1:]
 	}
 	s.endPass(now)
@@ -205,12 +237,12 @@ func (s *Sender) pumpStates(now crdt.Time) error {
 func (s *Sender) openStates(one []byte) (*item, int) {
 	if len(s.queue) > 0 {
 		it := s.queue[len(s.queue)-1]
-		if it.states && !it.gone && it.part == s.pass.part && len(it.buf)+len(one) <= frameTarget {
+		if it.states && !it.gone && len(it.buf)+len(one) <= frameTarget {
 			return it, len(one)
 		}
 	}
 	buf := newStates()
-	return &item{part: s.pass.part, states: true, buf: buf}, len(buf) + len(one)
+	return &item{states: true, buf: buf}, len(buf) + len(one)
 }
 
 func newStates() []byte {
@@ -230,12 +262,14 @@ func (s *Sender) tickStates(now crdt.Time) {
 	if len(s.states) == 0 || now.Sub(s.states[0].at) < s.limits.Redeliver<<maxRedeliverDoubling {
 		return
 	}
-	again := map[uint16]bool{}
+	var again engine.Partitions
 	for _, it := range s.states {
-		if it.bytes > 0 && !again[it.part] && !s.queued(it.part) {
-			again[it.part] = true
-			s.counts.Redeliveries++
-			s.wantState(it.part)
+		for part := range it.parts.All() {
+			if !again.Has(part) && !s.queued(part) {
+				again |= engine.PartitionsOf(part)
+				s.counts.Redeliveries++
+				s.wantState(part)
+			}
 		}
 		s.drop(it)
 	}

@@ -83,13 +83,14 @@ type outPart struct {
 
 // An item is a frame on its way, from when it is let in until it is acknowledged.
 type item struct {
-	part   uint16
-	last   engine.Position // of a batch; zero for States
-	serial uint64          // of States, once taken
-	bytes  int             // what it takes of the window
-	buf    []byte          // the frame until it is taken
-	count  uint32          // entries or records in buf
-	at     crdt.Time       // when taken, or let in
+	part   uint16            // of a batch
+	parts  engine.Partitions // of States that no pull asked for
+	last   engine.Position   // of a batch; zero for States
+	serial uint64            // of States, once taken
+	bytes  int               // what it takes of the window
+	buf    []byte            // the frame until it is taken
+	count  uint32            // entries or records in buf
+	at     crdt.Time         // when taken, or let in
 	taken  bool
 	gone   bool // dropped from the window
 	states bool

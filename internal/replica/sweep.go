@@ -29,6 +29,7 @@ type sweep struct {
 // A Sweep is how far anti-entropy has come. It is passed from a link's Sender to
 // the next one's, by Sender.Sweep and Resume.
 type Sweep struct {
+	width  int       // how many partitions are scanned in one walk; 0: all
 	next   uint16    // the partition that is compared next
 	demand int       // how many are to be compared at once
 	due    crdt.Time // when the next one is without demand; zero: not known
@@ -75,6 +76,14 @@ func (s *Sender) Sweep() Sweep {
 // Resume goes on with a sweep that an earlier link began.
 func (s *Sender) Resume(from Sweep) { s.sweep.Sweep = from }
 
+// wide returns how many partitions are scanned in one walk, at most.
+func (w Sweep) wide() int {
+	if w.width == 0 {
+		return crdt.Partitions
+	}
+	return w.width
+}
+
 // step is a partition's share of a sweep.
 func (s *Sender) step() time.Duration { return s.limits.Sweep / crdt.Partitions }
 
@@ -107,19 +116,19 @@ func (s *Sender) secondLooks(now crdt.Time) {
 	w := &s.sweep
 	w.group.why = toConfirm
 	for i, sus := range w.suspects {
-		if sus != nil && sus.marked && covers(s.parts[i].acked, sus.mark) && now.Sub(sus.at) >= s.limits.Redeliver {
+		if sus != nil && sus.marked && len(w.group.parts) < w.wide() &&
+			covers(s.parts[i].acked, sus.mark) && now.Sub(sus.at) >= s.limits.Redeliver {
 			w.group.parts = append(w.group.parts, uint16(i)) //nolint:gosec // below Partitions
 		}
 	}
 }
 
-// firstLooks groups the next partitions, all of them or as many as are asked for:
-// Folded ends the scan when it has enough.
+// firstLooks groups the next partitions, as many as are asked for and one walk is for.
 func (s *Sender) firstLooks(now crdt.Time) {
 	w := &s.sweep
-	span := uint16(crdt.Partitions)
+	span := uint16(w.wide()) //nolint:gosec // at most Partitions
 	if w.demand > 0 {
-		span = uint16(w.demand) //nolint:gosec // at most Partitions
+		span = min(span, uint16(w.demand)) //nolint:gosec // at most Partitions
 	}
 	w.group = exchange{why: toLook, asked: w.asked, first: w.next, span: span}
 	for i := range span {

@@ -174,10 +174,8 @@ func TestRepairsAgain(t *testing.T) {
 	b.secondLook(peer)
 	b.receive(3000, answer(t, b.fold(3000), peer))
 	b.states(3000)
-	b.s.sweep.free = 0
-	b.states(3000)
-	if got := b.take(3000); len(got) != 2 {
-		t.Errorf("Take() = %+v, want states of two partitions apart", got)
+	if got := b.take(3000); len(got) != 1 {
+		t.Errorf("Take() = %+v, want states of two partitions in one frame", got)
 	}
 	b.tick(11_000)
 	d := b.fold(11_000)
@@ -226,44 +224,6 @@ func TestSweepInTurn(t *testing.T) {
 		}
 		b.rests(now+63_999, "before all of the sweep's time")
 		now += 63_000
-	}
-}
-
-// TestScanRate: large partitions go one by one, and no faster than the budget
-// allows, neither in turn nor on demand.
-func TestScanRate(t *testing.T) {
-	for _, demand := range []bool{false, true} {
-		b := newBench(t, Hello{}, Limits{Sweep: 64 * time.Second, ScanRate: 10_000})
-		b.tick(1000)
-		if demand {
-			b.s.Compare()
-		}
-		now, scans := crdt.Time(2000), map[uint16]int{}
-		for ; now < 2000+64*2000; now += 100 {
-			b.tick(now)
-			scan, due := b.s.Scan()
-			if !due {
-				continue
-			}
-			b.s.ScanFrom(scan.ID, engine.Positions{})
-			folds := scan.Folds(now)
-			folds[0].records = 20_000
-			scans[folds[0].part]++
-			if b.s.Folded(now, scan.ID, &folds[0]) {
-				t.Fatalf("Folded(20,000 records) = true, want to go on with the next exchange")
-			}
-			b.receive(now, Differs{Serial: b.take(now)[0].(Digests).Serial})
-		}
-		for part := range uint16(crdt.Partitions) {
-			if scans[part] != 1 {
-				t.Errorf("demand %t: partition %d was scanned %d times in the time of its %d records, want once",
-					demand, part, scans[part], 20_000*crdt.Partitions)
-			}
-		}
-		b.s.Compare()
-		if b.tick(now - 100); b.s.sweep.free > now-100 {
-			b.rests(now-100, "while the budget is spent")
-		}
 	}
 }
 
@@ -403,8 +363,8 @@ func TestLogGoesFirst(t *testing.T) {
 	folds := scan.Folds(1000)
 	for i := range folds {
 		b.o.fold(&folds[i])
-		b.s.Folded(1000, scan.ID, &folds[i])
 	}
+	b.s.Folded(1000, scan.ID, folds)
 	b.follow(1000, 1, engine.Position{})
 	got := b.take(1000)
 	if _, ok := got[0].(Entries); len(got) != 2 || !ok {
@@ -462,8 +422,8 @@ func BenchmarkSweep(b *testing.B) {
 		folds := scan.Folds(now)
 		for i := range folds {
 			fold(&folds[i])
-			s.Folded(now, scan.ID, &folds[i])
 		}
+		s.Folded(now, scan.ID, folds)
 		buf := s.Take(now, frameTarget)
 		f, err := DecodeFrame(buf[lengthBytes:])
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,5 +143,28 @@ func TestThreeRegionsOnValkey(t *testing.T) {
 		if r, err := e.Read(t.Context(), l.keys[0], crdt.Token{}); !r.Dead {
 			t.Errorf("Region %d: the session that was logged out is %+v, %v", i+1, r, err)
 		}
+	}
+}
+
+// A server that lost all is given it back by a few walks through the keys of each of
+// the others, and not by some for each partition (DESIGN R19).
+func TestRefillTakesFewWalks(t *testing.T) {
+	l := newValkeyLand(t)
+	l.births(200)
+	l.agree("writes in three Regions")
+	asked := func() int {
+		_, rest, _ := strings.Cut(l.servers[0].Do("INFO", "commandstats"), "cmdstat_scan:calls=")
+		text, _, _ := strings.Cut(rest, ",")
+		n, _ := strconv.Atoi(text) // 0 where there was none
+		return n
+	}
+	before := asked()
+	l.servers[1].Do("FLUSHALL", "SYNC")
+	l.agree("after a server lost all")
+	// A walk through its keys, some 800, takes two questions. One walk finds what
+	// differs and two more send it; what comes after a refill is compared too.
+	n := asked() - before
+	if t.Logf("another server was asked %d times for its keys", n); n == 0 || n > 30 {
+		t.Errorf("another server was asked %d times for its keys, want 30 at most", n)
 	}
 }

@@ -254,22 +254,22 @@ func (l *link) scan() error {
 		for _, rec := range l.origin.server.core.Scan(now, folds[i].Partition()) {
 			folds[i].Add(rec)
 		}
-		if !l.s.Folded(l.origin.steady(), scan.ID, &folds[i]) {
-			break
-		}
 	}
+	l.s.Folded(l.origin.steady(), scan.ID, folds)
 	l.wake()
 	return nil
 }
 
 // found returns the records that a scan wants, users first.
 func (l *link) found(scan replica.Scan) (out []crdt.Record) {
-	for _, rec := range usersFirst(l.origin.server.core.Scan(l.origin.server.now(), scan.Parts[0])) {
-		if scan.Wants(rec) {
-			out = append(out, rec)
+	for p := range scan.Of().All() {
+		for _, rec := range l.origin.server.core.Scan(l.origin.server.now(), p) {
+			if scan.Wants(rec) {
+				out = append(out, rec)
+			}
 		}
 	}
-	return out
+	return usersFirst(out)
 }
 
 // states hands over records when there is room for them.
