@@ -26,7 +26,7 @@ type Config struct {
 	// Replicas are host:port of servers that replicate the one of Addrs, in this Region.
 	// A read asks one of those that answer soonest, and the primary where that has not
 	// got what the client has seen, or nothing; one that is more than a second behind is
-	// not asked. With a near-cache none is. Not for clusters. Default: none.
+	// not asked. Not for clusters. Default: none.
 	Replicas []string
 	// ClusterReplicas has reads ask the replicas that a cluster has, in the same way,
 	// those of each shard. Default false.

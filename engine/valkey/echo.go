@@ -94,6 +94,14 @@ func (e *Echo) Heard(crdt.Region) (age time.Duration, ok bool) {
 	return time.Since(e.heard), !e.heard.IsZero()
 }
 
+// heardAt returns when the newest number was given that came back; zero: none has. All
+// that the primary had taken by then is at the replica.
+func (e *Echo) heardAt() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.heard
+}
+
 // Lag returns how late a write gets to the replica; zero: not measured yet.
 func (e *Echo) Lag(crdt.Region) time.Duration {
 	e.mu.Lock()

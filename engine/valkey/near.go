@@ -18,13 +18,20 @@ const nearBound = time.Second
 // as new as the round it was read in; a change, or the fear of one, begins another
 // round for the keys that share its slot of rounds. So nothing that was on its way
 // while its key changed is ever shown, in whatever order the two come in.
+//
+// A replica may lag behind what this process has shown, written or heard of. So it is
+// read from only if it is known to have all that the primary had when that was last so
+// of a key of the slot. What it lacks then the primary has not told of yet, and will:
+// nobody has to hear of changes from the replica.
 type near struct {
 	cache   *otter.Cache[crdt.Key, *nearEntry]
 	seed    maphash.Seed
 	rounds  [nearRounds]atomic.Uint32
-	flushes atomic.Uint32 // rounds of all keys
-	begun   time.Time     // of the process's clock, which does not step
-	until   atomic.Int64  // ns since begun; from then on nothing is shown
+	last    [nearRounds]atomic.Int64 // ns since begun, when a key of the slot was shown, written or heard of
+	flushes atomic.Uint32            // rounds of all keys
+	flushed atomic.Int64             // ns since begun, when the last one of them began
+	begun   time.Time                // of the process's clock, which does not step
+	until   atomic.Int64             // ns since begun; from then on nothing is shown
 
 	hits, misses atomic.Uint64
 }
@@ -86,16 +93,42 @@ func (n *near) lookup(k crdt.Key, seen crdt.Token) (crdt.Record, nearRound, bool
 	return crdt.Record{}, now, false
 }
 
+// since returns since when a replica must have all that the primary has, to be read
+// from for a read of a round. It is asked after the round.
+func (n *near) since(in nearRound) time.Time {
+	return n.begun.Add(time.Duration(max(n.last[in.of].Load(), n.flushed.Load())))
+}
+
+// note notes that a key of a slot was shown, or has changed, by now.
+func (n *near) note(of uint16) {
+	for now := int64(time.Since(n.begun)); ; {
+		if was := n.last[of].Load(); was >= now || n.last[of].CompareAndSwap(was, now) {
+			return
+		}
+	}
+}
+
 // keep keeps what a read that began in a round has brought and somebody is about to be
-// shown. From then on nobody is shown less: word of what was changed before may still
+// shown, but for bottom. From then on nobody is shown less: word of what was changed before may still
 // be on its way, and reads that began earlier too. So what is of an earlier round stays
-// as a mark that is not shown, and what has less than there is, is not kept.
-func (n *near) keep(k crdt.Key, r crdt.Record, in nearRound) {
-	if int64(time.Since(n.begun)) >= n.until.Load() {
+// as a mark that is not shown, and what has less than there is, is not kept; nor is what
+// a replica had as of a time before the slot's last. As is zero for the primary.
+func (n *near) keep(k crdt.Key, r crdt.Record, in nearRound, as time.Time) {
+	trusted := int64(time.Since(n.begun)) < n.until.Load()
+	if as.IsZero() || !trusted || r.IsBottom() {
+		n.note(in.of) // before what a replica has can be kept behind it
+	}
+	if !trusted || r.IsBottom() {
 		return
 	}
 	n.cache.Compute(k, func(old *nearEntry, found bool) (*nearEntry, otter.ComputeOp) {
 		now := n.round(k)
+		if !as.IsZero() {
+			late := !as.After(n.since(in))
+			if n.note(in.of); late {
+				return nil, otter.CancelOp
+			}
+		}
 		if found && old.round == now && (old.mark && !hasAll(r, old.record) || !old.mark && hasAll(old.record, r)) {
 			return nil, otter.CancelOp
 		}
@@ -107,10 +140,15 @@ func (n *near) keep(k crdt.Key, r crdt.Record, in nearRound) {
 func hasAll(a, b crdt.Record) bool { return a.Dead || !b.Dead && a.VV.Covers(b.VV) }
 
 // changed begins another round for the key of a name.
-func (n *near) changed(name []byte) { n.rounds[uint16(maphash.Bytes(n.seed, name))].Add(1) } //nolint:gosec // as in round
+func (n *near) changed(name []byte) {
+	of := uint16(maphash.Bytes(n.seed, name)) //nolint:gosec // as in round
+	n.note(of)                                // before: who sees the round sees the time
+	n.rounds[of].Add(1)
+}
 
 // flush begins another round for all keys, and lets go of what is kept.
 func (n *near) flush() {
+	n.flushed.Store(int64(time.Since(n.begun)))
 	n.flushes.Add(1)
 	n.cache.InvalidateAll()
 }

@@ -167,18 +167,20 @@ func (e *Engine) beside(ctx context.Context, addr string) (*Engine, error) {
 	return x, nil
 }
 
-// readNearest reads from one of the servers that answer soonest, and from the
-// primary where that is not enough.
-func (e *Engine) readNearest(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Record, error) {
-	if near := e.nearest(k.Partition()); near != nil {
+// readNearest reads from one of the servers that answer soonest, of replicas those that
+// have all that the primary had at since, and from the primary where that is not enough.
+// It returns when the primary had, at the least, what is returned; zero: now.
+func (e *Engine) readNearest(ctx context.Context, k crdt.Key, seen crdt.Token, since time.Time) (crdt.Record, time.Time, error) {
+	if near, as := e.nearest(k.Partition(), since); near != nil {
 		part, cancel := portion(ctx)
 		r, err := near.fetch(part, k)
 		cancel()
 		if r = shown(r); err == nil && !r.IsBottom() && seen.FreshIn(r.VV) {
-			return r, nil
+			return r, as, nil
 		}
 	}
-	return e.readServer(ctx, k)
+	r, err := e.readServer(ctx, k)
+	return r, time.Time{}, err
 }
 
 // fetch returns what a server has of k.
@@ -200,13 +202,15 @@ func portion(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, time.Now().Add(time.Until(end)/replicaShare))
 }
 
-// nearest returns a replica of a partition to read from; nil: the primary.
-func (e *Engine) nearest(partition uint16) *Engine {
+// nearest returns a replica of a partition to read from, and by when it has all that the
+// primary had; nil: the primary.
+func (e *Engine) nearest(partition uint16, since time.Time) (*Engine, time.Time) {
 	by := e.replicas.Load()
 	if by == nil || e.refilling.Load() {
-		return nil
+		return nil, time.Time{}
 	}
 	var near [maxReplicas]*echoed
+	var has [maxReplicas]time.Time
 	var takes [maxReplicas]time.Duration
 	n, soonest, primary := 0, time.Duration(0), time.Duration(0)
 	for _, r := range by[partition] {
@@ -214,10 +218,11 @@ func (e *Engine) nearest(partition uint16) *Engine {
 		if x == nil {
 			continue
 		}
-		if age, ok := x.echo.Heard(0); !ok || age > replicaBound {
+		at := x.echo.heardAt()
+		if at.IsZero() || !at.After(since) || time.Since(at) > replicaBound {
 			continue
 		}
-		near[n] = x
+		near[n], has[n] = x, at
 		primary, takes[n] = x.echo.takes()
 		if soonest == 0 || takes[n] < soonest {
 			soonest = takes[n]
@@ -225,11 +230,11 @@ func (e *Engine) nearest(partition uint16) *Engine {
 		n++
 	}
 	if n == 0 {
-		return nil
+		return nil, time.Time{}
 	}
 	soonest = min(soonest, primary)
 	alike := soonest + soonest/2 + replicaSlack
-	from, choice := 0, (*Engine)(nil)
+	from, choice, as := 0, (*Engine)(nil), time.Time{}
 	if primary <= alike {
 		from = 1
 	}
@@ -238,8 +243,8 @@ func (e *Engine) nearest(partition uint16) *Engine {
 			continue
 		}
 		if from++; rand.IntN(from) == 0 { //nolint:gosec // spreads reads, guards nothing
-			choice = near[i].engine
+			choice, as = near[i].engine, has[i]
 		}
 	}
-	return choice
+	return choice, as
 }

@@ -133,3 +133,20 @@ func TestReadReplicasOfCluster(t *testing.T) {
 		t.Errorf("%d clocks of a cluster with replicas, and Grant = %v, want the primaries to take it", len(times), err)
 	}
 }
+
+// Replicas are for a server alone, ClusterReplicas for a cluster.
+func TestReplicasMustFitTheServer(t *testing.T) {
+	one, many := valkeytest.Start(t), valkeytest.StartCluster(t, 1)
+	for name, c := range map[string]roamvalkey.Config{
+		"a server alone": {Addrs: []string{one.Addr}, ClusterReplicas: true},
+		"a cluster":      {Addrs: []string{many[0].Addr}, Replicas: []string{one.Addr}},
+	} {
+		e, err := roamvalkey.Open(t.Context(), 1, c)
+		if err == nil {
+			_ = e.Close() // never fails
+		}
+		if err == nil || !strings.Contains(err.Error(), "Replicas") {
+			t.Errorf("Open of %s with replicas of the other kind = %v, want it refused", name, err)
+		}
+	}
+}

@@ -126,9 +126,8 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 	e.work.Go(func() { e.sweep(ctx) })
 	if e.near != nil {
 		e.work.Go(func() { e.track(ctx) })
-	} else {
-		e.openReplicas(ctx)
 	}
+	e.openReplicas(ctx)
 	return e, nil
 }
 
@@ -170,7 +169,8 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Re
 		return crdt.Record{}, fmt.Errorf("read %v: %w", k, err)
 	}
 	if e.near == nil {
-		return e.readNearest(ctx, k, seen)
+		r, _, err := e.readNearest(ctx, k, seen, time.Time{})
+		return r, err
 	}
 	r, round, ok := e.near.lookup(k, seen)
 	if ok {
@@ -179,11 +179,13 @@ func (e *Engine) Read(ctx context.Context, k crdt.Key, seen crdt.Token) (crdt.Re
 		}
 		return shown(r), nil
 	}
-	r, err := e.readServer(ctx, k)
-	if err == nil && !r.IsBottom() {
-		e.near.keep(k, r, round)
+	r, as, err := e.readNearest(ctx, k, seen, e.near.since(round))
+	if err != nil {
+		e.near.note(round.of) // what comes with it is shown too
+		return r, err
 	}
-	return r, err
+	e.near.keep(k, r, round, as)
+	return r, nil
 }
 
 // readServer reads what the server has.
