@@ -5,6 +5,8 @@
 # CHECKS how many random cases each law is tried on in `make laws`
 # SEEDS START REGIONS SEED MUTANT go to `make sim`: so many seeds, the first one,
 #        Regions in each, one seed alone with its story, rules to break
+# SESSIONS ROUNDS SLICE go to `make bench-valkey`: how many sessions are many, how often
+#        both sides run, for how long
 # OPS    how many operations `make scripts` compares
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
 # MUTANTS which of them `make mutants` wakes; none: all
@@ -25,7 +27,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: bench-valkey scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +62,11 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... > $$out || { cat $$out; exit 1; }; \
 	cat $$out; $(BIN)/benchstat $$out; echo "kept in $$out; compare two runs with bin/benchstat old new"
 
-bench-valkey: ## run the Valkey engine side by side with plain commands, and print the ratios
-	./scripts/bench-valkey.sh
+bench-valkey: ## run Roam on Valkey side by side with what people use instead, and print the ratios (SESSIONS= ROUNDS= SLICE=)
+	@SESSIONS='$(SESSIONS)' ROUNDS='$(ROUNDS)' SLICE='$(SLICE)' ./scripts/bench-valkey.sh
+
+bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
+	go run ./internal/sidebyside/sheet > docs/benchmarks.md.new && mv docs/benchmarks.md.new docs/benchmarks.md
 
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)
