@@ -13,7 +13,7 @@ mkdir -p bench/results
 measured=$(mktemp)
 trap 'rm -f "$measured"' EXIT
 sessions=${SESSIONS:-200000}
-echo "bench-valkey: about six minutes, and as long as ${sessions} sessions take to load" >&2
+echo "bench-valkey: about five minutes, and as long as ${sessions} sessions take to load" >&2
 # A benchmark that fails leaves the others' figures: the sheet says what is missing.
 go test -tags integration -run '^$' -bench . -benchtime "${ROUNDS:-9}x" -timeout 2h ./internal/sidebyside \
 	-args -measured "$measured" -slice "${SLICE:-300ms}" -sessions "$sessions" 1>&2 || true

@@ -54,6 +54,8 @@ type run struct {
 	arrived   []atomic.Int64
 	left      atomic.Int64 // how many have yet to arrive
 	all       chan struct{}
+	batches   atomic.Int64 // in which they came
+	merging   atomic.Int64 // nanoseconds in which a batch was being merged
 }
 
 func newRun(id uint64, n int) *run {
@@ -82,8 +84,13 @@ func (r *run) saw(v []byte, now time.Time) {
 
 // Ingest takes in a batch, and then knows that it is there.
 func (a *arrivals) Ingest(ctx context.Context, from crdt.Region, b engine.Batch) (engine.Ingested, error) {
+	begun := time.Now()
 	got, err := a.Engine.Ingest(ctx, from, b)
 	now, r := time.Now(), a.run.Load()
+	if r != nil {
+		r.batches.Add(1)
+		r.merging.Add(int64(now.Sub(begun)))
+	}
 	if err != nil || got.Hole || len(got.Gaps) > 0 || r == nil {
 		return got, err
 	}
@@ -182,9 +189,16 @@ func (l *land) settle(b *testing.B) {
 	}
 }
 
-// write writes at a rate for so long, and returns the delays in milliseconds once all
-// has arrived, and how many writes a second there really were.
-func (l *land) write(b *testing.B, rate int, during time.Duration) (delays []float64, really float64) {
+// A result is what became of a run.
+type result struct {
+	delays  []float64 // in milliseconds
+	rate    float64   // writes a second there really were
+	batch   float64   // writes in a batch
+	merging float64   // share of the time in which a batch was being merged
+}
+
+// write writes at a rate for so long, and returns when all has arrived.
+func (l *land) write(b *testing.B, rate int, during time.Duration) (out result) {
 	b.Helper()
 	n := max(1, int(float64(rate)*during.Seconds()))
 	l.runs++
@@ -222,9 +236,11 @@ func (l *land) write(b *testing.B, rate int, during time.Duration) (delays []flo
 		b.Fatalf("%d of %d writes have not arrived after %v", r.left.Load(), n, arriveTimeout)
 	}
 	for i := range n {
-		delays = append(delays, float64(r.arrived[i].Load()-r.committed[i].Load())/float64(time.Millisecond))
+		out.delays = append(out.delays, float64(r.arrived[i].Load()-r.committed[i].Load())/float64(time.Millisecond))
 	}
-	return delays, float64(n) / took.Seconds()
+	out.rate, out.batch = float64(n)/took.Seconds(), float64(n)/float64(r.batches.Load())
+	out.merging = float64(r.merging.Load()) / float64(time.Since(r.begun))
+	return out
 }
 
 // BenchmarkDelay is of writes in one Region until they are in the other one.
@@ -233,28 +249,52 @@ func BenchmarkDelay(b *testing.B) {
 	l.settle(b)
 	for _, rate := range sidebyside.Rates() {
 		b.Run(fmt.Sprintf("rate=%d", rate), func(b *testing.B) {
-			median, p99 := sidebyside.DelayAt(rate)
-			at50, at99 := sidebyside.Measured{Row: median}, sidebyside.Measured{Row: p99}
-			var rates, ours, all, bare50, bare99 []float64
+			row50, row99 := sidebyside.DelayAt(rate)
+			at50, at99 := sidebyside.Measured{Row: row50}, sidebyside.Measured{Row: row99}
+			var ran notes
 			for b.Loop() {
 				before, stop := usage(b, l), l.probe.send(b)
-				delays, really := l.write(b, rate, runSlices**slice)
-				busy, bare := usage(b, l).since(before), stop()
-				at50.Ours = append(at50.Ours, sidebyside.Quantile(delays, 0.5))
-				at99.Ours = append(at99.Ours, sidebyside.Quantile(delays, 0.99))
+				got := l.write(b, rate, runSlices**slice)
+				ran.add(got, usage(b, l).since(before), stop())
+				at50.Ours = append(at50.Ours, sidebyside.Quantile(got.delays, 0.5))
+				at99.Ours = append(at99.Ours, sidebyside.Quantile(got.delays, 0.99))
 				at50.Base, at99.Base = append(at50.Base, sidebyside.OneWay), append(at99.Base, sidebyside.OneWay)
-				bare50, bare99 = append(bare50, sidebyside.Quantile(bare, 0.5)), append(bare99, sidebyside.Quantile(bare, 0.99))
-				rates, ours, all = append(rates, really), append(ours, busy.ours), append(all, busy.machine)
 			}
-			at50.Note = fmt.Sprintf("%.0f writes/s; of %d cores it kept %.1f busy, and all that ran on the machine %.1f",
-				sidebyside.Quantile(rates, 0.5), runtime.NumCPU(), sidebyside.Quantile(ours, 0.5), sidebyside.Quantile(all, 0.5))
-			at50.Note += fmt.Sprintf("; bare messages on a link beside it took %.1f ms", sidebyside.Quantile(bare50, 0.5))
-			at99.Note = fmt.Sprintf("bare messages on a link beside it took %.1f ms", sidebyside.Quantile(bare99, 0.5))
+			at50.Note, at99.Note = ran.String(), fmt.Sprintf("bare messages on a link beside it took %.1f ms", median(ran.bare99))
 			report(b, at99)
 			b.ReportMetric(sidebyside.Quantile(at99.Ours, 0.5), "p99-ms")
 			report(b, at50) // its metrics take the place of those of the same names
 		})
 	}
+}
+
+// notes are what rounds say besides their delays.
+type notes struct{ rate, batch, merging, ours, machine, bare50, bare99 []float64 }
+
+func (n *notes) add(r result, busy used, bare []float64) {
+	for _, x := range []struct {
+		to    *[]float64
+		value float64
+	}{
+		{&n.rate, r.rate},
+		{&n.batch, r.batch},
+		{&n.merging, 100 * r.merging},
+		{&n.ours, busy.ours},
+		{&n.machine, busy.machine},
+		{&n.bare50, sidebyside.Quantile(bare, 0.5)},
+		{&n.bare99, sidebyside.Quantile(bare, 0.99)},
+	} {
+		*x.to = append(*x.to, x.value)
+	}
+}
+
+func median(of []float64) float64 { return sidebyside.Quantile(of, 0.5) }
+
+// String tells the medians.
+func (n *notes) String() string {
+	return fmt.Sprintf("%.0f writes/s, in batches of %.1f, whose merges took %.0f %% of the time; of %d cores it kept %.1f busy, and all that "+
+		"ran on the machine %.1f; bare messages on a link beside it took %.1f ms",
+		median(n.rate), median(n.batch), median(n.merging), runtime.NumCPU(), median(n.ours), median(n.machine), median(n.bare50))
 }
 
 // A used is how much processor time was spent up to a moment, in seconds; or, of what is
