@@ -66,7 +66,8 @@ bench-valkey: ## run Roam on Valkey side by side with what people use instead, a
 	@SESSIONS='$(SESSIONS)' ROUNDS='$(ROUNDS)' SLICE='$(SLICE)' ./scripts/bench-valkey.sh
 
 bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
-	go run ./internal/sidebyside/sheet > docs/benchmarks.md.new && mv docs/benchmarks.md.new docs/benchmarks.md
+	go run ./internal/sidebyside/sheet > bench/results/benchmarks.md
+	cp bench/results/benchmarks.md docs/benchmarks.md
 
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)

@@ -210,7 +210,7 @@ func BenchmarkMany(b *testing.B) {
 		c.load(b, 0, n)
 		sides = append(sides, spread(n, c.read))
 	}
-	compare(b, sidebyside.ReadOfMany, 16, sides[0], sides[1])
+	compare(b, sidebyside.ReadOfMany, 16, sides[0], sides[1], fmt.Sprintf("there were %d", *sessions))
 }
 
 // spread does s for numbers below n, all over them.

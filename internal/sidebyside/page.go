@@ -37,9 +37,9 @@ func Page(figures []Figure, m Machine) string {
 	fmt.Fprintf(&b, "## Run it again\n\n```\n"+
 		"make bench-valkey                      # about five minutes; %s sessions are many\n"+
 		"make bench-valkey SESSIONS=1000000     # 1 GB in the server\n"+
-		"make bench-valkey SESSIONS=10000000    # 10 GB, and ten minutes to load them\n"+
+		"make bench-valkey SESSIONS=10000000    # 10 GB, and some minutes to load them\n"+
 		"make bench-docs                        # this page, of the last run\n```\n\n"+
-		"`ROUNDS` says how many rounds there are and `SLICE` how long each side has in one. The figures, rounded by nobody, are in\n"+
+		"`ROUNDS` says how many rounds there are and `SLICE` how long each side has in one. The figures are kept in\n"+
 		"`bench/results/valkey.json`. The run fails if one is missing, and not if one misses its target: machines differ.\n",
 		group(float64(m.Sessions)))
 	return b.String()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,12 +64,12 @@ func perSecond(b *testing.B, n int, s side) float64 {
 }
 
 // compare runs both sides in turn, with n clients, a round each time b loops, and
-// reports what it found as a row.
-func compare(b *testing.B, row string, n int, ours, base side) {
+// reports what it found as a row, with a note if there is something to say.
+func compare(b *testing.B, row string, n int, ours, base side, note ...string) {
 	b.Helper()
 	perSecond(b, n, base) // warm
 	perSecond(b, n, ours)
-	m := sidebyside.Measured{Row: row}
+	m := sidebyside.Measured{Row: row, Note: strings.Join(note, "; ")}
 	for round := 0; b.Loop(); round++ {
 		var o, p float64
 		if round%2 == 0 { // neither is always the one that comes first
