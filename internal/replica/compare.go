@@ -17,7 +17,7 @@ func (r *Receiver) compare(f Digests, size int) error {
 		return nil // came twice
 	}
 	r.digests.serial = f.Serial
-	return r.queue(&r.work, work{Work{Digests: &f}, 0, size})
+	return r.queue(&r.work, work{Work: Work{Digests: &f}, size: size})
 }
 
 // nextDigests returns the Digests that are to be compared now, if any are. Where

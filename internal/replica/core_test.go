@@ -287,7 +287,7 @@ func done(t *testing.T, r *Receiver, res engine.Ingested) Work {
 	if !due {
 		t.Fatalf("Work() = nothing, want some")
 	}
-	if err := r.Done(1, res, nil); err != nil {
+	if err := r.Done(1, work, res, nil); err != nil {
 		t.Fatalf("Done = %v, want nil", err)
 	}
 	return work
@@ -348,8 +348,8 @@ func TestReceiverGivesUp(t *testing.T) {
 		give(t, r, States{Serial: try, Records: []crdt.Record{origin.get(testKeys()[0])}})
 		done(t, r, engine.Ingested{})
 	}
-	r.Work()
-	if err := r.Done(1, gap, nil); !errors.Is(err, ErrGaps) {
+	work, _ := r.Work()
+	if err := r.Done(1, work, gap, nil); !errors.Is(err, ErrGaps) {
 		t.Errorf("Done with gaps for the third time = %v, want %v", err, ErrGaps)
 	}
 	if got, want := r.Want(), uint64(1)<<b.Partition; got != want {

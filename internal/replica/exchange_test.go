@@ -303,13 +303,14 @@ func TestReceiverCompares(t *testing.T) {
 	give(t, r, Entries{Batch: b})
 	give(t, r, d(1))
 	give(t, r, States{Serial: 1, Records: []crdt.Record{{Key: keyIn(0)}}})
-	if work, _ := r.Work(); work.Batch == nil {
-		t.Fatalf("Work() = %+v, want the batch first", work)
+	batch, _ := r.Work()
+	if batch.Batch == nil {
+		t.Fatalf("Work() = %+v, want the batch first", batch)
 	}
 	if work, due := r.Work(); due {
 		t.Errorf("Work() = %+v, want nothing before the batch is in", work)
 	}
-	if err := r.Done(1, engine.Ingested{Position: b.Last()}, nil); err != nil {
+	if err := r.Done(1, batch, engine.Ingested{Position: b.Last()}, nil); err != nil {
 		t.Fatalf("Done = %v, want nil", err)
 	}
 	if work, _ := r.Work(); work.Digests == nil || work.Digests.Serial != 1 {

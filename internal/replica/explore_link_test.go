@@ -177,7 +177,7 @@ func (l *testLink) engineWork() error {
 			continue
 		}
 		if l.w.chance(faultEngine) {
-			return l.r.Done(l.w.now, engine.Ingested{}, engine.ErrUnavailable)
+			return l.r.Done(l.w.now, work, engine.Ingested{}, engine.ErrUnavailable)
 		}
 		var res engine.Ingested
 		if work.Batch != nil {
@@ -186,7 +186,7 @@ func (l *testLink) engineWork() error {
 		for _, rec := range work.Records {
 			peer.join(rec)
 		}
-		if err := l.r.Done(l.w.now, res, nil); err != nil {
+		if err := l.r.Done(l.w.now, work, res, nil); err != nil {
 			return err
 		}
 	}

@@ -171,7 +171,7 @@ func (i *incoming) work(ctx context.Context, work Work) {
 		}
 	}
 	_ = i.w.do(ctx, i.w.events, func() error { // ctx ended: the link has
-		return i.rc.Done(i.r.now(), res, err)
+		return i.rc.Done(i.r.now(), work, res, err)
 	})
 }
 

@@ -15,6 +15,10 @@ const (
 	// usual; two when the record was written again meanwhile.
 	defaultPullTries = 3
 
+	// defaultParallel keeps an engine busy that is a round trip away, and leaves room
+	// for those who log in.
+	defaultParallel = 8
+
 	// defaultSweep: what was lost without a trace is found within ten minutes,
 	// before most sessions that lack it are used again.
 	defaultSweep = 10 * time.Minute
@@ -42,6 +46,8 @@ type Limits struct {
 	// PullTries is how often the same batch may lack earlier writes before the
 	// link is given up; 3.
 	PullTries int
+	// Parallel is how many partitions are taken in at a time; 8.
+	Parallel int
 	// Sweep is how long anti-entropy takes to compare everything once; 10 min,
 	// longer if ScanRate does not allow it.
 	Sweep time.Duration
@@ -60,6 +66,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.PullTries <= 0 {
 		l.PullTries = defaultPullTries
+	}
+	if l.Parallel <= 0 {
+		l.Parallel = defaultParallel
 	}
 	if l.Sweep <= 0 {
 		l.Sweep = defaultSweep

@@ -26,7 +26,8 @@ type Receiver struct {
 	at           engine.Positions
 	want         uint64 // partitions whose state is asked for
 	work         []work // what the engine is to do, in order
-	busy         bool   // work[0] is being done
+	works        uint64 // how many there were so far
+	busy         int    // how many of them are being done
 	held         int    // bytes of frames that wait
 	arrived      uint64 // serial of the last States frame that arrived
 	joined       uint64 // and of the last that the engine holds
@@ -69,12 +70,15 @@ type Work struct {
 	Batch   *engine.Batch
 	Records []crdt.Record
 	Digests *Digests
+
+	n uint64 // of all work of the link
 }
 
 type work struct {
 	Work
 	serial uint64
 	size   int
+	busy   bool // it is being done
 }
 
 // NewReceiver returns a Receiver in Region here for the log of origin, of which
@@ -124,7 +128,7 @@ func (r *Receiver) entries(f Entries, size int) error {
 		}
 		r.release(p) // the state makes up for all that was waited for
 	}
-	w := work{Work{Batch: &b}, 0, size}
+	w := work{Work: Work{Batch: &b}, size: size}
 	if p.missing == nil {
 		return r.queue(&r.work, w)
 	}
@@ -142,6 +146,8 @@ func (r *Receiver) queue(q *[]work, w work) error {
 		return fmt.Errorf("%w: %d bytes beyond the window", ErrFrame, limit)
 	}
 	r.held += w.size
+	r.works++
+	w.n = r.works
 	*q = append(*q, w)
 	return nil
 }
@@ -155,31 +161,52 @@ func (r *Receiver) states(f States, size int) error {
 		return fmt.Errorf("%w: frame %d after %d", ErrLost, f.Serial, r.arrived)
 	}
 	r.arrived = f.Serial
-	return r.queue(&r.work, work{Work{Records: f.Records}, f.Serial, size})
+	return r.queue(&r.work, work{Work: Work{Records: f.Records}, serial: f.Serial, size: size})
 }
 
-// Work returns what the engine is to do next, if that is anything and nothing
-// else is being done. Done is to be told of it, or Compared if it is Digests,
-// which are given out while other work is done too.
+// Work returns something that the engine is to do now, if there is anything. Done is
+// to be told of it, or Compared if it is Digests, which are given out while other work
+// is done too.
 //
-// One thing at a time, in the order of arrival: a rebase must never be taken in
-// before the state that it stands on.
+// Batches of several partitions are done at a time, Limits.Parallel of them at most:
+// one by one, a link could take in no more than what an engine answers in turn. Those of
+// one partition are done in the order of arrival, and records by themselves, after all
+// that came before them: a rebase must never be taken in before the state that it
+// stands on.
 func (r *Receiver) Work() (Work, bool) {
 	if d, due := r.nextDigests(); due {
 		return Work{Digests: d}, true
 	}
-	if r.busy || len(r.work) == 0 {
-		return Work{}, false
+	var before uint64 // partitions
+	for i := range min(len(r.work), lookAhead) {
+		w := &r.work[i]
+		if r.busy >= r.limits.Parallel || w.Batch == nil && i > 0 {
+			break
+		}
+		if w.Batch == nil || before&(1<<w.Batch.Partition) == 0 {
+			if !w.busy {
+				w.busy = true
+				r.busy++
+				return w.Work, true
+			}
+		}
+		if w.Batch == nil {
+			break
+		}
+		before |= 1 << w.Batch.Partition
 	}
-	r.busy = true
-	return r.work[0].Work, true
+	return Work{}, false
 }
 
-// Done takes in what became of the last Work; of records, only err counts. An
-// engine's failure ends the link, and redelivery begins with the next one.
-func (r *Receiver) Done(now crdt.Time, res engine.Ingested, err error) error {
-	w := r.work[0]
-	r.work, r.busy = r.work[1:], false
+// lookAhead bounds how far Work looks for a partition that is not being worked on.
+const lookAhead = 256
+
+// Done takes in what became of a Work; of records, only err counts. An engine's
+// failure ends the link, and redelivery begins with the next one.
+func (r *Receiver) Done(now crdt.Time, done Work, res engine.Ingested, err error) error {
+	at := slices.IndexFunc(r.work, func(w work) bool { return w.n == done.n })
+	w := r.work[at]
+	r.work, r.busy = slices.Delete(r.work, at, at+1), r.busy-1
 	if w.Batch == nil {
 		r.held -= w.size
 		if err != nil {
@@ -239,6 +266,7 @@ func (r *Receiver) gap(now crdt.Time, w work, keys []crdt.Key) error {
 	for _, k := range keys {
 		p.missing[k] = true
 	}
+	w.busy = false
 	p.waiting = append([]work{w}, p.waiting...)
 	r.behind(p, w.Batch.Partition)
 	r.pull(now, p, keys)

@@ -337,7 +337,7 @@ func (l *link) read() error {
 	return l.s.Answer(l.origin.steady(), records)
 }
 
-// work has the peer's server take in what came, one thing at a time.
+// work has the peer's server take in what came.
 func (l *link) work() {
 	if !l.peer.alive() {
 		return
@@ -364,7 +364,7 @@ func (l *link) take(work replica.Work) {
 		server.do(func(c *memory.Core, now crdt.Time) { c.Join(now, rec) })
 	}
 	l.w.queue.after(applyTime, func() {
-		if l.alive(id) && l.check(l.r.Done(l.peer.steady(), res, err)) {
+		if l.alive(id) && l.check(l.r.Done(l.peer.steady(), work, res, err)) {
 			l.wake()
 		}
 	})
