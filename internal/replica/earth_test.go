@@ -121,8 +121,8 @@ func TestEarth(t *testing.T) {
 		if age, ok := e.reps[3].Heard(1); !ok || age < 20*time.Second {
 			t.Errorf("Heard(1) in Region 3 = %v, %t, want at least the 20s of the cut", age, ok)
 		}
-		if age, ok := e.reps[2].Heard(1); !ok || age > 2*defaultHeartbeat {
-			t.Errorf("Heard(1) in Region 2 = %v, %t, want no more than %v", age, ok, 2*defaultHeartbeat)
+		if age, ok := e.reps[2].Heard(1); !ok || age > 2*DefaultHeartbeat {
+			t.Errorf("Heard(1) in Region 2 = %v, %t, want no more than %v", age, ok, 2*DefaultHeartbeat)
 		}
 		e.cut(1, 3, false)
 		e.cut(2, 3, false)

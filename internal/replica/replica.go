@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	defaultHeartbeat = 500 * time.Millisecond
+	// DefaultHeartbeat is how old what is known of a peer is at best: half a second is
+	// nothing beside the ten that strict routes live with.
+	DefaultHeartbeat = 500 * time.Millisecond
 	// DefaultSilence is six heartbeats: a link that lost that many is dead, and
 	// TCP alone would take minutes to say so.
 	DefaultSilence = 3 * time.Second
@@ -51,7 +53,7 @@ func (c Config) withDefaults() Config {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&c.Heartbeat, defaultHeartbeat},
+		{&c.Heartbeat, DefaultHeartbeat},
 		{&c.Silence, DefaultSilence},
 		{&c.BackoffMin, leastBackoff},
 		{&c.BackoffMax, mostBackoff},

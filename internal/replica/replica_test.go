@@ -165,8 +165,8 @@ func TestReplicates(t *testing.T) {
 				t.Errorf("Status of peer = %+v, want connected, without lag", peer)
 			}
 		}
-		if age, ok := sites[0].Heard(2); !ok || age > 2*defaultHeartbeat {
-			t.Errorf("Heard(2) = %v, %t, want at most %v", age, ok, 2*defaultHeartbeat)
+		if age, ok := sites[0].Heard(2); !ok || age > 2*DefaultHeartbeat {
+			t.Errorf("Heard(2) = %v, %t, want at most %v", age, ok, 2*DefaultHeartbeat)
 		}
 		if age, ok := sites[0].Heard(9); ok {
 			t.Errorf("Heard(9) = %v, %t, want false: it is no peer", age, ok)

@@ -1,6 +1,11 @@
 package topology
 
-import "time"
+import (
+	"cmp"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/replica"
+)
 
 // Bounds of what may be asked for: outside of them a deployment does not work, or
 // somebody wrote another unit than she meant.
@@ -28,13 +33,7 @@ func (p *parser) replication(c cursor) Replication {
 		Sweep:     f["sweep"].duration(time.Second, 7*24*time.Hour),
 		ScanRate:  f["scan_rate"].number(1, 100_000_000),
 	}
-	beat, silence := r.Heartbeat, r.Silence
-	if beat == 0 {
-		beat = 500 * time.Millisecond // of replica.Config
-	}
-	if silence == 0 {
-		silence = 3 * time.Second
-	}
+	beat, silence := cmp.Or(r.Heartbeat, replica.DefaultHeartbeat), cmp.Or(r.Silence, replica.DefaultSilence)
 	if silence < 2*beat {
 		at := f["silence"]
 		if !at.there() {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
@@ -159,6 +160,21 @@ func TestReadAfterWriteIsTheRouters(t *testing.T) {
 	for m := router.ByToken; m <= router.Accept; m++ {
 		if _, err := Parse([]byte(strings.Replace(Example(), "read_after_write: token", "read_after_write: "+m.String(), 1))); err != nil {
 			t.Errorf("read_after_write: %v = %v, want nil", m, err)
+		}
+	}
+}
+
+// What the file leaves out of a link's times is what the link goes by.
+func TestSilenceIsJudgedByTheLinksDefaults(t *testing.T) {
+	for times, good := range map[string]bool{
+		fmt.Sprintf("heartbeat: %v", replica.DefaultSilence/2):                    true,
+		fmt.Sprintf("heartbeat: %v", replica.DefaultSilence/2+time.Millisecond):   false,
+		fmt.Sprintf("silence: %v", 2*replica.DefaultHeartbeat):                    true,
+		fmt.Sprintf("silence: %v", 2*replica.DefaultHeartbeat-1*time.Millisecond): false,
+	} {
+		_, err := Parse([]byte(strings.Replace(Example(), "    heartbeat: 500ms # what is known of other Regions is at best this old\n    silence: 3s      # a link that says nothing for so long is given up\n", "    "+times+"\n", 1)))
+		if (err == nil) != good {
+			t.Errorf("replication: {%s} = %v, want good: %t", times, err, good)
 		}
 	}
 }
