@@ -15,6 +15,7 @@ import (
 
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/node"
+	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -89,7 +90,7 @@ func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
 		return
 	}
 	addrs := strings.Join(e.Valkey.Addrs, ", ")
-	c, err := node.ValkeyConfig(e.Valkey, l.o.Getenv)
+	c, err := opener.ValkeyConfig(e.Valkey, l.o.Getenv)
 	if err != nil { // what is missing here may be where the node runs
 		l.add(Row{State: Unknown, Part: part, Seen: addrs + ": it was not asked: " + err.Error(), Mend: "run it where the node runs"})
 		return

@@ -6,20 +6,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
 // configName is where commands look for a deployment if they are not told.
 const configName = "roam.yaml"
-
-// maxConfigBytes is above what topology.Parse takes: it says so then.
-const maxConfigBytes = 2 << 20
 
 // errFaults says that a file has faults, which were printed as results.
 var errFaults = errors.New("the file has faults")
@@ -46,28 +42,17 @@ func (b badConfig) Error() string {
 // readConfig reads a deployment, its paths as seen from here. It fails with a
 // usageError, which may be of a badConfig.
 func readConfig(name string) (topology.Deployment, error) {
-	text, err := readConfigText(name)
-	if err != nil {
-		hint := ""
-		if errors.Is(err, fs.ErrNotExist) {
-			hint = "\nRun \"roam config example\" for one to begin with"
-		}
-		return topology.Deployment{}, usagef("read the deployment: %w%s", err, hint)
-	}
-	d, err := topology.Parse(text)
-	if faults := topology.Faults(nil); errors.As(err, &faults) {
+	d, err := opener.ReadFile(name)
+	faults := topology.Faults(nil)
+	switch {
+	case err == nil:
+		return d, nil
+	case errors.As(err, &faults):
 		return d, usageError{badConfig{name, faults}}
+	case errors.Is(err, fs.ErrNotExist):
+		return d, usagef("read the deployment: %w\nRun \"roam config example\" for one to begin with", err)
 	}
-	return d.Under(filepath.Dir(name)), err
-}
-
-func readConfigText(name string) ([]byte, error) {
-	f, err := os.Open(name) //nolint:gosec // who runs the command names it
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // it was read only
-	return io.ReadAll(io.LimitReader(f, maxConfigBytes))
+	return d, usagef("read the deployment: %w", err)
 }
 
 // oneFile refuses more than one file.

@@ -4,38 +4,26 @@ import (
 	"context"
 
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/opener"
 )
 
 // follow measures how old what this Region has is, where its server replicates the
 // primary's by itself, until ctx ends. A primary that is out of reach is tried again:
 // the Region goes on with what it has, and says that nothing is heard.
 func (n *Node) follow(ctx context.Context, e engine.Engine) {
-	primary, ok := n.deployment.Region(n.deployment.Primary)
-	here, isValkey := engine.As[*valkey.Engine](e)
-	if !n.follows() || !ok || !isValkey {
+	region, ok := n.deployment.Region(n.deployment.Primary)
+	if !n.follows() || !ok {
 		return
 	}
-	var source *valkey.Engine
-	n.retry(ctx, "open the primary's engine", func(error) {}, func() error {
-		ctx, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-		c, err := ValkeyConfig(primary.Engine.Valkey, n.config.Getenv)
-		if err != nil {
-			return err
-		}
-		c.Log = n.config.Log
-		source, err = valkey.Open(ctx, primary.ID, c)
-		return err
+	r := opener.Retry{Min: n.config.RetryMin, Max: n.config.RetryMax, Log: n.config.Log}
+	primary := opener.NewLazy(ctx, "open the primary's engine", r, func(ctx context.Context) (engine.Engine, error) {
+		return opener.Open(ctx, region.ID, region.Engine, opener.Config{Log: n.config.Log, Getenv: n.config.Getenv})
 	})
-	if source == nil {
-		return // ctx has ended
-	}
-	echo := valkey.NewEcho(ctx, source, here, valkey.EchoConfig{Interval: n.deployment.Policies.Replication.Heartbeat})
+	news := opener.Follow(ctx, primary, e, n.deployment.Policies.Replication.Heartbeat)
 	n.mu.Lock()
-	n.echo = echo
+	n.news = news
 	n.mu.Unlock()
 	<-ctx.Done()
-	_ = echo.Close()   // it never fails
-	_ = source.Close() // nor does this
+	_ = news.Close()    // it never fails
+	_ = primary.Close() // nor does this, of a server
 }

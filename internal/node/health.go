@@ -14,6 +14,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/router"
@@ -103,15 +104,18 @@ type PeerHealth struct {
 	// HeardSeconds is how old is what has been heard of its writes; null: nothing
 	// has been since the node started.
 	HeardSeconds *float64 `json:"heard_seconds"`
-	LagEntries   uint64   `json:"lag_entries"`
-	RTTSeconds   float64  `json:"rtt_seconds"`
-	LastError    string   `json:"last_error"`
+	// LagSeconds is how late a write of the primary gets to a server that replicates
+	// it by itself, as last measured; null: it was not, or nodes push.
+	LagSeconds *float64 `json:"lag_seconds"`
+	LagEntries uint64   `json:"lag_entries"`
+	RTTSeconds float64  `json:"rtt_seconds"`
+	LastError  string   `json:"last_error"`
 }
 
 // Health returns how the node is.
 func (n *Node) Health() Health {
 	n.mu.Lock()
-	r, echo, failure, asked, known := n.replica, n.echo, n.failure, n.asked, n.known
+	r, news, failure, asked, known := n.replica, n.news, n.failure, n.asked, n.known
 	n.mu.Unlock()
 	h := Health{
 		Region: n.region.Name, Links: n.deployment.Pushes(), Why: []string{}, Warnings: []string{}, Peers: []PeerHealth{},
@@ -130,14 +134,7 @@ func (n *Node) Health() Health {
 		n.peersHealth(&h, r)
 	}
 	if n.follows() {
-		ph := PeerHealth{Region: n.deployment.Primary}
-		var age time.Duration
-		var ok bool
-		if echo != nil {
-			age, ok = echo.Heard(0)
-		}
-		n.heard(&h, &ph, age, ok)
-		h.Peers = append(h.Peers, ph)
+		h.Peers = append(h.Peers, n.primaryHealth(&h, news))
 	}
 	if n.keeper != nil {
 		if left := time.Until(n.keeper.Expiry()); left < pki.ExpirySoon {
@@ -145,6 +142,26 @@ func (n *Node) Health() Health {
 		}
 	}
 	return h
+}
+
+// primaryHealth is what is known of the primary, whose server replicates to the one
+// here by itself.
+func (n *Node) primaryHealth(h *Health, news *opener.News) PeerHealth {
+	ph := PeerHealth{Region: n.deployment.Primary}
+	if news == nil {
+		n.heard(h, &ph, 0, false)
+		return ph
+	}
+	if err := news.Err(); err != nil {
+		ph.LastError = err.Error()
+	}
+	age, ok := news.Heard(0)
+	n.heard(h, &ph, age, ok)
+	if lag := news.Lag(0); lag > 0 {
+		seconds := lag.Seconds()
+		ph.LagSeconds = &seconds
+	}
+	return ph
 }
 
 func (n *Node) peersHealth(h *Health, r *replica.Replica) {

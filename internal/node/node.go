@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/topology"
@@ -41,17 +40,8 @@ func (c Config) withDefaults() Config {
 	if c.Getenv == nil {
 		c.Getenv = os.Getenv
 	}
-	if c.RetryMin <= 0 {
-		c.RetryMin = 100 * time.Millisecond
-	}
-	if c.RetryMax <= 0 {
-		c.RetryMax = 5 * time.Second
-	}
 	return c
 }
-
-// openTimeout bounds one try to open the engine, or to ask where its log is.
-const openTimeout = 5 * time.Second
 
 // ErrRegion says that a deployment has no Region of that name.
 var ErrRegion = errors.New("no such Region")
@@ -73,7 +63,7 @@ type Node struct {
 	mu      sync.Mutex // guards what follows
 	engine  engine.Engine
 	replica *replica.Replica
-	echo    *valkey.Echo // of a server that replicates the primary's by itself
+	news    *opener.News // of a server that replicates the primary's by itself
 	failure error        // why there is no engine, or no replica; nil: there is all
 	asked   answer
 	known   bool // there is an answer
@@ -201,34 +191,6 @@ func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica 
 		return err
 	})
 	return r
-}
-
-// needs is what a retry does about something that the node can't do without: it is
-// not ready.
-func (n *Node) needs(err error) { n.set(nil, nil, err) }
-
-// retry does something until it succeeds or ctx ends, and has failed do something about
-// each failure. The log hears of one when its reason changes.
-func (n *Node) retry(ctx context.Context, what string, failed func(error), do func() error) {
-	wait, said := n.config.RetryMin, ""
-	for ctx.Err() == nil {
-		err := do()
-		if err == nil {
-			return
-		}
-		failed(err)
-		if ctx.Err() == nil && err.Error() != said {
-			said = err.Error()
-			n.config.Log.Warn("will try again", "to", what, "err", err)
-		}
-		t := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // spreads retries, guards nothing
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
-		wait = min(2*wait, n.config.RetryMax)
-	}
 }
 
 // Close ends the node: it says goodbye to peers, closes the engine and returns when
