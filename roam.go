@@ -104,8 +104,16 @@ type Config struct {
 	LocalTimeout time.Duration
 	// RemoteTimeout bounds a call to another Region. Default 300 ms; 200 to 500.
 	RemoteTimeout time.Duration
+	// ReadBudget bounds a whole read. Default 1 s; the caller's context wins.
+	ReadBudget time.Duration
 	// WriteBudget bounds a whole write. Default 2 s; the caller's context wins.
 	WriteBudget time.Duration
+	// Backoff holds the longest sleep before each retry of a write; the sleep is
+	// random below it. Default 100, 200 and 400 ms.
+	Backoff []time.Duration
+	// MaxWait bounds how long a read waits for a write on its way here. Default
+	// 75 ms.
+	MaxWait time.Duration
 	// StrictBound is how old the news of a Region may be before strict routes
 	// refuse and safe ones are answered as Stale. Default 10 s.
 	StrictBound time.Duration
@@ -145,7 +153,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	rt, err := router.New(ctx, regions, router.Config{
 		Primary: c.Primary, ReadAfterWrite: c.ReadAfterWrite,
 		LocalTimeout: c.LocalTimeout, RemoteTimeout: c.RemoteTimeout,
-		WriteBudget: c.WriteBudget, StrictBound: c.StrictBound,
+		ReadBudget: c.ReadBudget, WriteBudget: c.WriteBudget, Backoff: c.Backoff,
+		MaxWait: c.MaxWait, StrictBound: c.StrictBound,
 		Links: c.Links, Observe: c.Observe, Clock: c.Clock, Log: c.Log,
 	})
 	if err != nil {
