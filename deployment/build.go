@@ -1,0 +1,142 @@
+package deployment
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/roam-sessions/roam"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/opener"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// What a part is of its Region.
+const (
+	mainEngine = "engine"
+	sideStore  = "side store"
+)
+
+// A builder opens the parts of a Deployment. It lives as long as Open runs.
+type builder struct {
+	deployment *Deployment
+	topology   topology.Deployment
+	options    Options
+}
+
+// build opens everything; background is for what outlives ctx. The other Regions are
+// tried while this one is being opened.
+func (b *builder) build(ctx, background context.Context, region string) error {
+	d, o := b.deployment, b.options
+	here, _ := b.topology.Region(region) // check has found it
+	d.config.Here = roam.Region{ID: here.ID, Name: here.Name}
+	if o.Journal != "" {
+		j, err := roam.OpenJournal(here.ID, o.Journal, o.Log)
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		d.config.Here.Journal = j
+		d.closers = append(d.closers, j.Close)
+	}
+	for _, r := range b.topology.Regions {
+		if r.Name != region {
+			d.config.Peers = append(d.config.Peers, b.peer(background, r))
+		}
+	}
+	var err error
+	if d.config.Here.Engine = o.Engines[region]; d.config.Here.Engine == nil {
+		if d.config.Here.Engine, err = b.own(ctx, here, here.Engine, b.main(o.NearBytes)); err != nil {
+			return fmt.Errorf("engine of %s: %w", region, err)
+		}
+	}
+	if here.Side != nil {
+		if d.config.Here.Side, err = b.own(ctx, here, *here.Side, b.side()); err != nil {
+			return fmt.Errorf("side store of %s: %w", region, err)
+		}
+	}
+	b.follow(background, here)
+	b.wait(ctx)
+	return nil
+}
+
+// main returns how engines are opened, and side how side stores are: nobody gives them
+// back what they lose.
+func (b *builder) main(nearBytes int64) opener.Config {
+	c := b.side()
+	c.Replicated, c.NearBytes = b.topology.Pushes(), nearBytes
+	return c
+}
+
+func (b *builder) side() opener.Config {
+	return opener.Config{Log: b.options.Log, Getenv: b.options.Getenv}
+}
+
+// own opens an engine of this Region.
+func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine, c opener.Config) (engine.Engine, error) {
+	out, err := opener.Open(ctx, r.ID, e, c)
+	if err != nil {
+		return nil, err
+	}
+	b.deployment.closers = append(b.deployment.closers, out.Close)
+	return out, nil
+}
+
+// peer begins to open the engines of another Region.
+func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
+	out := roam.Region{ID: r.ID, Name: r.Name, Engine: b.options.Engines[r.Name]}
+	if out.Engine == nil {
+		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, b.main(0))
+	}
+	switch {
+	case r.Side == nil:
+	case r.Side.Memory != nil:
+		// An engine that never answers would leave every miss in doubt for ever.
+		b.options.Log.Warn("the side store of a Region is in the memory of a process there: what it alone keeps is not seen from here", "region", r.Name)
+	default:
+		out.Side = b.lazy(ctx, r, sideStore, *r.Side, b.side())
+	}
+	return out
+}
+
+func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e topology.Engine, c opener.Config) *opener.Lazy {
+	l := opener.NewLazy(ctx, "open the "+what+" of "+r.Name, opener.Retry{Log: b.options.Log},
+		func(ctx context.Context) (engine.Engine, error) { return opener.Open(ctx, r.ID, e, c) })
+	b.deployment.lazies = append(b.deployment.lazies, part{r.Name, what, l})
+	b.deployment.closers = append(b.deployment.closers, l.Close)
+	return l
+}
+
+// follow measures how old what this Region has is, where its server replicates the
+// primary's by itself. It is the last to be opened: what it asks is closed after it.
+func (b *builder) follow(ctx context.Context, here topology.Region) {
+	t, d := b.topology, b.deployment
+	if len(t.Regions) == 1 || t.Pushes() || t.TakesWrites(here.Name) {
+		return
+	}
+	for _, p := range d.lazies {
+		if p.region == t.Primary && p.what == mainEngine && b.options.Engines[here.Name] == nil {
+			news := opener.Follow(ctx, p.engine, d.config.Here.Engine, t.Policies.Replication.Heartbeat)
+			d.config.Links = news
+			d.closers = append(d.closers, news.Close)
+		}
+	}
+}
+
+// wait waits for the other Regions, for as long as Options say.
+func (b *builder) wait(ctx context.Context) {
+	patience := b.options.Patience
+	if patience == 0 {
+		patience = defaultPatience
+	}
+	t := time.NewTimer(max(patience, 0))
+	defer t.Stop()
+	for _, p := range b.deployment.lazies {
+		select {
+		case <-p.engine.Opened():
+		case <-t.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

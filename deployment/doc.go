@@ -1,0 +1,30 @@
+// Package deployment opens what an application needs of a deployment, as roam.yaml describes it.
+//
+// The file is the one that nodes run by: "roam config example" prints one, "roam config
+// check" finds its faults, docs/formats/roam-yaml.md tells every key. An application
+// names it and the Region that it runs in, and gets the Config of a roam.Store:
+//
+//	d, err := deployment.Open(ctx, "roam.yaml", "eu-west-1", deployment.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer d.Close()
+//	store, err := roam.Open(ctx, d.Config())
+//	if err != nil {
+//		return err
+//	}
+//	defer store.Close() // before d
+//
+// The Config has the engines and side stores of all Regions, which one takes the writes,
+// the read-after-write mode and the timeouts. Where the servers of an active-passive
+// deployment replicate by themselves, its Links measure how old what this Region has is.
+// What is no matter of the file, such as Observe, is set on the Config before it is used.
+//
+// This Region's engine and side store must answer when Open is called. A Region that is
+// away holds nobody up: it is tried until it can be opened, and calls to it fail with
+// engine.ErrUnreachable meanwhile, at once, as those to a Region that is cut off do.
+//
+// An engine in memory is in one process. So applications share a Region's sessions, and
+// Regions each other's, with servers only; in memory there is a deployment of one Region
+// and one application, which is good for trying things out and for tests.
+package deployment
