@@ -3,6 +3,7 @@
 package deployment
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -61,7 +62,13 @@ func TestServersOfTwoRegions(t *testing.T) {
 	west, east, side := valkeytest.Start(t), valkeytest.Start(t), valkeytest.Start(t)
 	path := file(t, "topology: active-active", west, east, side)
 	west.Kill()
-	in := open(t, path, "east", Options{Patience: -1, NearBytes: 1 << 20})
+	ctx, cancel := context.WithCancel(t.Context())
+	in, err := Open(ctx, path, "east", Options{Patience: -1, NearBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() }) // of servers, never fails
+	cancel()                             // it is of Open alone
 	c := in.Config()
 	if _, ok := in.Waiting()["west"]; !ok || len(in.Waiting()) != 1 {
 		t.Errorf("Waiting = %v, want west", in.Waiting())
