@@ -110,6 +110,24 @@ type PeerHealth struct {
 	LagEntries uint64   `json:"lag_entries"`
 	RTTSeconds float64  `json:"rtt_seconds"`
 	LastError  string   `json:"last_error"`
+	// Breaker is how it is tried for a link to the peer, and null where none is.
+	Breaker *BreakerHealth `json:"breaker"`
+}
+
+// A BreakerHealth is how a peer is dialled.
+type BreakerHealth struct {
+	// State is "closed" as long as all is well, "open" while the peer is taken for
+	// away, "half-open" while one try, or a link that has yet to last, shows whether it
+	// is.
+	State string `json:"state"`
+	// Reason is why the last try or link failed: refused, timeout, name, identity,
+	// expired or ended; empty if none did since the last link that lasted.
+	Reason string `json:"reason"`
+	// Failures counts those in a row.
+	Failures int `json:"failures"`
+	// NextTrySeconds is how long nobody tries; DeadlineSeconds, how long a try may take.
+	NextTrySeconds  float64 `json:"next_try_seconds"`
+	DeadlineSeconds float64 `json:"deadline_seconds"`
 }
 
 // Health returns how the node is.
@@ -174,6 +192,11 @@ func (n *Node) peersHealth(h *Health, r *replica.Replica) {
 		ph := PeerHealth{
 			Region: name, Pushing: p.Connected, Pushed: st.Sources[i].Connected,
 			LagEntries: p.LagEntries, RTTSeconds: p.RTT.Seconds(), LastError: p.LastError,
+		}
+		b := n.breakers[p.Region].view()
+		ph.Breaker = &BreakerHealth{
+			State: b.state, Reason: b.reason, Failures: b.failures,
+			NextTrySeconds: b.wait.Seconds(), DeadlineSeconds: b.deadline.Seconds(),
 		}
 		age, ok := r.Heard(p.Region)
 		n.heard(h, &ph, age, ok)

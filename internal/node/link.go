@@ -1,8 +1,8 @@
 package node
 
 import (
-	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -33,13 +33,25 @@ func newTraffic(peers []topology.Region) traffic {
 	return t
 }
 
-// A link is a connection between two nodes that knows who is at its other end.
-// What it counts is what is sent within TLS.
+// errExpired ends a link whose peer proves nothing any more.
+var errExpired = errors.New("the peer's certificate has ended")
+
+// A link is a connection between two nodes that knows who is at its other end, and for
+// how long: it ends when a certificate does that the peer has proved itself with, of its
+// own or of its authority. A heartbeat later at most somebody reads or writes, so it
+// needs no timer, which a machine that slept would be late with. What it counts is what
+// is sent within TLS.
 type link struct {
 	net.Conn
 	traffic *traffic
 	dialled crdt.Region // zero: accepted
 	peer    atomic.Uint32
+	until   atomic.Int64 // Unix time in seconds, by the wall clock; 0: nothing was proved yet
+	ended   func(error)  // told once, at Close, why; nil: nobody is
+
+	closing sync.Once
+	mu      sync.Mutex // guards what follows
+	failure error      // the first of Read or Write
 }
 
 // Peer returns the Region that the other end's certificate is of. Links without
@@ -60,23 +72,70 @@ func (l *link) Peer() (crdt.Region, error) {
 	return id, nil
 }
 
-// Read reads, and counts for the Region at the other end.
+// Read reads, and counts for the Region at the other end. What comes after the peer's
+// certificate has ended is not handed on.
 func (l *link) Read(b []byte) (int, error) {
 	n, err := l.Conn.Read(b)
 	l.count(&l.traffic.in, n)
-	return n, err
+	if l.expired() {
+		n, err = 0, errExpired
+	}
+	return n, l.failed(err)
 }
 
-// Write writes, and counts for the Region at the other end.
+// Write writes, and counts for the Region at the other end; nothing once the peer's
+// certificate has ended.
 func (l *link) Write(b []byte) (int, error) {
+	if l.expired() {
+		return 0, l.failed(errExpired)
+	}
 	n, err := l.Conn.Write(b)
 	l.count(&l.traffic.out, n)
-	return n, err
+	return n, l.failed(err)
+}
+
+// expired reports whether the peer has proved itself, and does no longer.
+func (l *link) expired() bool {
+	until := l.until.Load()
+	if until == 0 {
+		secure, ok := l.Conn.(*tls.Conn)
+		if !ok {
+			return false // it proves nothing, on loopback
+		}
+		state := secure.ConnectionState()
+		if !state.HandshakeComplete {
+			return false // nothing was read or written yet
+		}
+		until = pki.Until(state).Unix()
+		l.until.Store(until)
+	}
+	return time.Now().Unix() > until
+}
+
+// failed notes the first failure, and returns err.
+func (l *link) failed(err error) error {
+	if err != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.failure == nil {
+			l.failure = err
+		}
+	}
+	return err
 }
 
 // Close closes the connection without TLS's own goodbye, which would wait for a
 // peer that is not there any more; links have one of theirs.
 func (l *link) Close() error {
+	l.closing.Do(func() {
+		if l.ended == nil {
+			return
+		}
+		l.mu.Lock()
+		failure := l.failure
+		l.mu.Unlock()
+		l.ended(failure)
+	})
 	if secure, ok := l.Conn.(*tls.Conn); ok {
 		return secure.NetConn().Close()
 	}
@@ -123,27 +182,6 @@ func (n *Node) control(_, _ string, c syscall.RawConn) error {
 
 func (n *Node) listenConfig() *net.ListenConfig {
 	return &net.ListenConfig{KeepAliveConfig: n.keepAlive(), Control: n.control}
-}
-
-// dial opens a connection to a peer's node; Go turns Nagle's algorithm off. The
-// handshake is done with the first frame, within its deadline.
-func (n *Node) dial(ctx context.Context, id crdt.Region) (net.Conn, error) {
-	for _, p := range n.peers {
-		if p.ID != id {
-			continue
-		}
-		d := net.Dialer{KeepAliveConfig: n.keepAlive(), Control: n.control}
-		conn, err := d.DialContext(ctx, "tcp", p.Node.Advertise)
-		if err != nil {
-			return nil, err
-		}
-		l := &link{Conn: conn, traffic: &n.traffic, dialled: id}
-		if n.keeper != nil {
-			l.Conn = tls.Client(conn, n.keeper.Client(p.Name, topology.Host(p.Node.Advertise)))
-		}
-		return l, nil
-	}
-	return nil, fmt.Errorf("%w: number %d", ErrRegion, id)
 }
 
 // A provenListener accepts links.

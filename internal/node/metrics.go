@@ -79,6 +79,14 @@ func (w watcher) peer(s sample, r *replica.Replica, p *replica.Peer, src *replic
 	if age, ok := r.Heard(p.Region); ok { // else there is none: an alert asks for absent() too
 		gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds())
 	}
+	b := w.node.breakers[p.Region].view()
+	for _, state := range []string{breakerClosed, breakerHalfOpen, breakerOpen} {
+		s.gauge("roam_peer_breaker", "How the peer is dialled: 1 of one state, 0 of the others.", truth(b.state == state), "peer", name, "state", state)
+	}
+	for _, reason := range reasons() {
+		s.counter("roam_peer_link_failures_total", "Tries that made no link, and links that ended, by why.", float64(b.counts[reason]), "peer", name, "reason", reason)
+	}
+	gauge("roam_peer_dial_deadline_seconds", "How long a try to make a link may take.", b.deadline.Seconds())
 	gauge("roam_peer_rtt_seconds", "Round trip of the last heartbeat; 0: none yet.", p.RTT.Seconds())
 	gauge("roam_peer_lag_entries", "Entries of the log that the peer is not known to hold.", float64(p.LagEntries))
 	gauge("roam_peer_lag_seconds", "How long the oldest entry sent has waited for its acknowledgement.", p.LagTime.Seconds())

@@ -54,7 +54,8 @@ type Node struct {
 	config     Config
 	keeper     *pki.Keeper // nil: links have no TLS
 	traffic    traffic
-	door       *door // nil: no links
+	breakers   map[crdt.Region]*breaker // of links that are dialled
+	door       *door                    // nil: no links
 	httpAt     net.Addr
 
 	stop context.CancelFunc
@@ -86,7 +87,7 @@ func Start(ctx context.Context, d topology.Deployment, region string, c Config) 
 		}
 	}
 	n.config.Log = n.config.Log.With("region", region)
-	n.traffic = newTraffic(n.peers)
+	n.traffic, n.breakers = newTraffic(n.peers), newBreakers(n.peers, n.silence())
 	ctx, n.stop = context.WithCancel(ctx)
 	if err := n.listen(ctx); err != nil {
 		n.stop()
@@ -180,14 +181,17 @@ func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica 
 		ids = append(ids, peer.ID)
 	}
 	config := replica.Config{
+		BackoffMin: time.Millisecond, BackoffMax: time.Millisecond, // a breaker's is the wait
 		Heartbeat: p.Heartbeat, Silence: p.Silence, Log: n.config.Log,
 		Limits: replica.Limits{Window: p.Window, Redeliver: p.Redeliver, Sweep: p.Sweep, ScanRate: p.ScanRate},
 	}
+	// A dial may take longer than the replica's silence: it waits for its breaker too.
+	dial := func(_ context.Context, peer crdt.Region) (net.Conn, error) { return n.dial(ctx, peer) }
 	var r *replica.Replica
 	n.retry(ctx, "ask the engine for its log", n.needs, func() (err error) {
 		// Its links outlive this try: New must not be given a context that ends
 		// with it. What it asks has the engine's own timeouts.
-		r, err = replica.New(ctx, n.region.ID, e, ids, n.dial, config)
+		r, err = replica.New(ctx, n.region.ID, e, ids, dial, config)
 		return err
 	})
 	return r

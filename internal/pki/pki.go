@@ -55,3 +55,21 @@ func Peer(state tls.ConnectionState) (string, error) {
 	}
 	return Region(state.PeerCertificates[0])
 }
+
+// Until returns when the other end of a connection, of which the handshake is done,
+// proves nothing any more: the first of its certificates ends then, or its authority's.
+// It is the beginning of time if nothing was proved.
+func Until(state tls.ConnectionState) (until time.Time) {
+	for _, chain := range state.VerifiedChains {
+		ends := chain[0].NotAfter
+		for _, c := range chain[1:] {
+			if c.NotAfter.Before(ends) {
+				ends = c.NotAfter
+			}
+		}
+		if ends.After(until) {
+			until = ends // one chain that holds is enough
+		}
+	}
+	return until
+}
