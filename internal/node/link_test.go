@@ -214,9 +214,13 @@ func TestPeerThatHangsUpIsNotHammered(t *testing.T) {
 	n.traffic, n.breakers = newTraffic(n.peers), newBreakers(n.peers, time.Second)
 	var waited time.Duration
 	for range 8 {
+		next := n.breakers[2].pair.next
 		conn, err := n.dial(t.Context(), 2)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if early := time.Until(next); early > 0 {
+			t.Errorf("dialled %v before it was time", early)
 		}
 		_, _, err = replica.ReadFrame(conn)
 		if err == nil {

@@ -47,8 +47,8 @@ func TestDeadlineFollowsTheRoundTrip(t *testing.T) {
 // Waits double up to two seconds, and all of each is jitter.
 func TestWaitsDoubleWithFullJitter(t *testing.T) {
 	p := pair{}
-	for i, bound := range []time.Duration{50, 100, 200, 400, 800, 1600, 2000, 2000, 2000} {
-		bound *= time.Millisecond
+	for i, ms := range []int{50, 100, 200, 400, 800, 1600, 2000, 2000, 2000} {
+		bound := time.Duration(ms) * time.Millisecond
 		for _, jitter := range []float64{0, 0.5, 1} {
 			q := p
 			q.failed(begun, reasonRefused, jitter)

@@ -5,6 +5,7 @@ package node
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +45,7 @@ func TestServerComesBackEmpty(t *testing.T) {
 // In an active-passive deployment on Valkey the servers replicate by themselves:
 // nodes tell health, and push nothing.
 func TestActivePassiveOnValkey(t *testing.T) {
-	primary := valkeytest.Start(t)
+	primary := valkeytest.Start(t, "--repl-diskless-sync-delay", "0") // replicas come at once
 	host, p, err := net.SplitHostPort(primary.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +62,12 @@ func TestActivePassiveOnValkey(t *testing.T) {
 				name != "west" && len(h.Peers) == 1 && h.Peers[0].HeardSeconds != nil && *h.Peers[0].HeardSeconds < 2)
 		})
 	}
+	eventually(t, "east says how late writes get to it", func() bool {
+		_, h := health(t, l.nodes["east"].HTTP())
+		_, body := get(t, l.nodes["east"].HTTP(), "/metrics")
+		lag := h.Peers[0].LagSeconds
+		return lag != nil && *lag > 0 && *lag < 5 && strings.Contains(body, `roam_primary_lag_seconds{peer="west"} `)
+	})
 	east.Do("REPLICAOF", "NO", "ONE")
 	eventually(t, "what east has gets old", func() bool {
 		_, h := health(t, l.nodes["east"].HTTP())
@@ -75,4 +82,30 @@ func TestActivePassiveOnValkey(t *testing.T) {
 		t.Error("no node said that it pushes nothing")
 	}
 	l.everywhere(l.birth("west"), "the session", func(r crdt.Record) bool { return !r.IsBottom() })
+}
+
+// A secondary's node whose primary is away when it starts is ready, says why it hears
+// nothing, and hears of the primary when it comes.
+func TestPrimaryIsAwayAtStart(t *testing.T) {
+	primary := valkeytest.Start(t, "--repl-diskless-sync-delay", "0") // replicas come at once
+	host, p, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	east := valkeytest.Start(t, "--replicaof", host+" "+p)
+	l := newLand(t, "topology: active-passive\nprimary: west", on(primary), on(east), on(valkeytest.Start(t)))
+	l.start("west") // loads the functions
+	eventually(t, "east has the functions", func() bool { return !strings.Contains(east.Do("INFO", "memory"), "number_of_functions:0") })
+	primary.Kill()
+	at := l.start("east").HTTP()
+	eventually(t, "east is ready, and says why it hears nothing", func() bool {
+		code, h := health(t, at)
+		return code == http.StatusOK && h.Ready && len(h.Peers) == 1 && h.Peers[0].HeardSeconds == nil &&
+			strings.Contains(h.Peers[0].LastError, "could not be opened yet") && slices.Contains(h.Warnings, "nothing has been heard of west")
+	})
+	primary.Restart()
+	eventually(t, "east hears of the primary", func() bool {
+		_, h := health(t, at)
+		return h.Peers[0].HeardSeconds != nil && *h.Peers[0].HeardSeconds < 2 && h.Peers[0].LastError == ""
+	})
 }

@@ -3,6 +3,7 @@ package pki
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -287,5 +288,32 @@ func TestAuthorityKeptElsewhere(t *testing.T) {
 	}
 	if _, err := Show(t.TempDir()); !errors.Is(err, ErrFiles) {
 		t.Errorf("Show of an empty folder = %v, want ErrFiles", err)
+	}
+}
+
+// A connection proves something for as long as all of a chain lasts, and one chain is
+// enough; who proved nothing never did.
+func TestUntil(t *testing.T) {
+	at := func(days ...int) (chain []*x509.Certificate) {
+		for _, d := range days {
+			chain = append(chain, &x509.Certificate{NotAfter: time.Unix(0, 0).AddDate(0, 0, d)})
+		}
+		return chain
+	}
+	for _, c := range []struct {
+		chains [][]*x509.Certificate
+		days   int
+	}{
+		{[][]*x509.Certificate{at(3, 9)}, 3},
+		{[][]*x509.Certificate{at(9, 3)}, 3}, // the authority ends first
+		{[][]*x509.Certificate{at(9, 3, 5), at(4)}, 4},
+		{[][]*x509.Certificate{at(4), at(9, 3, 5)}, 4},
+	} {
+		if got, want := Until(tls.ConnectionState{VerifiedChains: c.chains}), at(c.days)[0].NotAfter; !got.Equal(want) {
+			t.Errorf("Until(%v) = %v, want day %d", c.chains, got, c.days)
+		}
+	}
+	if got := Until(tls.ConnectionState{}); !got.IsZero() {
+		t.Errorf("Until of who proved nothing = %v, want the zero time", got)
 	}
 }
