@@ -96,24 +96,26 @@ func judgeServer(part string, s valkey.Server) (out []Row) {
 	return rows
 }
 
-// A place is where a Region keeps something, and what its servers said.
+// A place is where a Region keeps something, how it is reached, and what its servers
+// said.
 type place struct {
 	region, part string
+	config       valkey.Config
 	servers      []valkey.Server
 }
 
 // judgeTogether judges what only several places together show.
 func judgeTogether(d topology.Deployment, places []place) []Row {
 	if d.Topology == topology.ActiveActive || d.Pushes() {
-		return append(judgeShared(places), judgeWriters(places)...)
+		return append(judgeShared(places, false), judgeWriters(places)...)
 	}
-	// Engines there are one replication, and meant to be.
 	sides := slices.DeleteFunc(slices.Clone(places), func(at place) bool { return at.part == engineOf })
-	return slices.Concat(judgeFollowers(d, places), judgeShared(sides), judgeWriters(sides))
+	return slices.Concat(judgeFollowers(d, places), judgeShared(places, true), judgeWriters(sides))
 }
 
-// judgeShared: no two places have one server, nor a server and a replica of it.
-func judgeShared(places []place) (out []Row) {
+// judgeShared: no two places have one server, nor a server and a replica of it; but for
+// engines, where they are one replication and meant to be.
+func judgeShared(places []place, oneEngine bool) (out []Row) {
 	owner := map[string]place{}
 	for _, at := range places {
 		for _, s := range at.servers {
@@ -122,6 +124,7 @@ func judgeShared(places []place) (out []Row) {
 			case s.Replication == "": // it does not tell
 			case !taken:
 				owner[s.Replication] = at
+			case oneEngine && other.part == engineOf && at.part == engineOf:
 			case other.region != at.region || other.part != at.part:
 				out = append(out, Row{
 					State: Fault, Region: at.region, Part: at.part,
@@ -208,14 +211,77 @@ func judgeHealth(ready bool, why, warnings []string) []Row {
 	return rows
 }
 
-// judgeExpiry judges when a certificate ends.
-func judgeExpiry(until, now time.Time) []Row {
-	left := until.Sub(now)
-	row := Row{State: Good, Part: "links", Seen: "proves its Region, until " + until.Format(time.DateOnly)}
-	if left < pki.ExpirySoon {
-		row.State, row.Mend = Warning, "renew it: roam pki init --renew"
+// judgeExpiry judges when a certificate ends, of which seen says what it is for.
+func judgeExpiry(part, seen, mend string, until, now time.Time) Row {
+	row := Row{State: Good, Part: part, Seen: seen + " until " + until.Format(time.DateOnly)}
+	switch left := until.Sub(now); {
+	case left <= 0:
+		row.State, row.Mend = Fault, mend
+	case left < pki.ExpirySoon:
+		row.State, row.Mend = Warning, mend
 	}
-	return []Row{row}
+	return row
+}
+
+// A distance is how far a server is behind the one that it follows.
+type distance struct {
+	region, part string
+	addr, of     string
+	// age is how old that is at most of which it has all, or of which it lacks so many
+	// bytes.
+	age   time.Duration
+	lacks int64
+	err   error // it could not be measured
+}
+
+// behindWarning is how old what a replica has may be: what crosses an ocean takes a
+// quarter of a second, and a busy server another.
+const behindWarning = time.Second
+
+func judgeDistance(d distance) Row {
+	row := Row{Region: d.region, Part: d.part}
+	age := d.age.Round(time.Millisecond)
+	switch {
+	case d.err != nil:
+		row.State, row.Seen = Unknown, fmt.Sprintf("%s: how far it is behind %s was not found out: %v", d.addr, d.of, d.err)
+		row.Mend = "run it again, with more --timeout"
+	case d.lacks > 0:
+		row.State, row.Seen = Warning, fmt.Sprintf("%s: it lacks %d bytes of what %s had %v ago", d.addr, d.lacks, d.of, age)
+		row.Mend = "look at the network between the two, and at how busy they are"
+	case d.age > behindWarning:
+		row.State, row.Seen = Warning, fmt.Sprintf("%s: it is %v behind %s", d.addr, age, d.of)
+		row.Mend = "look at the network between the two, and at how busy they are"
+	default:
+		row.State, row.Seen = Good, fmt.Sprintf("%s: it has what %s had %v ago", d.addr, d.of, age)
+	}
+	return row
+}
+
+// A pair is a server that follows another one, with how both are reached.
+type pair struct {
+	at, of           place
+	follower, leader valkey.Server
+}
+
+// pairsOf returns who follows whom of the servers that answered.
+func pairsOf(places []place) (out []pair) {
+	leaders := map[string]pair{}
+	for _, at := range places {
+		for _, s := range at.servers {
+			if _, taken := leaders[s.Replication]; s.Follows == "" && s.Replication != "" && !taken {
+				leaders[s.Replication] = pair{of: at, leader: s}
+			}
+		}
+	}
+	for _, at := range places {
+		for _, s := range at.servers {
+			if p, ok := leaders[s.Replication]; ok && s.Follows != "" && s.Linked {
+				p.at, p.follower = at, s
+				out = append(out, p)
+			}
+		}
+	}
+	return out
 }
 
 // Worst returns the worst state of some rows; Good if there are none.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -85,10 +86,52 @@ func TestJudgeTogether(t *testing.T) {
 		"primary is a replica":      {passive, []valkey.Server{follower}, []valkey.Server{follower}, nil, []string{"FAULT west it is to take all writes"}},
 		"primary does not answer":   {passive, nil, []valkey.Server{follower}, nil, nil},
 		"secondary does not answer": {passive, []valkey.Server{good("a:1")}, nil, nil, nil},
+		"side store is the primary": {passive, []valkey.Server{good("a:1")}, []valkey.Server{follower}, []valkey.Server{good("a:1")}, []string{"FAULT east a:1: it is the engine of west too"}},
+		"side store follows too":    {passive, []valkey.Server{good("a:1")}, nil, []valkey.Server{follower}, []string{"FAULT east b:1: it is the engine of west too", "FAULT takes no writes"}},
 		"side store is a replica":   {passive, []valkey.Server{good("a:1")}, []valkey.Server{follower}, []valkey.Server{stranger}, []string{"FAULT east b:1: it is a replica, and takes no writes"}},
 	} {
-		places := []place{{"west", engineOf, c.west}, {"east", engineOf, c.east}, {"east", sideOf, c.side}}
+		places := []place{
+			{region: "west", part: engineOf, servers: c.west},
+			{region: "east", part: engineOf, servers: c.east},
+			{region: "east", part: sideOf, servers: c.side},
+		}
 		wantRows(t, name, judgeTogether(c.d, places), c.want...)
+	}
+}
+
+func TestJudgeDistance(t *testing.T) {
+	for name, c := range map[string]struct {
+		d    distance
+		want string
+	}{
+		"near":      {distance{age: 20 * time.Millisecond}, "ok it has what a:1 had 20ms ago"},
+		"at most":   {distance{age: time.Second}, "ok had 1s ago"},
+		"behind":    {distance{age: 1200 * time.Millisecond}, "warn it is 1.2s behind a:1"},
+		"far":       {distance{age: 2 * time.Second, lacks: 4711}, "warn it lacks 4711 bytes of what a:1 had 2s ago"},
+		"no answer": {distance{err: context.DeadlineExceeded}, "unknown not found out"},
+	} {
+		c.d.addr, c.d.of = "b:1", "a:1"
+		row := judgeDistance(c.d)
+		if row.State == Unknown {
+			row.Mend = "" // there is something to do about it all the same
+		}
+		wantRows(t, name, []Row{row}, c.want)
+	}
+}
+
+// Who follows whom is told by what they are parts of; who does not hear of its primary
+// is a fault already, and is not asked how far it is behind.
+func TestPairs(t *testing.T) {
+	follower, cut, stranger := good("b:1"), good("c:1"), good("d:1")
+	follower.Follows, follower.Linked, follower.Replication = "inside:1", true, "a:1"
+	cut.Follows, cut.Replication = "inside:1", "a:1"
+	stranger.Follows, stranger.Linked, stranger.Replication = "x:1", true, "x:1"
+	got := pairsOf([]place{
+		{region: "east", part: engineOf, servers: []valkey.Server{follower, cut, stranger}},
+		{region: "west", part: engineOf, servers: []valkey.Server{good("a:1"), good("e:1")}},
+	})
+	if len(got) != 1 || got[0].follower.Addr != "b:1" || got[0].leader.Addr != "a:1" || got[0].at.region != "east" || got[0].of.region != "west" {
+		t.Errorf("pairsOf = %+v, want b:1 of east that follows a:1 of west", got)
 	}
 }
 
@@ -97,8 +140,16 @@ func TestJudgeNodes(t *testing.T) {
 	wantRows(t, "a warning", judgeHealth(true, nil, []string{"peer is away"}), "ok ready", "warn peer is away")
 	wantRows(t, "not ready", judgeHealth(false, []string{"no engine"}, []string{"peer is away"}), "FAULT no engine")
 	now := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
-	wantRows(t, "a year", judgeExpiry(now.AddDate(1, 0, 0), now), "ok until 2027-11-25")
-	wantRows(t, "a week", judgeExpiry(now.AddDate(0, 0, 7), now), "warn until 2026-12-02")
+	for name, c := range map[string]struct {
+		until time.Time
+		want  string
+	}{
+		"a year": {now.AddDate(1, 0, 0), "ok is good until 2027-11-25"},
+		"a week": {now.AddDate(0, 0, 7), "warn is good until 2026-12-02"},
+		"over":   {now, "FAULT is good until 2026-11-25"},
+	} {
+		wantRows(t, name, []Row{judgeExpiry("links", "is good", "renew it", c.until, now)}, c.want)
+	}
 }
 
 func TestWorst(t *testing.T) {

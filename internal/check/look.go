@@ -29,6 +29,9 @@ type Options struct {
 	Getenv func(name string) string
 	// Now is when certificates are judged.
 	Now time.Time
+	// Progress, if set, hears how many of the parts have been looked at. It is called by
+	// one goroutine at a time, and must not block.
+	Progress func(done, all int)
 }
 
 // maxHealthBytes is far above what a node says of itself.
@@ -50,21 +53,47 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 			look{looker: l, do: func(l *looker) { l.links(ctx) }},
 			look{looker: l, do: func(l *looker) { l.health(ctx) }})
 	}
-	var wg sync.WaitGroup
-	for i := range looks {
-		wg.Go(func() { looks[i].do(&looks[i].looker) })
+	all(looks, o.Progress, func(l *look) { l.do(&l.looker) })
+	for _, l := range looks {
+		if l.found.part != "" {
+			places = append(places, l.found)
+		}
 	}
-	wg.Wait()
+	distances := measureAll(ctx, pairsOf(places))
 	for _, l := range looks {
 		for _, row := range l.rows {
 			row.Region = l.region.Name
 			out = append(out, row)
 		}
-		if l.found.part != "" {
-			places = append(places, l.found)
+		for _, d := range distances {
+			if d.region == l.region.Name && d.part == l.found.part {
+				out = append(out, judgeDistance(d))
+			}
 		}
 	}
 	return append(out, judgeTogether(d, places)...)
+}
+
+// all does something about each of several at once, and tells how far that is.
+func all[T any](what []T, progress func(done, all int), do func(*T)) {
+	var mu sync.Mutex // guards done, and progress
+	done := 0
+	tell := func(more int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if done += more; progress != nil {
+			progress(done, len(what))
+		}
+	}
+	tell(0)
+	var wg sync.WaitGroup
+	for i := range what {
+		wg.Go(func() {
+			do(&what[i])
+			tell(1)
+		})
+	}
+	wg.Wait()
 }
 
 // A look is one thing to do.
@@ -95,15 +124,20 @@ func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
 		l.add(Row{State: Unknown, Part: part, Seen: addrs + ": it was not asked: " + err.Error(), Mend: "run it where the node runs"})
 		return
 	}
+	var expiry []Row
+	var wg sync.WaitGroup
+	wg.Go(func() { expiry = lookAtCertificates(ctx, part, c, l.o.Now) })
 	servers, err := valkey.Examine(ctx, c)
+	wg.Wait()
 	l.add(judgeServers(part, servers)...)
+	l.add(expiry...)
 	if err != nil {
 		l.add(Row{
 			State: Fault, Part: part, Seen: addrs + ": " + err.Error(),
 			Mend: "look whether it runs, and whether this machine may reach it",
 		})
 	}
-	l.found = place{region: l.region.Name, part: part, servers: servers}
+	l.found = place{region: l.region.Name, part: part, config: c, servers: servers}
 }
 
 // links dials the Region's node as a peer does.
@@ -139,7 +173,7 @@ func (l *looker) links(ctx context.Context) {
 		l.add(Row{State: Fault, Part: "links", Seen: fmt.Sprintf("%s: %v", addr, err), Mend: "give its node a certificate of its Region: roam pki init"})
 		return
 	}
-	l.add(judgeExpiry(secure.ConnectionState().PeerCertificates[0].NotAfter, l.o.Now)...)
+	l.add(judgeExpiry("links", "proves its Region,", "renew it: roam pki init --renew", pki.Until(secure.ConnectionState()), l.o.Now))
 }
 
 // health asks the Region's node how it is, where that can be done from here.

@@ -4,61 +4,14 @@ package check
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/node"
-	"github.com/roam-sessions/roam/internal/pki"
-	"github.com/roam-sessions/roam/internal/topology"
 	"github.com/roam-sessions/roam/internal/valkeytest"
 )
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // nobody has come
-	return l.Addr().String()
-}
-
-// deploy describes Regions with servers at addresses.
-func deploy(t *testing.T, head string, addrs map[string]string) topology.Deployment {
-	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "version: 1\n%s\nregions:\n", head)
-	for i, name := range []string{"west", "east"} {
-		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: {valkey: {addrs: [%q]}}\n    node: {links: %q, http: %q}\n",
-			name, i+1, addrs[name], freeAddr(t), freeAddr(t))
-	}
-	d, err := topology.Parse([]byte(b.String()))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, &b)
-	}
-	return d
-}
-
-func run(t *testing.T, d topology.Deployment) []Row {
-	t.Helper()
-	return Run(t.Context(), d, Options{Getenv: func(string) string { return "" }, Now: time.Now()})
-}
-
-// has reports whether some row is of a state and a Region, and says something.
-func has(rows []Row, state State, region, part, words string) bool {
-	for _, r := range rows {
-		if r.State == state && r.Region == region && r.Part == part && strings.Contains(r.Seen, words) {
-			return true
-		}
-	}
-	return false
-}
 
 // A deployment that runs as it should has no fault; when one server and one node are
 // gone, these are faults and nothing else is.
@@ -162,58 +115,77 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// What this machine lacks to ask is no fault of what is asked.
-func TestPasswordIsElsewhere(t *testing.T) {
-	d := deploy(t, "topology: active-active", map[string]string{"west": "127.0.0.1:1", "east": "127.0.0.1:2"})
-	d.Regions[0].Engine.Valkey.PasswordFile = filepath.Join(t.TempDir(), "none")
-	if rows := run(t, d); !has(rows, Unknown, "west", "engine", "it was not asked") || has(rows, Fault, "west", "engine", "") {
-		t.Errorf("a password that is not here: %+v; want unknown", rows)
+// How far a secondary is behind is found out without writing anything; one that is cut
+// off from news while its link still seems to be there lacks what was written since.
+func TestHowFarASecondaryIsBehind(t *testing.T) {
+	one := valkeytest.Start(t, "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0")
+	door := valkeytest.NewDoor(t, one.Addr)
+	host, port, err := net.SplitHostPort(door.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := valkeytest.Start(t, "--maxmemory", "1gb", "--replicaof", host+" "+port)
+	d := deploy(t, "topology: active-passive\nprimary: west", map[string]string{"west": one.Addr, "east": two.Addr})
+	for begun := time.Now(); !has(run(t, d), Good, "east", "engine", "it has what "+one.Addr+" had"); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("after 20 s nobody knows how far east is behind: %+v", run(t, d))
+		}
+	}
+	before := one.Do("DBSIZE")
+	door.Hold(true)
+	one.Do("SET", "x", "y")
+	rows := run(t, d)
+	door.Hold(false)
+	if !has(rows, Warning, "east", "engine", "it lacks ") {
+		t.Errorf("a secondary that lacks a write: %+v", rows)
+	}
+	door.Hold(true)
+	one.Do("SET", "x", "z")
+	time.AfterFunc(300*time.Millisecond, func() { door.Hold(false) })
+	if rows = run(t, d); !has(rows, Good, "east", "engine", "it has what "+one.Addr+" had") || has(rows, Warning, "east", "engine", "lacks") {
+		t.Errorf("a secondary that catches up in 300 ms: %+v, want that it is waited for", rows)
+	}
+	if one.Do("DEL", "x"); one.Do("DBSIZE") != before {
+		t.Error("roam check has written something")
 	}
 }
 
-// Links are dialled with the certificate of the Region that this machine is in, and
-// want that of the Region that is dialled.
-func TestWhoIsAtLinks(t *testing.T) {
-	dir := t.TempDir()
-	members := []pki.Member{{Region: "west", Hosts: []string{"127.0.0.1"}}, {Region: "east", Hosts: []string{"127.0.0.1"}}}
-	if _, err := pki.Init(dir, members, false, time.Now()); err != nil {
+// A node whose primary was away when it started is looked at like any other: it is ready,
+// says that it hears nothing, and all is well once the primary is there.
+func TestNodeWhosePrimaryWasAway(t *testing.T) {
+	one := valkeytest.Start(t, "--maxmemory", "1gb", "--repl-diskless-sync-delay", "0")
+	host, port, err := net.SplitHostPort(one.Addr)
+	if err != nil {
 		t.Fatal(err)
 	}
-	d := deploy(t, "topology: active-active", map[string]string{"west": "127.0.0.1:1", "east": "127.0.0.1:2"})
-	files := func(region string) *topology.TLS {
-		return &topology.TLS{CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, region+".pem"), Key: filepath.Join(dir, region+".key")}
-	}
-	serve := d
-	serve.Links.TLS = files("{region}")
-	for i, r := range serve.Regions {
-		eng, err := memory.New(r.ID, memory.Config{})
-		if err != nil {
-			t.Fatal(err)
+	two := valkeytest.Start(t, "--maxmemory", "1gb", "--replicaof", host+" "+port)
+	d := deploy(t, "topology: active-passive\nprimary: west", map[string]string{"west": one.Addr, "east": two.Addr})
+	until := func(what string, is func([]Row) bool) {
+		t.Helper()
+		for begun := time.Now(); !is(run(t, d)); time.Sleep(50 * time.Millisecond) {
+			if time.Since(begun) > 20*time.Second {
+				t.Fatalf("after 20 s not so: %s: %+v", what, run(t, d))
+			}
 		}
-		t.Cleanup(func() { _ = eng.Close() }) // never fails
-		n, err := node.Start(t.Context(), serve, serve.Regions[i].Name, node.Config{Engine: eng})
+	}
+	start := func(name string) {
+		t.Helper()
+		n, err := node.Start(t.Context(), d, name, node.Config{RetryMax: 200 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = n.Close() }) // never fails
 	}
-	ask := func(d topology.Deployment, here string) []Row {
-		return Run(t.Context(), d, Options{Here: here, Getenv: func(string) string { return "" }, Now: time.Now()})
-	}
-	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		if rows := ask(serve, "west"); has(rows, Good, "east", "links", "proves its Region") {
-			break
-		} else if time.Since(begun) > 10*time.Second {
-			t.Fatalf("with west's certificate: %+v", rows)
-		}
-	}
-	if rows := ask(serve, ""); !has(rows, Unknown, "east", "links", "who is there was not asked") {
-		t.Errorf("on a machine of no Region: %+v", rows)
-	}
-	swapped := serve
-	swapped.Regions = slices.Clone(serve.Regions)
-	swapped.Regions[0].Node, swapped.Regions[1].Node = serve.Regions[1].Node, serve.Regions[0].Node
-	if rows := ask(swapped, "west"); !has(rows, Fault, "east", "links", "certificate is not of that Region") || !has(rows, Fault, "east", "node", "is the node of west") {
-		t.Errorf("west's node at east's address: %+v", rows)
-	}
+	start("west") // loads the functions
+	until("east has the functions", func(rows []Row) bool {
+		return has(rows, Good, "east", "engine", "") && !has(rows, Warning, "east", "engine", "functions")
+	})
+	one.Kill()
+	start("east")
+	until("east is ready and hears nothing", func(rows []Row) bool {
+		return has(rows, Fault, "west", "engine", "") && has(rows, Fault, "east", "engine", "does not hear of its primary") &&
+			has(rows, Good, "east", "node", "it is ready") && has(rows, Warning, "east", "node", "nothing has been heard of west")
+	})
+	one.Restart()
+	until("all is well", func(rows []Row) bool { return Worst(rows) == Good })
 }

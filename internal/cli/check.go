@@ -3,10 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,8 +27,9 @@ func checkCommand() *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Look at a running deployment and print what is not as it should be",
 		Long: `Look at a running deployment, described by ` + configName + ` or FILE: at its servers, how
-they are set up, whom they follow and what their clocks say; at the links of its nodes
-and whose certificates they have; at the health of nodes that can be asked from here.
+they are set up, whom they follow and how far behind, what their clocks say and when
+their certificates end; at the links of its nodes and whose certificates they have; at
+the health of nodes that can be asked from here.
 
 Each row is ok, unknown (it could not be looked at from here), warn or FAULT; what is
 not ok says how to mend it. Nothing is changed. With a fault it ends with 1.`,
@@ -59,7 +58,9 @@ func runCheck(c *cobra.Command, name string, f checkFlags) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), f.timeout)
 	defer cancel()
-	rows := check.Run(ctx, d, check.Options{Here: f.region, Getenv: os.Getenv, Now: time.Now()})
+	shown := newProgress(ctx, c.ErrOrStderr())
+	rows := check.Run(ctx, d, check.Options{Here: f.region, Getenv: os.Getenv, Now: time.Now(), Progress: shown.set})
+	shown.end()
 	if f.json {
 		err = printJSON(c, map[string]any{"file": name, "state": check.Worst(rows), "rows": rows})
 	} else {
@@ -68,24 +69,5 @@ func runCheck(c *cobra.Command, name string, f checkFlags) error {
 	if err == nil && check.Worst(rows) == check.Fault {
 		return errUnwell
 	}
-	return err
-}
-
-// printRows prints a table; what is to be done stands below what it is for.
-func printRows(c *cobra.Command, rows []check.Row) error {
-	counts := map[check.State]int{}
-	table := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
-	for _, r := range rows {
-		counts[r.State]++
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", r.State, r.Region, r.Part, r.Seen) // Flush tells
-		if r.Mend != "" {
-			_, _ = fmt.Fprintf(table, "\t\t\t→ %s\n", r.Mend)
-		}
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(c.OutOrStdout(), "%d ok, %d unknown, %d to look at, %d faults\n",
-		counts[check.Good], counts[check.Unknown], counts[check.Warning], counts[check.Fault])
 	return err
 }
