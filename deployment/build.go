@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam"
+	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/topology"
@@ -106,18 +107,29 @@ func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e to
 	return l
 }
 
-// follow measures how old what this Region has is, where its server replicates the
-// primary's by itself. It is the last to be opened: what it asks is closed after it.
+// follow measures how old what this Region has is. It is the last to be opened: what it
+// asks is closed after it.
 func (b *builder) follow(ctx context.Context, here topology.Region) {
 	t, d := b.topology, b.deployment
-	if len(t.Regions) == 1 || t.Pushes() || t.TakesWrites(here.Name) {
-		return
-	}
-	for _, p := range d.lazies {
-		if p.region == t.Primary && p.what == mainEngine && b.options.Engines[here.Name] == nil {
-			news := opener.Follow(ctx, p.engine, d.config.Here.Engine, t.Policies.Replication.Heartbeat)
-			d.config.Links = news
-			d.closers = append(d.closers, news.Close)
+	every := t.Policies.Replication.Heartbeat
+	switch {
+	case len(t.Regions) == 1:
+	case t.Pushes():
+		peers := map[crdt.Region]engine.Engine{}
+		for _, p := range d.config.Peers {
+			peers[p.ID] = p.Engine
+		}
+		if heads, ok := opener.Watch(ctx, d.config.Here.Engine, peers, every); ok {
+			d.config.Links = heads
+			d.closers = append(d.closers, heads.Close)
+		}
+	case !t.TakesWrites(here.Name) && b.options.Engines[here.Name] == nil:
+		for _, p := range d.lazies {
+			if p.region == t.Primary && p.what == mainEngine {
+				news := opener.Follow(ctx, p.engine, d.config.Here.Engine, every)
+				d.config.Links = news
+				d.closers = append(d.closers, news.Close)
+			}
 		}
 	}
 }

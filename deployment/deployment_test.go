@@ -97,7 +97,10 @@ regions:
 	if err := birth(t, c.Here.Side, key(4)); err != nil {
 		t.Errorf("a birth in a secondary's side store = %v, want nil", err)
 	}
-	c.Here.Side, c.Log = nil, nil
+	if c.Links == nil {
+		t.Error("Links = nil of engines whose logs can be compared")
+	}
+	c.Here.Side, c.Log, c.Links = nil, nil, nil
 	want := roam.Config{
 		Here: roam.Region{ID: 4, Name: "east", Engine: engines["east"]}, Peers: []roam.Region{{ID: 7, Name: "west", Engine: engines["west"]}},
 		Primary: 7, ReadAfterWrite: roam.Accept,

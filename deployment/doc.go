@@ -16,8 +16,9 @@
 //	defer store.Close() // before d
 //
 // The Config has the engines and side stores of all Regions, which one takes the writes,
-// the read-after-write mode and the timeouts. Where the servers of an active-passive
-// deployment replicate by themselves, its Links measure how old what this Region has is.
+// the read-after-write mode and the timeouts. Its Links measure how old what this Region
+// has of the others is, so that strict routes refuse when nothing was heard for too long:
+// whether nodes push logs or servers replicate by themselves, and with no node's help.
 // What is no matter of the file, such as Observe, is set on the Config before it is used.
 //
 // This Region's engine and side store must answer when Open is called. A Region that is

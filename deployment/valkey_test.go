@@ -77,8 +77,11 @@ func TestServersOfTwoRegions(t *testing.T) {
 		t.Errorf("a birth in west while it is away = %v, want ErrUnreachable", err)
 	}
 	e, ok := c.Here.Engine.(*valkey.Engine)
-	if !ok || c.Links != nil {
-		t.Fatalf("Here.Engine = %T, Links = %v; want a server, and nothing measured", c.Here.Engine, c.Links)
+	if !ok || c.Links == nil {
+		t.Fatalf("Here.Engine = %T, Links = %v; want a server, and Links", c.Here.Engine, c.Links)
+	}
+	if age, ok := c.Links.Heard(1); ok {
+		t.Errorf("Heard = %v of a Region that is away, want nothing", age)
 	}
 	if err := birth(t, c.Here.Side, key(2)); err != nil {
 		t.Errorf("a birth in the side store = %v, want nil", err)
@@ -86,17 +89,7 @@ func TestServersOfTwoRegions(t *testing.T) {
 	west.Restart()
 	eventually(t, "west is open", func() bool { return len(in.Waiting()) == 0 })
 
-	d, err := opener.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range d.Names() {
-		n, err := node.Start(t.Context(), d, name, node.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = n.Close() }) // never fails
-	}
+	startNodes(t, path)
 	k := key(1)
 	eventually(t, "west takes a birth", func() bool { return birth(t, c.Peers[0].Engine, k) == nil })
 	for _, what := range []string{"the session of west", "the session of west, again"} {
@@ -108,6 +101,44 @@ func TestServersOfTwoRegions(t *testing.T) {
 	if hits := e.NearCache().Hits; hits == 0 {
 		t.Error("NearBytes made no near-cache: nothing was found there")
 	}
+}
+
+// startNodes runs the nodes of a file.
+func startNodes(t *testing.T, path string) map[string]*node.Node {
+	t.Helper()
+	d, err := opener.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*node.Node{}
+	for _, name := range d.Names() {
+		n, err := node.Start(t.Context(), d, name, node.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = n.Close() }) // never fails
+		out[name] = n
+	}
+	return out
+}
+
+// An application knows how old its news of a Region is, also when that Region's node has
+// ended and its engine goes on.
+func TestNewsOfARegionWithoutItsNode(t *testing.T) {
+	path := file(t, "topology: active-active", valkeytest.Start(t), valkeytest.Start(t), valkeytest.Start(t))
+	c := open(t, path, "east", Options{}).Config()
+	nodes := startNodes(t, path)
+	west := c.Peers[0].Engine
+	eventually(t, "west takes a birth", func() bool { return birth(t, west, key(1)) == nil })
+	eventually(t, "east hears of west", func() bool {
+		age, ok := c.Links.Heard(1)
+		return ok && age < time.Second && c.Links.Lag(1) > 0
+	})
+	_ = nodes["west"].Close() // never fails
+	if err := birth(t, west, crdt.SessionKey(crdt.NewSessionID(crdt.TimeOf(time.Now().Add(time.Hour)), 1, crdt.IDEntropy{2}))); err != nil {
+		t.Errorf("a birth in west without its node = %v, want nil", err)
+	}
+	eventually(t, "what east has of west gets old", func() bool { age, _ := c.Links.Heard(1); return age > time.Second })
 }
 
 // What an emptied server lacks is no missing session: nodes give it back, and the
