@@ -108,6 +108,9 @@ func (l *link) expired() bool {
 		}
 		until = pki.Until(state).Unix()
 		l.until.Store(until)
+		if g, ok := secure.NetConn().(*guest); ok {
+			g.prove()
+		}
 	}
 	return time.Now().Unix() > until
 }
@@ -205,92 +208,4 @@ func (l provenListener) Accept() (net.Conn, error) {
 		names = append(names, p.Name)
 	}
 	return &link{Conn: tls.Server(conn, l.node.keeper.Server(names)), traffic: &l.node.traffic}, nil
-}
-
-// maxConns bounds the connections of links that are accepted at a time: one of each
-// peer, one that replaces it, and some that have yet to prove who they are.
-func maxConns(peers int) int { return 4*peers + 16 }
-
-// A door is a listener that sends everybody away until it is opened, so that peers
-// hear at once that there is no engine yet, and that has a bound: who comes when it
-// is full is sent away.
-type door struct {
-	listener net.Listener
-	conns    chan net.Conn
-	closed   chan struct{}
-	close    sync.Once
-	opened   atomic.Bool
-	room     atomic.Int64 // how many more may be in
-}
-
-func newDoor(l net.Listener, most int) *door {
-	d := &door{listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
-	d.room.Store(int64(most))
-	return d
-}
-
-func (d *door) open() { d.opened.Store(true) }
-
-// run accepts until Close.
-func (d *door) run() {
-	const breath = 50 * time.Millisecond // after a failure: files may be short
-	for {
-		conn, err := d.listener.Accept()
-		if err != nil {
-			select {
-			case <-d.closed:
-				return
-			case <-time.After(breath):
-				continue
-			}
-		}
-		if !d.opened.Load() || d.room.Add(-1) < 0 {
-			if d.opened.Load() {
-				d.room.Add(1)
-			}
-			_ = conn.Close() // it comes again
-			continue
-		}
-		select {
-		case d.conns <- &guest{Conn: conn, door: d}:
-		case <-d.closed:
-			_ = conn.Close()
-			return
-		}
-	}
-}
-
-// Accept returns the next connection.
-func (d *door) Accept() (net.Conn, error) {
-	select {
-	case c := <-d.conns:
-		return c, nil
-	case <-d.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends the listening. Connections that there are stay.
-func (d *door) Close() (err error) {
-	d.close.Do(func() {
-		close(d.closed)
-		err = d.listener.Close()
-	})
-	return err
-}
-
-// Addr returns where the door is.
-func (d *door) Addr() net.Addr { return d.listener.Addr() }
-
-// A guest makes room when it goes.
-type guest struct {
-	net.Conn
-	door *door
-	gone sync.Once
-}
-
-// Close closes the connection.
-func (g *guest) Close() error {
-	g.gone.Do(func() { g.door.room.Add(1) })
-	return g.Conn.Close()
 }

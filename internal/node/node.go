@@ -119,7 +119,7 @@ func (n *Node) listen(ctx context.Context) error {
 			_ = web.Close() // nobody has come yet
 			return fmt.Errorf("listen for links: %w", err)
 		}
-		n.door = newDoor(links, maxConns(len(n.peers)))
+		n.door = newDoor(links, connsOfPeer*len(n.peers)+maxStrangers, n.keeper != nil)
 		n.wg.Go(n.door.run)
 		context.AfterFunc(ctx, func() { _ = n.door.Close() })
 	}
