@@ -173,3 +173,25 @@ func TestGuestsAreKnownByTheirLinks(t *testing.T) {
 	}
 	<-done
 }
+
+// Strangers have a bound of their own, below that of all.
+func TestStrangersAreBounded(t *testing.T) {
+	d := newDoor(nil, 10*maxStrangers, true)
+	d.open()
+	sentAway := 0
+	for range 2 * maxStrangers {
+		a, b := net.Pipe()
+		g, leaves := d.admit(a)
+		if g == nil {
+			t.Fatal("a guest was not let in where strangers can make room")
+		}
+		if leaves != nil {
+			sentAway++
+			_ = leaves.Close()
+		}
+		t.Cleanup(func() { _, _ = g.Close(), b.Close() }) // pipes never fail
+	}
+	if len(d.strangers) != maxStrangers || d.in != maxStrangers || sentAway != maxStrangers {
+		t.Errorf("%d strangers of %d in, %d sent away; want %d of each", len(d.strangers), d.in, sentAway, maxStrangers)
+	}
+}
