@@ -46,7 +46,7 @@ func (b *builder) build(ctx, background context.Context, region string) error {
 	}
 	var err error
 	if d.config.Here.Engine = o.Engines[region]; d.config.Here.Engine == nil {
-		if d.config.Here.Engine, err = b.own(ctx, here, here.Engine, b.main(o.NearBytes)); err != nil {
+		if d.config.Here.Engine, err = b.own(ctx, here, here.Engine, b.here()); err != nil {
 			return fmt.Errorf("engine of %s: %w", region, err)
 		}
 	}
@@ -60,11 +60,17 @@ func (b *builder) build(ctx, background context.Context, region string) error {
 	return nil
 }
 
-// main returns how engines are opened, and side how side stores are: nobody gives them
-// back what they lose.
-func (b *builder) main(nearBytes int64) opener.Config {
+// here returns how this Region's engine is opened, main how those of others are, and side
+// how side stores are: nobody gives them back what they lose.
+func (b *builder) here() opener.Config {
+	c := b.main()
+	c.NearBytes, c.Reads = b.options.NearBytes, true
+	return c
+}
+
+func (b *builder) main() opener.Config {
 	c := b.side()
-	c.Replicated, c.NearBytes = b.topology.Pushes(), nearBytes
+	c.Replicated = b.topology.Pushes()
 	return c
 }
 
@@ -86,7 +92,7 @@ func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine,
 func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 	out := roam.Region{ID: r.ID, Name: r.Name, Engine: b.options.Engines[r.Name]}
 	if out.Engine == nil {
-		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, b.main(0))
+		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, b.main())
 	}
 	switch {
 	case r.Side == nil:

@@ -45,7 +45,7 @@ func ReadFile(path string) (topology.Deployment, error) {
 func ValkeyConfig(v *topology.Valkey, getenv func(string) string) (valkey.Config, error) {
 	c := valkey.Config{
 		Addrs: v.Addrs, Username: v.Username, Plaintext: v.Plaintext,
-		LogBytes: v.LogBytes, KeepReleased: v.KeepReleased,
+		LogBytes: v.LogBytes, KeepReleased: v.KeepReleased, KeepLog: v.KeepLog,
 	}
 	switch {
 	case v.PasswordFile != "":

@@ -35,6 +35,8 @@ type Config struct {
 	Replicated bool
 	// NearBytes bounds a near-cache of a server's records. Default 0: none.
 	NearBytes int64
+	// Reads has a server's replicas be read from that the file names. Default false.
+	Reads bool
 }
 
 func (c Config) withDefaults() Config {
@@ -69,6 +71,9 @@ func Open(ctx context.Context, id crdt.Region, e topology.Engine, c Config) (eng
 		return nil, err
 	}
 	to.Log, to.Replicated, to.NearBytes = c.Log, c.Replicated, c.NearBytes
+	if c.Reads {
+		to.Replicas, to.ClusterReplicas = e.Valkey.Replicas, e.Valkey.ClusterReplicas
+	}
 	out, err := valkey.Open(ctx, id, to)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,8 @@ const (
 	maxRegions = 7
 	// maxAddrs: some nodes of a cluster are enough to find the others.
 	maxAddrs = 64
+	// maxReplicas is as many as package valkey reads from.
+	maxReplicas = 8
 	// version is what the file says of itself. Others are refused.
 	version = 1
 	// authority is the name that no Region can have: see package pki.
@@ -206,11 +208,16 @@ func (p *parser) engine(c cursor) Engine {
 }
 
 func (p *parser) valkey(c cursor) *Valkey {
-	f := c.fields("addrs", "username", "password_file", "password_env", "tls", "plaintext", "log_bytes", "keep_released")
+	f := c.fields("addrs", "username", "password_file", "password_env", "tls", "plaintext", "log_bytes",
+		"keep_released", "keep_log", "replicas", "cluster_replicas")
 	v := &Valkey{
 		Username: f["username"].text(), PasswordFile: f["password_file"].text(), PasswordEnv: f["password_env"].text(),
 		Plaintext: f["plaintext"].yes(), LogBytes: f["log_bytes"].size(1<<20, 1<<40),
 		KeepReleased: f["keep_released"].duration(time.Second, 24*time.Hour),
+		KeepLog:      f["keep_log"].duration(time.Second, 24*time.Hour), ClusterReplicas: f["cluster_replicas"].yes(),
+	}
+	if v.KeepLog > 0 && v.KeepLog < v.KeepReleased {
+		f["keep_log"].fault("let it be keep_released or more", "entries that some peer lacks go before those that all have")
 	}
 	if v.PasswordFile != "" && v.PasswordEnv != "" {
 		f["password_env"].fault("keep one of them", "there are two places for the password")
@@ -225,18 +232,26 @@ func (p *parser) valkey(c cursor) *Valkey {
 			f["plaintext"].fault("keep one of them", "there is TLS, and plaintext too")
 		}
 	}
-	addrs := f["addrs"].items(maxAddrs)
-	if len(addrs) == 0 {
+	if v.Addrs = v.reachable(f["addrs"].items(maxAddrs)); len(v.Addrs) == 0 {
 		f["addrs"].fault(`write addrs: ["host:6379"]`, "no address of a server")
 	}
+	v.Replicas = v.reachable(f["replicas"].items(maxReplicas))
+	if len(v.Replicas) > 0 && v.ClusterReplicas {
+		f["cluster_replicas"].fault("keep one of them", "a cluster says itself which replicas it has")
+	}
+	return v
+}
+
+// reachable returns addresses of servers, which beyond this machine are to have TLS.
+func (v *Valkey) reachable(addrs []cursor) (out []string) {
 	for _, a := range addrs {
 		addr := a.address()
 		if addr != "" && v.TLS == nil && !v.Plaintext && !loopback(addr) {
 			a.fault("add tls: {} beside addrs, or plaintext: true if the network may see all", "%q is not on this machine, and there is no TLS", printable(addr))
 		}
-		v.Addrs = append(v.Addrs, addr)
+		out = append(out, addr)
 	}
-	return v
+	return out
 }
 
 func (p *parser) node(c cursor) Node {

@@ -59,6 +59,10 @@ type Valkey struct {
 	Plaintext    bool
 	LogBytes     int64
 	KeepReleased time.Duration
+	KeepLog      time.Duration
+	// Replicas, host:port, or those of the cluster, are read from by applications.
+	Replicas        []string
+	ClusterReplicas bool
 }
 
 // ValkeyTLS says how the server proves who it is, and how we do.
