@@ -39,6 +39,11 @@ func newBench(b testing.TB) *bench { x, _ := newStats(b); return x }
 func newStats(b testing.TB) (*bench, *valkeytest.Server) {
 	b.Helper()
 	s := valkeytest.Start(b)
+	return newBenchOn(b, s), s
+}
+
+func newBenchOn(b testing.TB, s *valkeytest.Server) *bench {
+	b.Helper()
 	e := open(b, 1, roamvalkey.Config{Addrs: []string{s.Addr}})
 	c, err := valkey.NewClient(valkey.ClientOption{InitAddress: []string{s.Addr}, DisableCache: true, PipelineMultiplex: 1, MaxFlushDelay: 20_000})
 	if err != nil {
@@ -65,7 +70,7 @@ func newStats(b testing.TB) (*bench, *valkeytest.Server) {
 		}
 		out.keys, out.plain = append(out.keys, k), append(out.plain, name)
 	}
-	return out, s
+	return out
 }
 
 // each runs do in so many goroutines at a time.
