@@ -24,6 +24,10 @@ const (
 	// reviveTimeout bounds how long a Region's servers may take to come back, with
 	// what has to be loaded into them.
 	reviveTimeout = 30 * time.Second
+	// connectTimeout is for how long a server that was just started is tried to be
+	// connected to, and connectAgain how long after each failure.
+	connectTimeout = 15 * time.Second
+	connectAgain   = 100 * time.Millisecond
 )
 
 // servers keeps records in real servers: two for each Region, which are killed when it
@@ -171,18 +175,32 @@ func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Se
 func warm(ctx context.Context, e *valkey.Engine) error {
 	var keys [32]bool // all connections but for once in 2^31
 	return each(maps.Collect(slices.All(keys[:])), func(i int, _ bool) error {
-		_, err := e.Read(ctx, crdt.UserKey(fmt.Sprint(i)), crdt.Token{})
-		if errors.Is(err, engine.ErrRefilling) {
-			return nil // it is new, and no peer has been asked yet
+		for begun := time.Now(); ; {
+			_, err := e.Read(ctx, crdt.UserKey(fmt.Sprint(i)), crdt.Token{})
+			switch {
+			case errors.Is(err, engine.ErrRefilling):
+				return nil // it is new, and no peer has been asked yet
+			case err == nil || time.Since(begun) > connectTimeout || pause(ctx, connectAgain) != nil:
+				return err
+			}
 		}
-		return err
 	})
 }
 
+// engine opens an engine of a server. A machine that is busy starting all of a demo may be
+// too slow for a far link's connection at first.
 func (s *servers) engine(ctx context.Context, id crdt.Region, addr string, replicated bool) (*valkey.Engine, error) {
-	return valkey.Open(ctx, id, valkey.Config{
-		Addrs: []string{addr}, Replicated: replicated, LogBytes: demoLogBytes, Log: s.deployment.lab.config.Log,
-	})
+	for begun := time.Now(); ; {
+		e, err := valkey.Open(ctx, id, valkey.Config{
+			Addrs: []string{addr}, Replicated: replicated, LogBytes: demoLogBytes, Log: s.deployment.lab.config.Log,
+		})
+		if err == nil || !errors.Is(err, engine.ErrUnreachable) || time.Since(begun) > connectTimeout {
+			return e, err
+		}
+		if pause(ctx, connectAgain) != nil {
+			return nil, err
+		}
+	}
 }
 
 func (s *servers) open(ctx context.Context, r *region) (own, error) {
