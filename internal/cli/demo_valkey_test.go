@@ -47,7 +47,6 @@ func TestTourOnServersSeesWhatItExpects(t *testing.T) {
 			if testing.Short() {
 				t.Skip("NOT TESTED: a tour takes some 20 seconds, and -short was asked for")
 			}
-			t.Parallel() // a tour mostly waits
 			var out, talk bytes.Buffer
 			args := []string{"demo", "--tour", "--json", "--engine", lab.Valkey, "--topology", topology}
 			code := Run(t.Context(), args, &out, &talk)
