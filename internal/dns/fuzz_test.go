@@ -58,3 +58,39 @@ func FuzzHandle(f *testing.F) {
 		}
 	})
 }
+
+// FuzzMark reads whatever a foreign server has beside our name: only what we write is a mark.
+func FuzzMark(f *testing.F) {
+	f.Add("roam1", "7", "east.example.")
+	f.Add("roam1", "18446744073709551615", "a.")
+	f.Add("roam1", "007", "East.example")
+	f.Add("v=spf1", "-all", "")
+	f.Fuzz(func(t *testing.T, version, epoch, target string) {
+		w, err := parseMark([]string{version, epoch, target})
+		if err != nil {
+			return
+		}
+		if text := w.text(); text[0] != version || text[1] != epoch || text[2] != target {
+			t.Errorf("parseMark(%q, %q, %q) = %v, which is %q", version, epoch, target, w, text)
+		}
+	})
+}
+
+// FuzzName gives parseName whatever text: what it takes is a name that it takes again.
+func FuzzName(f *testing.F) {
+	for _, s := range []string{"write.session.internal.", "_roam._tcp", "A-b.c", "-", "a..b", ".", `a\.b.`, "ü"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := parseName(s)
+		if err != nil {
+			return
+		}
+		if again, err := parseName(name); err != nil || again != name || wire.CanonicalName(s) != name {
+			t.Errorf("parseName(%q) = %q, and of that %q, %v", s, name, again, err)
+		}
+		if _, ok := wire.IsDomainName(name); !ok {
+			t.Errorf("parseName(%q) = %q, which no message takes", s, name)
+		}
+	})
+}

@@ -1,0 +1,458 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	wire "github.com/miekg/dns"
+)
+
+const (
+	foreignZone = "corp.example."
+	published   = "write.corp.example."
+)
+
+func publisher(t *testing.T, f *foreign, c PublisherConfig) *Publisher {
+	t.Helper()
+	p, err := NewPublisher("127.0.0.1:1", foreignZone, published, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ask = f.ask
+	return p
+}
+
+// is7 is what there is after epoch 7.
+const is7 = "write.corp.example. 10 IN CNAME east.example.\n" + `_roam.write.corp.example. 10 IN TXT "roam1" "7" "east.example."`
+
+func TestPublish(t *testing.T) {
+	seven := Publication{Epoch: 7, Target: "East.example"}
+	for _, c := range []struct {
+		name string
+		has  []string
+		want string
+		err  error
+	}{
+		{"nothing is there", nil, is7, nil},
+		{"it is so", strings.Split(is7, "\n"), is7, nil},
+		{"an older epoch", []string{"write.corp.example. 10 CNAME west.example.", `_roam.write.corp.example. 10 TXT roam1 6 west.example.`}, is7, nil},
+		{"somebody moved it", []string{"write.corp.example. 10 CNAME west.example.", `_roam.write.corp.example. 10 TXT roam1 7 east.example.`}, is7, nil},
+		{"somebody deleted it", []string{`_roam.write.corp.example. 10 TXT roam1 7 east.example.`}, is7, nil},
+		{"another TTL", []string{"write.corp.example. 300 CNAME east.example.", `_roam.write.corp.example. 10 TXT roam1 7 east.example.`}, is7, nil},
+		{"it was made by hand", []string{"write.corp.example. 300 CNAME west.example."}, is7, nil},
+		{"a newer epoch", []string{"write.corp.example. 10 CNAME west.example.", `_roam.write.corp.example. 10 TXT roam1 8 west.example.`}, "", ErrStale},
+		{"a newer epoch, and the name moved", []string{"write.corp.example. 10 CNAME east.example.", `_roam.write.corp.example. 10 TXT roam1 8 west.example.`}, "", ErrStale},
+		{"another target in this epoch", []string{"write.corp.example. 10 CNAME west.example.", `_roam.write.corp.example. 10 TXT roam1 7 west.example.`}, "", ErrStale},
+		{"an address", []string{"write.corp.example. 10 A 10.0.0.1"}, "", ErrOccupied},
+		{"a text beside it", []string{`_roam.write.corp.example. 10 TXT "v=spf1 -all"`}, "", ErrOccupied},
+		{"two marks", []string{`_roam.write.corp.example. 10 TXT roam1 6 west.example.`, `_roam.write.corp.example. 10 TXT roam1 7 east.example.`}, "", ErrOccupied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &foreign{zone: foreignZone}
+				f.put(t, c.has...)
+				before := f.text()
+				p := publisher(t, f, PublisherConfig{})
+				err := p.Publish(t.Context(), seven)
+				want := c.want
+				if c.err != nil {
+					want = before
+				}
+				if !errors.Is(err, c.err) || f.text() != want {
+					t.Errorf("Publish = %v, the server has\n%s\nwant %v\n%s", err, f.text(), c.err, want)
+				}
+				if c.err == nil {
+					taken := f.updates
+					if err := p.Publish(t.Context(), seven); err != nil || f.updates != taken {
+						t.Errorf("again: %v, %d updates, want %d", err, f.updates, taken)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestPublishTriesAgain(t *testing.T) {
+	w := Publication{Epoch: 7, Target: "east.example."}
+	update := func(m *wire.Msg) bool { return m.Opcode == wire.OpcodeUpdate }
+	for _, c := range []struct {
+		name    string
+		fate    func(n int, m *wire.Msg) fate // of the n-th request
+		updates int
+		tries   uint64
+	}{
+		{"the first question is lost", func(n int, _ *wire.Msg) fate { return fate{lost: n == 1} }, 1, 2},
+		{"the update is lost", func(n int, m *wire.Msg) fate { return fate{lost: n == 3 && update(m)} }, 1, 2},
+		{"its answer is", func(n int, m *wire.Msg) fate { return fate{unheard: n == 3 && update(m)} }, 1, 2},
+		{"what verifies is", func(n int, _ *wire.Msg) fate { return fate{lost: n == 4} }, 1, 2},
+		{"the server fails", func(n int, m *wire.Msg) fate { return fate{rcode: failing(n < 9 && update(m))} }, 1, 3},
+		{"somebody was first", func(n int, m *wire.Msg) fate { return fate{rcode: racing(n == 3 && update(m))} }, 1, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &foreign{zone: foreignZone}
+				n := 0
+				f.fate = func(m *wire.Msg) fate { n++; return c.fate(n, m) }
+				p := publisher(t, f, PublisherConfig{})
+				if err := p.Publish(t.Context(), w); err != nil || f.text() != is7 || f.updates != c.updates || p.Stats().Tries != c.tries {
+					t.Errorf("Publish = %v, %d updates, %+v, want %d and %d tries; the server has\n%s", err, f.updates, p.Stats(), c.updates, c.tries, f.text())
+				}
+			})
+		})
+	}
+}
+
+func failing(yes bool) int {
+	if yes {
+		return wire.RcodeServerFailure
+	}
+	return 0
+}
+
+func racing(yes bool) int {
+	if yes {
+		return wire.RcodeNXRrset
+	}
+	return 0
+}
+
+func TestPublishGivesUp(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fate  fate
+		want  error
+		tries uint64
+		least time.Duration
+	}{
+		{"nobody answers", fate{lost: true}, errLost, 6, 2 * time.Second},
+		{"the server refuses", fate{rcode: wire.RcodeRefused}, ErrRefused, 1, 0},
+		{"the key is wrong", fate{rcode: wire.RcodeNotAuth}, ErrRefused, 1, 0},
+		{"another zone", fate{rcode: wire.RcodeNotZone}, ErrRefused, 1, 0},
+		{"it takes no updates", fate{rcode: wire.RcodeNotImplemented}, ErrRefused, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &foreign{zone: foreignZone, fate: func(*wire.Msg) fate { return c.fate }}
+				p := publisher(t, f, PublisherConfig{})
+				began := time.Now()
+				err := p.Publish(t.Context(), Publication{Epoch: 7, Target: "east.example."})
+				took := time.Since(began)
+				if !errors.Is(err, c.want) || p.Stats().Tries != c.tries || p.Stats().Failed != 1 || took < c.least || took > time.Minute {
+					t.Errorf("Publish = %v after %v, %+v, want %v after %d tries", err, took, p.Stats(), c.want, c.tries)
+				}
+			})
+		})
+	}
+}
+
+func TestPublishIsVerified(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &foreign{zone: foreignZone}
+		p := publisher(t, f, PublisherConfig{Tries: 2})
+		p.ask = func(ctx context.Context, m *wire.Msg) (*wire.Msg, error) {
+			if m.Opcode == wire.OpcodeUpdate { // a server that says it did
+				return new(wire.Msg).SetReply(m), nil
+			}
+			return f.ask(ctx, m)
+		}
+		if err := p.Publish(t.Context(), Publication{Epoch: 7, Target: "east.example."}); !errors.Is(err, errUnverified) {
+			t.Errorf("Publish = %v, want that it is not so", err)
+		}
+	})
+}
+
+func TestPublishAsksAnAuthority(t *testing.T) {
+	p := publisher(t, &foreign{}, PublisherConfig{})
+	p.ask = func(_ context.Context, m *wire.Msg) (*wire.Msg, error) { return new(wire.Msg).SetReply(m), nil }
+	if err := p.Publish(t.Context(), Publication{Epoch: 7, Target: "east.example."}); !errors.Is(err, ErrRefused) {
+		t.Errorf("Publish at a resolver = %v, want ErrRefused", err)
+	}
+}
+
+func TestPublishRemembers(t *testing.T) {
+	f := &foreign{zone: foreignZone}
+	p := publisher(t, f, PublisherConfig{})
+	if err := p.Publish(t.Context(), Publication{Epoch: 7, Target: "east.example."}); err != nil {
+		t.Fatal(err)
+	}
+	f.rrs = nil // as when an old zone is put back
+	if err := p.Publish(t.Context(), Publication{Epoch: 6, Target: "west.example."}); !errors.Is(err, ErrStale) || f.alias() != "" {
+		t.Errorf("Publish of an older epoch = %v, the name leads to %q", err, f.alias())
+	}
+	if err := p.Publish(t.Context(), Publication{Epoch: 8}); !errors.Is(err, errNoTarget) {
+		t.Errorf("Publish of nothing = %v", err)
+	}
+}
+
+func TestPublishEndsWithContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &foreign{zone: foreignZone, fate: func(*wire.Msg) fate { return fate{lost: true} }}
+		p := publisher(t, f, PublisherConfig{BackoffMin: time.Minute, BackoffMax: time.Minute})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := p.Publish(ctx, Publication{Epoch: 7, Target: "east.example."}); err == nil || time.Since(began) != time.Second {
+			t.Errorf("Publish = %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards what follows
+		var w Publication
+		down := true
+		f := &foreign{zone: foreignZone, fate: func(*wire.Msg) fate { return fate{lost: down} }}
+		p := publisher(t, f, PublisherConfig{})
+		p.ask = func(ctx context.Context, m *wire.Msg) (*wire.Msg, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return f.ask(ctx, m)
+		}
+		latest := func() (Publication, bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			return w, w.Epoch > 0
+		}
+		changed := make(chan struct{}, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.Keep(ctx, latest, changed) }()
+		step := func(d time.Duration, want, what string, change func()) {
+			t.Helper()
+			mu.Lock()
+			change()
+			mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if f.alias() != want {
+				t.Errorf("%s: the name leads to %q, want %q", what, f.alias(), want)
+			}
+		}
+		news := func() { changed <- struct{}{} }
+		step(time.Hour, "", "nothing is known", func() {})
+		step(300*time.Millisecond, "", "the server is away", func() { w = Publication{7, "east.example."}; news() })
+		step(time.Second, "west.example.", "it is back, and there is news", func() { w, down = Publication{8, "west.example."}, false; news() })
+		if strings.Contains(strings.Join(f.seen, " "), "east") {
+			t.Errorf("what was old already was published: %v", f.seen)
+		}
+		step(time.Minute, "west.example.", "a minute after the server lost it", func() { f.rrs = nil })
+		cancel()
+		<-done
+	})
+}
+
+var seed = flag.Uint64("seed", 0, "the one seed to try; 0: many")
+
+// TestPublishersAgree has several Publishers with views of any age, on a network that loses,
+// delays and reorders what they send. Never does the name go back to an older epoch; and what
+// Publish says is so, is so or is newer.
+func TestPublishersAgree(t *testing.T) {
+	first, last := uint64(1), uint64(400)
+	if *seed != 0 {
+		first, last = *seed, *seed
+	}
+	for n := first; n <= last; n++ {
+		synctest.Test(t, func(t *testing.T) {
+			if err := agree(t, rand.New(rand.NewPCG(n, n))); err != nil { //nolint:gosec // seeded on purpose
+				t.Errorf("-seed %d: %v", n, err)
+			}
+		})
+	}
+}
+
+// target is where an epoch's writer is.
+func target(epoch uint64) string { return fmt.Sprintf("writer-%d.example.", epoch) }
+
+func agree(t *testing.T, dice *rand.Rand) error {
+	f := &foreign{zone: foreignZone}
+	chance := dice.IntN(40)
+	var highest uint64
+	var fault error
+	check := func() {
+		var is uint64
+		if a := f.alias(); a != "" {
+			if _, err := fmt.Sscanf(a, "writer-%d.example.", &is); err != nil {
+				fault = err
+			}
+		}
+		if is < highest {
+			fault = fmt.Errorf("the name went from epoch %d back to %d", highest, is)
+		}
+		highest = max(highest, is)
+	}
+	publishers := make([]*Publisher, 3)
+	f.fate = func(m *wire.Msg) fate {
+		if len(f.late) > 0 && dice.IntN(3) == 0 { // it comes now
+			i := dice.IntN(len(f.late))
+			f.take(f.late[i])
+			f.late = append(f.late[:i], f.late[i+1:]...)
+			check()
+		}
+		if dice.IntN(20) == 0 { // another Publisher comes between, with one try
+			p := publisher(t, f, PublisherConfig{Tries: 1})
+			fateOf := f.fate
+			f.fate = nil
+			e := 1 + uint64(dice.IntN(6))
+			_ = p.Publish(t.Context(), Publication{e, target(e)}) // whatever comes of it
+			f.fate = fateOf
+			check()
+		}
+		return fate{lost: dice.IntN(100) < chance, late: dice.IntN(100) < chance, unheard: dice.IntN(100) < chance}
+	}
+	for range 20 {
+		i := dice.IntN(len(publishers))
+		if publishers[i] == nil || dice.IntN(8) == 0 { // it starts anew
+			publishers[i] = publisher(t, f, PublisherConfig{Tries: 3})
+		}
+		e := 1 + uint64(dice.IntN(6))
+		err := publishers[i].Publish(t.Context(), Publication{e, target(e)})
+		check()
+		if err == nil && highest < e {
+			return fmt.Errorf("epoch %d was published, and there is %d", e, highest)
+		}
+		if errors.Is(err, ErrStale) && highest <= e && f.alias() == target(e) {
+			return fmt.Errorf("epoch %d is stale, and it is what there is", e)
+		}
+	}
+	return fault
+}
+
+func TestNewPublisherFaults(t *testing.T) {
+	long := strings.Repeat("abcdefghi.", 23) + "abcdefghij." // 241 characters
+	for _, c := range []struct {
+		name, server, zone, host string
+		config                   PublisherConfig
+		want                     string
+	}{
+		{"no port", "10.0.0.1", foreignZone, published, PublisherConfig{}, "missing port"},
+		{"no zone", "a:53", "", published, PublisherConfig{}, "it is empty"},
+		{"no name", "a:53", foreignZone, "", PublisherConfig{}, "it is empty"},
+		{"the zone itself", "a:53", foreignZone, foreignZone, PublisherConfig{}, "no name below"},
+		{"another zone", "a:53", foreignZone, "write.other.example.", PublisherConfig{}, "no name below"},
+		{"a long name", "a:53", "example.", long + "example.", PublisherConfig{}, "too long"},
+		{"a short key", "a:53", foreignZone, published, PublisherConfig{Key: &Key{Name: "k"}}, "0 bytes, at least 16"},
+		{"half a second", "a:53", foreignZone, published, PublisherConfig{TTL: time.Second / 2}, "no whole number"},
+		{"many tries", "a:53", foreignZone, published, PublisherConfig{Tries: 101}, "from 1 to 100"},
+		{"no tries", "a:53", foreignZone, published, PublisherConfig{Tries: -1}, "from 1 to 100"},
+		{"waits that shrink", "a:53", foreignZone, published, PublisherConfig{BackoffMin: time.Minute}, "BackoffMax from"},
+		{"waits of days", "a:53", foreignZone, published, PublisherConfig{BackoffMax: 2 * time.Hour}, "to an hour"},
+	} {
+		if _, err := NewPublisher(c.server, c.zone, c.host, c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestMark(t *testing.T) {
+	w := Publication{1<<64 - 1, "east.example."}
+	if got, err := parseMark(w.text()); err != nil || got != w {
+		t.Errorf("parseMark(%q) = %v, %v", w.text(), got, err)
+	}
+	for _, text := range [][]string{
+		nil,
+		{""},
+		{"roam1"},
+		{"roam1", "7"},
+		{"roam2", "7", "east.example."},
+		{"roam1", "07", "east.example."},
+		{"roam1", "-7", "east.example."},
+		{"roam1", "+7", "east.example."},
+		{"roam1", "18446744073709551616", "east.example."},
+		{"roam1", "7", "east.example"},
+		{"roam1", "7", "East.example."},
+		{"roam1", "7", ""},
+		{"roam1", "7", "east.example.", ""},
+	} {
+		if got, err := parseMark(text); !errors.Is(err, ErrOccupied) {
+			t.Errorf("parseMark(%q) = %v, %v, want ErrOccupied", text, got, err)
+		}
+	}
+}
+
+// TestExchange asks a server of ours: what is signed is believed, and nothing else.
+func TestExchange(t *testing.T) {
+	key := testKey("right")
+	s := start(t, Config{Secondaries: []Secondary{{Addr: here(), Key: key}}})
+	ring, err := newKeyring(key, testKey("other"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		c := caller{network: network, addr: s.Addrs()[0].String(), keys: ring, timeout: patience}
+		m := question("app.session.internal.", wire.TypeA)
+		for _, c.key = range []string{"", "right."} {
+			if r, err := c.exchange(t.Context(), m); err != nil || len(r.Answer) != 1 {
+				t.Errorf("by %s with key %q: %v, %v", network, c.key, r, err)
+			}
+		}
+		c.key = "other."
+		if r, err := c.exchange(t.Context(), m); err != nil || r.Rcode != wire.RcodeNotAuth {
+			t.Errorf("by %s with a key that the server has not: %v, %v", network, r, err)
+		}
+	}
+}
+
+func TestExchangeIsNotFooled(t *testing.T) {
+	p, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close() }()
+	_ = p.SetDeadline(time.Now().Add(patience))
+	ring, err := newKeyring(testKey("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := func(answers ...func(r *wire.Msg)) chan error {
+		done := make(chan error, 1)
+		go func() {
+			buf := make([]byte, 4096)
+			n, from, err := p.ReadFrom(buf)
+			m := new(wire.Msg)
+			if err == nil {
+				err = m.Unpack(buf[:n])
+			}
+			for _, change := range answers {
+				r := new(wire.Msg).SetReply(m)
+				change(r)
+				b, _ := r.Pack()
+				_, err2 := p.WriteTo(b, from)
+				err = errors.Join(err, err2)
+			}
+			done <- err
+		}()
+		return done
+	}
+	c := caller{network: "udp", addr: p.LocalAddr().String(), keys: ring, timeout: patience}
+	done := answer(func(r *wire.Msg) { r.Id++ }, func(r *wire.Msg) { r.Response = false }, func(r *wire.Msg) { r.Opcode = wire.OpcodeNotify }, func(r *wire.Msg) { r.Rcode = wire.RcodeNameError })
+	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); err != nil || r.Rcode != wire.RcodeNameError {
+		t.Errorf("the answer among others: %v, %v", r, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	c.key = "right."
+	done = answer(func(*wire.Msg) {})
+	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); !errors.Is(err, errUnsigned) {
+		t.Errorf("an answer that nobody signed: %v, %v", r, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	c.timeout = 10 * time.Millisecond
+	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("no answer: %v, %v", r, err)
+	}
+}
