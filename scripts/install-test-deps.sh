@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the integration tests need beside Go: a Chromium for the console, and
-# Valkey and Redis servers for the engine. On Debian it installs them; elsewhere it says what to
-# install.
+# Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
+# Redis servers for the engine, and BIND with its tools for DNS. On Debian it installs them;
+# elsewhere it says what to install.
 set -euo pipefail
 
 say() { echo "install-test-deps: $*" >&2; }
@@ -24,11 +24,14 @@ has() {
 browser() { has chromium chromium-browser google-chrome google-chrome-stable headless-shell; }
 server() { has valkey-server; }
 redis() { has redis-server; }
+# Debian's users have no sbin on their PATH.
+nameserver() { has named /usr/sbin/named && has named-checkzone /usr/sbin/named-checkzone && has dig && has nsupdate; }
 
 missing=()
 browser || missing+=('a Chromium (one of chromium, chromium-browser or google-chrome on the PATH; Debian: apt-get install chromium)')
 server || missing+=('a Valkey server (valkey-server on the PATH; Debian: apt-get install valkey-server, from backports on bookworm)')
 redis || missing+=('a Redis server, 7 or later (redis-server on the PATH; Debian: apt-get install redis-server)')
+nameserver || missing+=('BIND 9 with its tools (named, named-checkzone, dig and nsupdate on the PATH; Debian: apt-get install bind9 bind9-utils bind9-dnsutils)')
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
 give_up() {
@@ -108,6 +111,11 @@ fi
 if ! redis; then
 	install redis-server redis-tools || give_up 'apt-get could not install redis-server'
 	redis || give_up 'the package redis-server brought no command redis-server'
+fi
+if ! nameserver; then
+	install bind9 bind9-utils bind9-dnsutils || give_up 'apt-get could not install bind9'
+	nameserver || give_up 'the packages of bind9 brought no commands named, named-checkzone, dig and nsupdate'
+	"${root[@]}" systemctl disable --now named > /dev/null 2>&1 || true
 fi
 # The tests start servers of their own: the services that came with them are not needed.
 "${root[@]}" systemctl disable --now valkey-server redis-server > /dev/null 2>&1 || true

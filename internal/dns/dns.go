@@ -195,7 +195,7 @@ func (s *Server) Update(v View) error {
 		s.stats.updatesRefused.Add(1)
 		return err
 	}
-	// Path fail over: the answers of this Region change here, all at once.
+	// Where the writer is changes here, at once for whoever asks from now on.
 	s.zone.Store(next)
 	if before != nil && before.Serial == next.Serial {
 		s.stats.updatesSame.Add(1)
