@@ -128,6 +128,48 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// Whoever asks while the writer changes gets the one or the other, and all of it.
+func TestUpdateWhileAsked(t *testing.T) {
+	s := start(t, Config{Rate: 1_000_000})
+	packet := packed(t, question("write.session.internal.", wire.TypeA))
+	ended := make(chan struct{})
+	done := make(chan string)
+	for range 3 {
+		go func() {
+			bad := ""
+			for {
+				select {
+				case <-ended:
+					done <- bad
+					return
+				default:
+				}
+				got, release := s.handle(append([]byte(nil), packet...), netip.MustParseAddr("10.0.0.1"), false)
+				release()
+				r := new(wire.Msg)
+				if err := r.Unpack(got[0]); err != nil || len(r.Answer) != 1 && len(r.Answer) != 3 {
+					bad = say(r)
+				} else if east := strings.Contains(r.Answer[0].String(), "usw1"); east != (len(r.Answer) == 1) {
+					bad = say(r)
+				}
+			}
+		}()
+	}
+	v := view()
+	for i := range 500 {
+		v.Epoch, v.Writer = uint64(8+i), v.Regions[i%2].Name
+		if err := s.Update(v); err != nil {
+			t.Error(err)
+		}
+	}
+	close(ended)
+	for range 3 {
+		if bad := <-done; bad != "" {
+			t.Errorf("answered\n%s", bad)
+		}
+	}
+}
+
 func TestBeforeUpdate(t *testing.T) {
 	s, err := Start(t.Context(), origin, Config{Listen: []string{"127.0.0.1:0"}})
 	if err != nil {
@@ -324,6 +366,28 @@ func TestRateLimit(t *testing.T) {
 	}
 	if got, _ := s.handle(m, netip.MustParseAddr("10.0.0.1"), true); got == nil {
 		t.Error("by TCP there is no answer either")
+	}
+}
+
+func BenchmarkHandle(b *testing.B) {
+	for name, m := range map[string]*wire.Msg{
+		"writer": question("write.session.internal.", wire.TypeA), "nothing": question("mars.session.internal.", wire.TypeA),
+		"services": question("_web._tcp.session.internal.", wire.TypeSRV).SetEdns0(1232, false),
+	} {
+		b.Run(name, func(b *testing.B) {
+			s := start(b, Config{Rate: 1_000_000})
+			packet, err := m.Pack()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				got, release := s.handle(packet, netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), false)
+				if release(); got == nil {
+					b.Fatal("it is not answered")
+				}
+			}
+		})
 	}
 }
 

@@ -44,6 +44,7 @@ func (c caller) exchange(ctx context.Context, m *wire.Msg) (*wire.Msg, error) {
 	defer stop()
 	co := &wire.Conn{Conn: conn, UDPSize: maxRequest, TsigProvider: c.keys}
 	m = m.Copy()
+	m.Id = wire.Id()
 	if c.key != "" {
 		m.SetTsig(c.key, c.keys[c.key].Algorithm, fudge, time.Now().Unix())
 	}

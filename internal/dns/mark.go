@@ -108,8 +108,8 @@ func (h *holding) change(zone, name string, want Publication, ttl uint32) (*wire
 		}
 	}
 	mark := markOf + name
-	m := new(wire.Msg)
-	m.SetUpdate(zone)
+	m := &wire.Msg{Question: []wire.Question{{Name: zone, Qtype: wire.TypeSOA, Qclass: wire.ClassINET}}}
+	m.Opcode = wire.OpcodeUpdate
 	if h.alias == nil {
 		m.NameNotUsed([]wire.RR{&wire.ANY{Hdr: header(name, wire.TypeANY, 0)}})
 	} else {
