@@ -379,6 +379,9 @@ func TestBindRefuses(t *testing.T) {
 	}
 }
 
+// numbered is a target that tells its epoch.
+func numbered(epoch uint64) string { return fmt.Sprintf("writer-%d.example.", epoch) }
+
 // Many Publishers have views of any age. While they publish, the name only goes on.
 func TestPublishersRaceAtBind(t *testing.T) {
 	key := testKey("roam")
@@ -393,7 +396,7 @@ func TestPublishersRaceAtBind(t *testing.T) {
 				if i == epochs {
 					e = epochs
 				}
-				if err = p.Publish(t.Context(), Publication{e, target(e)}); errors.Is(err, ErrStale) {
+				if err = p.Publish(t.Context(), Publication{e, numbered(e)}); errors.Is(err, ErrStale) {
 					err = nil
 				}
 			}
@@ -420,7 +423,7 @@ func TestPublishersRaceAtBind(t *testing.T) {
 		highest = is
 		looks++
 	}
-	if got := b.short("write.corp.example", "CNAME"); got != target(epochs) {
+	if got := b.short("write.corp.example", "CNAME"); got != numbered(epochs) {
 		t.Errorf("at the end the name leads to %s", got)
 	}
 	t.Logf("looked %d times", looks)
@@ -441,9 +444,9 @@ func TestBindComesBack(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		p.Keep(ctx, func() (Publication, bool) { e := epoch.Load(); return Publication{e, target(e)}, true }, changed)
+		p.Keep(ctx, func() (Publication, bool) { e := epoch.Load(); return Publication{e, numbered(e)}, true }, changed)
 	}()
-	b.eventually("epoch 1 is published", func() bool { return b.short("write.corp.example", "CNAME") == target(1) })
+	b.eventually("epoch 1 is published", func() bool { return b.short("write.corp.example", "CNAME") == numbered(1) })
 	b.kill()
 	epoch.Store(2)
 	changed <- struct{}{}
@@ -451,7 +454,7 @@ func TestBindComesBack(t *testing.T) {
 	epoch.Store(3)
 	changed <- struct{}{}
 	b.start()
-	b.eventually("epoch 3 is published", func() bool { return b.short("write.corp.example", "CNAME") == target(3) })
+	b.eventually("epoch 3 is published", func() bool { return b.short("write.corp.example", "CNAME") == numbered(3) })
 	cancel()
 	<-done
 }

@@ -290,7 +290,7 @@ func (s *Server) handle(packet []byte, from netip.Addr, tcp bool) (answers [][]b
 		resp.Truncated = true
 		return s.say(resp, nil), release
 	}
-	sig, err := s.keys.unsign(packet, req)
+	sig, err := s.keys.authenticate(packet, req)
 	switch {
 	case err != nil:
 		return s.say(refuse(reply(req), wire.RcodeFormatError), nil), release

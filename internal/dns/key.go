@@ -133,9 +133,8 @@ func (s *signature) signer() string {
 	return wire.CanonicalName(s.tsig.Hdr.Name)
 }
 
-// unsign takes the signature off a request and judges it; nil: there is none. The packet may
-// be changed. A signature anywhere but at the end is no message (RFC 8945, 5.1).
-func (r keyring) unsign(packet []byte, req *wire.Msg) (*signature, error) {
+// authenticate judges the signature of a request; nil: there is none. The packet may be changed. A signature anywhere but at the end is no message (RFC 8945, 5.1).
+func (r keyring) authenticate(packet []byte, req *wire.Msg) (*signature, error) {
 	for i, rr := range req.Extra {
 		if rr.Header().Rrtype == wire.TypeTSIG && i != len(req.Extra)-1 {
 			return nil, errors.New("a signature is not at the end")
@@ -158,7 +157,6 @@ func (r keyring) unsign(packet []byte, req *wire.Msg) (*signature, error) {
 	default:
 		s.fault = wire.RcodeBadKey
 	}
-	req.Extra = req.Extra[:len(req.Extra)-1]
 	return s, nil
 }
 
@@ -189,7 +187,11 @@ func (r keyring) pack(resp *wire.Msg, s *signature, now time.Time) ([]byte, erro
 		ours.OtherLen, ours.OtherData = 6, hex.EncodeToString(b[2:])
 		ours.TimeSigned = t.TimeSigned // RFC 8945, 5.2.3: so that the other end can check it
 	}
-	packet, mac, err := wire.TsigGenerateWithProvider(resp, r, t.MAC, s.later)
+	of := t.MAC
+	if s.fault == wire.RcodeBadKey || s.fault == wire.RcodeBadSig {
+		of = "" // the answer is not signed (RFC 8945, 5.3.2), and that may be anything
+	}
+	packet, mac, err := wire.TsigGenerateWithProvider(resp, r, of, s.later)
 	if err != nil {
 		return nil, fmt.Errorf("sign an answer: %w", err)
 	}

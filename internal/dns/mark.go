@@ -63,8 +63,8 @@ type holding struct {
 	last  Publication // what the mark says
 }
 
-// hear takes in an answer to a question for the alias or the mark.
-func (h *holding) hear(name string, r *wire.Msg) error {
+// hear takes in an answer to a question for the alias or the mark, at its name.
+func (h *holding) hear(name string, rrtype uint16, r *wire.Msg) error {
 	switch {
 	case r.Rcode != wire.RcodeSuccess && r.Rcode != wire.RcodeNameError:
 		return judge(r.Rcode)
@@ -73,7 +73,10 @@ func (h *holding) hear(name string, r *wire.Msg) error {
 	}
 	for _, rr := range r.Answer {
 		if !strings.EqualFold(rr.Header().Name, name) {
-			continue
+			continue // of a name that this one stands for
+		}
+		if rr.Header().Rrtype != rrtype {
+			return fmt.Errorf("%w: %s stands for another name", ErrOccupied, name)
 		}
 		switch rr := rr.(type) {
 		case *wire.CNAME:

@@ -187,7 +187,7 @@ func TestNotifyByUDP(t *testing.T) {
 		if from := from.(*net.UDPAddr).AddrPort().Addr(); from != s.Addrs()[0].Addr() {
 			t.Errorf("told from %v, want from where the server is", from)
 		}
-		sig, err := ring.unsign(buf[:n], m)
+		sig, err := ring.authenticate(buf[:n], m)
 		if err != nil || sig.signer() != "notify." {
 			t.Errorf("told with signature %+v, %v", sig, err)
 		}

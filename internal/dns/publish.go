@@ -248,7 +248,7 @@ func (p *Publisher) look(ctx context.Context, w Publication) (*wire.Msg, error) 
 		m.RecursionDesired = false
 		r, err := p.ask(ctx, m)
 		if err == nil {
-			err = h.hear(q.name, r)
+			err = h.hear(q.name, q.rrtype, r)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look for %s: %w", q.name, err)

@@ -3,10 +3,6 @@ package dns
 import (
 	"context"
 	"errors"
-	"flag"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +50,7 @@ func TestPublish(t *testing.T) {
 		{"another target in this epoch", []string{"write.corp.example. 10 CNAME west.example.", `_roam.write.corp.example. 10 TXT roam1 7 west.example.`}, "", ErrStale},
 		{"an address", []string{"write.corp.example. 10 A 10.0.0.1"}, "", ErrOccupied},
 		{"a text beside it", []string{`_roam.write.corp.example. 10 TXT "v=spf1 -all"`}, "", ErrOccupied},
+		{"an alias beside it", []string{`_roam.write.corp.example. 10 CNAME else.corp.example.`, `else.corp.example. 10 TXT roam1 6 west.example.`}, "", ErrOccupied},
 		{"two marks", []string{`_roam.write.corp.example. 10 TXT roam1 6 west.example.`, `_roam.write.corp.example. 10 TXT roam1 7 east.example.`}, "", ErrOccupied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -253,80 +250,47 @@ func TestKeep(t *testing.T) {
 	})
 }
 
-var seed = flag.Uint64("seed", 0, "the one seed to try; 0: many")
-
-// TestPublishersAgree has several Publishers with views of any age, on a network that loses,
-// delays and reorders what they send. Never does the name go back to an older epoch; and what
-// Publish says is so, is so or is newer.
-func TestPublishersAgree(t *testing.T) {
-	first, last := uint64(1), uint64(400)
-	if *seed != 0 {
-		first, last = *seed, *seed
-	}
-	for n := first; n <= last; n++ {
-		synctest.Test(t, func(t *testing.T) {
-			if err := agree(t, rand.New(rand.NewPCG(n, n))); err != nil { //nolint:gosec // seeded on purpose
-				t.Errorf("-seed %d: %v", n, err)
-			}
-		})
-	}
+// News cuts the wait short, and is tried as often as anything.
+func TestKeepTakesNewsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &foreign{zone: foreignZone}
+		p := publisher(t, f, PublisherConfig{Tries: 2, BackoffMin: 20 * time.Second, BackoffMax: 20 * time.Second, Every: 24 * time.Hour})
+		began := time.Now()
+		var tried []time.Duration
+		f.fate = func(*wire.Msg) fate {
+			tried = append(tried, time.Since(began).Round(time.Second))
+			return fate{lost: time.Since(began) < 15*time.Second}
+		}
+		changed := make(chan struct{}, 1)
+		time.AfterFunc(12*time.Second, func() { changed <- struct{}{} })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		p.Keep(ctx, func() (Publication, bool) { return Publication{7, "east.example."}, true }, changed)
+		if f.alias() != "east.example." || len(tried) < 3 || tried[1] != 12*time.Second || tried[2] < 22*time.Second || tried[2] > 32*time.Second {
+			t.Errorf("tried at %v, the name leads to %q", tried, f.alias())
+		}
+	})
 }
 
-// target is where an epoch's writer is.
-func target(epoch uint64) string { return fmt.Sprintf("writer-%d.example.", epoch) }
-
-func agree(t *testing.T, dice *rand.Rand) error {
-	f := &foreign{zone: foreignZone}
-	chance := dice.IntN(40)
-	var highest uint64
-	var fault error
-	check := func() {
-		var is uint64
-		if a := f.alias(); a != "" {
-			if _, err := fmt.Sscanf(a, "writer-%d.example.", &is); err != nil {
-				fault = err
+// What somebody does between a look and the update is seen, and not undone.
+func TestPublishMindsOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &foreign{zone: foreignZone}
+		f.put(t, "write.corp.example. 10 CNAME west.example.", "_roam.write.corp.example. 10 TXT roam1 6 west.example.")
+		want := ""
+		f.fate = func(m *wire.Msg) fate {
+			if m.Opcode == wire.OpcodeUpdate && f.updates == 0 {
+				f.rrs = f.rrs[1:]
+				f.put(t, "write.corp.example. 10 A 10.0.0.1")
+				want = f.text()
 			}
+			return fate{}
 		}
-		if is < highest {
-			fault = fmt.Errorf("the name went from epoch %d back to %d", highest, is)
+		p := publisher(t, f, PublisherConfig{})
+		if err := p.Publish(t.Context(), Publication{7, "east.example."}); !errors.Is(err, ErrOccupied) || f.text() != want {
+			t.Errorf("Publish = %v, and there is\n%s\nwant ErrOccupied and\n%s", err, f.text(), want)
 		}
-		highest = max(highest, is)
-	}
-	publishers := make([]*Publisher, 3)
-	f.fate = func(m *wire.Msg) fate {
-		if len(f.late) > 0 && dice.IntN(3) == 0 { // it comes now
-			i := dice.IntN(len(f.late))
-			f.take(f.late[i])
-			f.late = append(f.late[:i], f.late[i+1:]...)
-			check()
-		}
-		if dice.IntN(20) == 0 { // another Publisher comes between, with one try
-			p := publisher(t, f, PublisherConfig{Tries: 1})
-			fateOf := f.fate
-			f.fate = nil
-			e := 1 + uint64(dice.IntN(6))
-			_ = p.Publish(t.Context(), Publication{e, target(e)}) // whatever comes of it
-			f.fate = fateOf
-			check()
-		}
-		return fate{lost: dice.IntN(100) < chance, late: dice.IntN(100) < chance, unheard: dice.IntN(100) < chance}
-	}
-	for range 20 {
-		i := dice.IntN(len(publishers))
-		if publishers[i] == nil || dice.IntN(8) == 0 { // it starts anew
-			publishers[i] = publisher(t, f, PublisherConfig{Tries: 3})
-		}
-		e := 1 + uint64(dice.IntN(6))
-		err := publishers[i].Publish(t.Context(), Publication{e, target(e)})
-		check()
-		if err == nil && highest < e {
-			return fmt.Errorf("epoch %d was published, and there is %d", e, highest)
-		}
-		if errors.Is(err, ErrStale) && highest <= e && f.alias() == target(e) {
-			return fmt.Errorf("epoch %d is stale, and it is what there is", e)
-		}
-	}
-	return fault
+	})
 }
 
 func TestNewPublisherFaults(t *testing.T) {
@@ -381,78 +345,19 @@ func TestMark(t *testing.T) {
 	}
 }
 
-// TestExchange asks a server of ours: what is signed is believed, and nothing else.
-func TestExchange(t *testing.T) {
-	key := testKey("right")
-	s := start(t, Config{Secondaries: []Secondary{{Addr: here(), Key: key}}})
-	ring, err := newKeyring(key, testKey("other"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, network := range []string{"udp", "tcp"} {
-		c := caller{network: network, addr: s.Addrs()[0].String(), keys: ring, timeout: patience}
-		m := question("app.session.internal.", wire.TypeA)
-		for _, c.key = range []string{"", "right."} {
-			if r, err := c.exchange(t.Context(), m); err != nil || len(r.Answer) != 1 {
-				t.Errorf("by %s with key %q: %v, %v", network, c.key, r, err)
-			}
+// What a server says of other names is nothing of ours.
+func TestHear(t *testing.T) {
+	r := new(wire.Msg).SetReply(question(published, wire.TypeCNAME))
+	r.Authoritative = true
+	for _, line := range []string{"Write.corp.example. 10 CNAME a.example.", "a.example. 10 CNAME b.example."} {
+		rr, err := wire.NewRR(line)
+		if err != nil {
+			t.Fatal(err)
 		}
-		c.key = "other."
-		if r, err := c.exchange(t.Context(), m); err != nil || r.Rcode != wire.RcodeNotAuth {
-			t.Errorf("by %s with a key that the server has not: %v, %v", network, r, err)
-		}
+		r.Answer = append(r.Answer, rr)
 	}
-}
-
-func TestExchangeIsNotFooled(t *testing.T) {
-	p, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close() }()
-	_ = p.SetDeadline(time.Now().Add(patience))
-	ring, err := newKeyring(testKey("right"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer := func(answers ...func(r *wire.Msg)) chan error {
-		done := make(chan error, 1)
-		go func() {
-			buf := make([]byte, 4096)
-			n, from, err := p.ReadFrom(buf)
-			m := new(wire.Msg)
-			if err == nil {
-				err = m.Unpack(buf[:n])
-			}
-			for _, change := range answers {
-				r := new(wire.Msg).SetReply(m)
-				change(r)
-				b, _ := r.Pack()
-				_, err2 := p.WriteTo(b, from)
-				err = errors.Join(err, err2)
-			}
-			done <- err
-		}()
-		return done
-	}
-	c := caller{network: "udp", addr: p.LocalAddr().String(), keys: ring, timeout: patience}
-	done := answer(func(r *wire.Msg) { r.Id++ }, func(r *wire.Msg) { r.Response = false }, func(r *wire.Msg) { r.Opcode = wire.OpcodeNotify }, func(r *wire.Msg) { r.Rcode = wire.RcodeNameError })
-	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); err != nil || r.Rcode != wire.RcodeNameError {
-		t.Errorf("the answer among others: %v, %v", r, err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	c.key = "right."
-	done = answer(func(*wire.Msg) {})
-	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); !errors.Is(err, errUnsigned) {
-		t.Errorf("an answer that nobody signed: %v, %v", r, err)
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	c.timeout = 10 * time.Millisecond
-	if r, err := c.exchange(t.Context(), question("a.", wire.TypeA)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("no answer: %v, %v", r, err)
+	var h holding
+	if err := h.hear(published, wire.TypeCNAME, r); err != nil || h.alias == nil || h.alias.Target != "a.example." {
+		t.Errorf("hear = %v, %+v", err, h)
 	}
 }

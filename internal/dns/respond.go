@@ -14,9 +14,9 @@ type transfer struct {
 	known uint32 // the serial that the secondary has; of an IXFR
 }
 
-// respond answers one request that is not signed, or whose signature was taken off. It
-// returns no answer to a question for the whole zone, but what was asked. A zone of nil means
-// that nothing is known yet of the origin.
+// respond answers one request, whose signature is right if there is one. It returns no answer to
+// a question for the whole zone, but what was asked. A zone of nil means that nothing is known
+// yet of the origin.
 func respond(z *Zone, origin string, req *wire.Msg) (*wire.Msg, *transfer) {
 	resp := reply(req)
 	if rcode := readable(req); rcode != wire.RcodeSuccess {

@@ -81,6 +81,7 @@ func TestAnswersOfWriter(t *testing.T) {
 		{"no writer", vacant, "write.session.internal.", wire.TypeA, lines("NOERROR aa", negative)},
 		{"no writer's service", vacant, "_roam._tcp.write.session.internal.", wire.TypeSRV, lines("NXDOMAIN aa", negative)},
 		{"the writer's service", z, "_roam._tcp.write.session.internal.", wire.TypeSRV, lines("NOERROR aa", "_roam._tcp.write.session.internal. 10 IN SRV 0 0 6379 master.usw1.cache.example.")},
+		{"the writer's service, at no port", zone(t, func(v *View) { v.Regions[0].Port = 0 }), "_roam._tcp.write.session.internal.", wire.TypeSRV, lines("NXDOMAIN aa", negative)},
 		{"the writer's service, here", addressed, "_roam._tcp.write.session.internal.", wire.TypeSRV, lines("NOERROR aa", "_roam._tcp.write.session.internal. 10 IN SRV 0 0 6380 us-west-2.session.internal.", "additional us-west-2.session.internal. 60 IN A 10.2.0.4", "additional us-west-2.session.internal. 60 IN A 10.2.0.5", "additional us-west-2.session.internal. 60 IN AAAA fd00:2::4")},
 		{"two aliases in turn", addressed, "cache.session.internal.", wire.TypeAAAA, lines("NOERROR aa", "cache.session.internal. 60 IN CNAME write.session.internal.", "write.session.internal. 10 IN CNAME us-west-2.session.internal.", "us-west-2.session.internal. 60 IN AAAA fd00:2::4")},
 		{"an alias of a name without data", vacant, "cache.session.internal.", wire.TypeA, lines("NOERROR aa", "cache.session.internal. 60 IN CNAME write.session.internal.", negative)},

@@ -310,12 +310,44 @@ func TestBadSignatures(t *testing.T) {
 			t.Errorf("%s: answered %v", c.name, r)
 			continue
 		}
+		if at := time.Unix(int64(sig.TimeSigned), 0); c.signed && time.Since(at).Abs() < 23*time.Hour {
+			t.Errorf("%s: the answer is signed as of %v: whoever asked does not take it", c.name, at)
+		}
 		if other, err := hex.DecodeString(sig.OtherData); c.fault == wire.RcodeBadTime && (err != nil || len(other) != 6) {
 			t.Errorf("%s: our time is %x, %v", c.name, other, err)
 		}
 	}
 	if st := s.Stats(); st.BadSignatures != 6 || st.Other != 6 {
 		t.Errorf("Stats = %+v", st)
+	}
+}
+
+// A signature that is cut short is none, however right its beginning is.
+func TestShortSignature(t *testing.T) {
+	key := testKey("right")
+	s := start(t, Config{Secondaries: []Secondary{{Addr: here(), Key: key}}})
+	b, mac := signed(t, question(origin, wire.TypeSOA), key, wire.HmacSHA256, time.Now())
+	for _, size := range []int{0, 1, 16, 31} {
+		m := unpacked(t, b)
+		sig := m.IsTsig()
+		sig.MAC, sig.MACSize = mac[:2*size], uint16(size)
+		got, _ := s.handle(packed(t, m), here().Addr(), false)
+		if r := unpacked(t, got[0]); r.IsTsig() == nil || r.IsTsig().Error != wire.RcodeBadSig {
+			t.Errorf("%d bytes of a signature: %v", size, r)
+		}
+	}
+}
+
+func TestSignatureOfNothing(t *testing.T) {
+	s := start(t, Config{})
+	m := question(origin, wire.TypeSOA)
+	m.Extra = []wire.RR{&wire.RFC3597{Hdr: wire.RR_Header{Name: "right.", Rrtype: wire.TypeTSIG, Class: wire.ClassANY}}}
+	got, _ := s.handle(packed(t, m), here().Addr(), false)
+	if r := unpacked(t, got[0]); r.Rcode != wire.RcodeFormatError {
+		t.Errorf("answered %v", r)
+	}
+	if got := (&signature{tsig: &wire.TSIG{Hdr: wire.RR_Header{Name: "right."}}, fault: wire.RcodeBadSig}).signer(); got != "" {
+		t.Errorf("a wrong signature is of %q", got)
 	}
 }
 
