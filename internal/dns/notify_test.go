@@ -212,7 +212,7 @@ func TestNotifyByUDP(t *testing.T) {
 			t.Fatal("the server does not know that it was heard")
 		}
 	}
-	if st := s.Stats(); st.Notified != 1 || st.NotifyFailed != 1 {
+	if st := s.Stats(); st.Notified != 1 || st.NotifyFailed == 0 {
 		t.Errorf("Stats = %+v", st)
 	}
 }
