@@ -61,10 +61,10 @@ func agree(t *testing.T, dice *rand.Rand) error {
 	if dice.IntN(2) == 0 {
 		f.put(t, published+" 10 CNAME "+target(dice.Uint64()))
 	}
-	chance := dice.IntN(40)
+	chance, patience := dice.IntN(40), 2+dice.IntN(30)
 	some := func() Publication { e := 1 + uint64(dice.IntN(6)); return Publication{e, target(e)} }
 	f.fate = func(*wire.Msg) fate {
-		if len(f.late) > 0 && dice.IntN(3) == 0 { // it comes now
+		if len(f.late) > 0 && dice.IntN(patience) == 0 { // it comes now
 			i := dice.IntN(len(f.late))
 			f.take(f.late[i])
 			f.late = append(f.late[:i], f.late[i+1:]...)

@@ -45,9 +45,10 @@ func build(origin string, v View, c ZoneConfig) (*Zone, error) {
 		return nil, fmt.Errorf("origin %q: %w", origin, err)
 	}
 	z := &Zone{Origin: b.origin, Epoch: v.Epoch, writer: v.Writer, config: c}
+	b.times(c)
 	b.nameservers(v.Nameservers, c)
 	for _, r := range v.Regions {
-		b.endpoint(b.claim(r.Name, "Region "+r.Name), r.Endpoint, b.ttl("TTL", c.TTL))
+		b.endpoint(b.claim(r.Name, "Region "+r.Name), r.Endpoint, whole(c.TTL))
 	}
 	b.writer(v, c)
 	for _, f := range v.Failovers {
@@ -115,6 +116,19 @@ func (b *builder) target(owner, target string) string {
 		b.fault("%s: target %q: %w", owner, target, err)
 	}
 	return full
+}
+
+// times looks at those of the configuration, used or not.
+func (b *builder) times(c ZoneConfig) {
+	b.ttl("WriterTTL", c.WriterTTL)
+	b.ttl("FailoverTTL", c.FailoverTTL)
+	b.ttl("NegativeTTL", c.NegativeTTL)
+	b.ttl("TTL", c.TTL)
+	b.ttl("Refresh", c.Refresh)
+	b.ttl("Retry", c.Retry)
+	if _, err := seconds(c.Expire, maxExpire); err != nil {
+		b.fault("Expire: %w", err)
+	}
 }
 
 func (b *builder) ttl(what string, d time.Duration) uint32 {
@@ -197,7 +211,7 @@ func (b *builder) writer(v View, c ZoneConfig) {
 		return
 	}
 	to := b.leads(r)
-	ttl := b.ttl("WriterTTL", c.WriterTTL)
+	ttl := whole(c.WriterTTL)
 	b.endpoint(name, Endpoint{Target: to}, ttl)
 	if service := b.own(serviceOf+name, "the writer's service"); r.Port != 0 && service != "" {
 		b.add(&wire.SRV{Hdr: header(service, wire.TypeSRV, ttl), Port: r.Port, Target: to})
@@ -264,7 +278,7 @@ func (b *builder) name(n Name, c ZoneConfig) {
 
 // nameservers adds the servers of the zone, and their addresses.
 func (b *builder) nameservers(servers []Nameserver, c ZoneConfig) {
-	ttl := b.ttl("TTL", c.TTL)
+	ttl := whole(c.TTL)
 	if len(servers) == 0 {
 		b.fault("there is no nameserver")
 	}
@@ -291,17 +305,12 @@ func (b *builder) authority(v View, c ZoneConfig) *wire.SOA {
 	if c.Mailbox != "" {
 		mailbox = b.target("Mailbox", c.Mailbox)
 	}
-	expire, err := seconds(c.Expire, maxExpire)
-	if err != nil {
-		b.fault("Expire: %w", err)
-	}
 	if len(v.Nameservers) == 0 {
 		return nil
 	}
 	return &wire.SOA{
-		Hdr: header(b.origin, wire.TypeSOA, b.ttl("TTL", c.TTL)), Ns: b.target("nameserver", v.Nameservers[0].Name), Mbox: mailbox,
-		Refresh: b.ttl("Refresh", c.Refresh), Retry: b.ttl("Retry", c.Retry), Expire: expire,
-		Minttl: b.ttl("NegativeTTL", c.NegativeTTL),
+		Hdr: header(b.origin, wire.TypeSOA, whole(c.TTL)), Ns: b.target("nameserver", v.Nameservers[0].Name), Mbox: mailbox,
+		Refresh: whole(c.Refresh), Retry: whole(c.Retry), Expire: whole(c.Expire), Minttl: whole(c.NegativeTTL),
 	}
 }
 

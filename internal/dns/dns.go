@@ -132,6 +132,10 @@ func Start(ctx context.Context, origin string, c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dns server: origin %q: %w", origin, err)
 	}
+	// A zone of nothing but an origin tells what is wrong with its configuration now.
+	if _, err := build(name, View{Nameservers: []Nameserver{{Name: "ns.invalid"}}}, c.Zone); err != nil {
+		return nil, fmt.Errorf("dns server: %w", err)
+	}
 	s := &Server{
 		origin: name, config: c, transfers: make(chan struct{}, maxTransfers), ended: make(chan struct{}),
 		limit: newLimiter(c.Rate, c.Slips, maphash.MakeSeed()),

@@ -193,7 +193,14 @@ func TestStartFaults(t *testing.T) {
 	}{
 		"no origin":           {"", Config{}, "origin"},
 		"a port that's taken": {origin, Config{Listen: []string{"127.0.0.1:0", taken}}, "in use"},
-		"no port":             {origin, Config{Listen: []string{"127.0.0.1"}}, "listen"},
+		"times": {
+			origin,
+			Config{Zone: ZoneConfig{WriterTTL: 1, FailoverTTL: 25 * time.Hour, NegativeTTL: -1, TTL: 1, Refresh: 1, Retry: 1, Expire: 61 * 24 * time.Hour}},
+			"WriterTTL: 1ns is no whole number of seconds from 1 s to 24h0m0s\nFailoverTTL: 25h0m0s is",
+		},
+		"a mailbox": {origin, Config{Zone: ZoneConfig{Mailbox: "me@example.com"}}, "Mailbox: target"},
+		"a writer":  {origin, Config{Zone: ZoneConfig{Writer: "a b"}}, "the writer: name"},
+		"no port":   {origin, Config{Listen: []string{"127.0.0.1"}}, "listen"},
 		"numbers": {
 			origin,
 			Config{Rate: -1, Slips: 101, Workers: 257, Conns: 3},

@@ -57,3 +57,8 @@ func seconds(d, most time.Duration) (uint32, error) {
 	}
 	return uint32(d / time.Second), nil //nolint:gosec // bounded by most
 }
+
+// whole is seconds, of a time that was looked at.
+func whole(d time.Duration) uint32 {
+	return uint32(d / time.Second) //nolint:gosec // bounded, or the zone is not made
+}

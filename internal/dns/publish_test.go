@@ -272,6 +272,30 @@ func TestKeepTakesNewsAtOnce(t *testing.T) {
 	})
 }
 
+// An update that comes late finds the name as it was when it was sent, and newer all the same.
+func TestLateUpdate(t *testing.T) {
+	for name, has := range map[string][]string{
+		"a mark":  {published + " 10 CNAME " + target(6), markOf + published + " 10 TXT roam1 6 " + target(6)},
+		"no mark": {published + " 10 CNAME " + target(6)},
+		"nothing": nil,
+	} {
+		f := &foreign{zone: foreignZone, fate: func(m *wire.Msg) fate { return fate{late: m.Opcode == wire.OpcodeUpdate} }}
+		f.put(t, has...)
+		p := publisher(t, f, PublisherConfig{Tries: 1})
+		if err := p.Publish(t.Context(), Publication{7, target(7)}); !errors.Is(err, errLost) || len(f.late) != 1 {
+			t.Fatalf("%s: Publish = %v, %d updates are on their way", name, err, len(f.late))
+		}
+		f.fate = nil
+		if err := p.Publish(t.Context(), Publication{8, target(8)}); err != nil {
+			t.Fatalf("%s: Publish of what is newer = %v", name, err)
+		}
+		want := f.text()
+		if r := f.take(f.late[0]); r.Rcode == wire.RcodeSuccess || f.text() != want {
+			t.Errorf("%s: the late update is answered %s, and there is\n%s\nwant\n%s", name, wire.RcodeToString[r.Rcode], f.text(), want)
+		}
+	}
+}
+
 // What somebody does between a look and the update is seen, and not undone.
 func TestPublishMindsOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
