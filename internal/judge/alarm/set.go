@@ -176,3 +176,25 @@ func (a Alarm) reason(points []Point, o outcome) string {
 	}
 	return text
 }
+
+// Raised is an alarm that the judge is to hear of.
+type Raised struct {
+	Alarm  string
+	Region string
+	Feed   Feed
+	Reason string
+}
+
+// Raised returns the alarms that feed the judge and are alarming by what was measured,
+// in the order of the alarms. An alarm that alarms because data is missing, or that
+// keeps its state while there is none, is not among them: missing data is a reason to
+// look and never one to act.
+func (s Set) Raised(of Statuses) []Raised {
+	var out []Raised
+	for _, a := range s.alarms {
+		if st := of[a.Name]; a.Feed != FeedNone && st.State == Alarming && st.Solid {
+			out = append(out, Raised{Alarm: a.Name, Region: a.Region, Feed: a.Feed, Reason: st.Reason})
+		}
+	}
+	return out
+}
