@@ -155,8 +155,8 @@ func TestLagIsHeldAgainstWhatMembersKnow(t *testing.T) {
 
 // One failover, the next only after the cooldown, and never more than a few.
 func TestCooldownAndBudget(t *testing.T) {
-	w := newWorld("a b c d e f g", "")
-	c := newCourt(t, w)
+	w := newWorld("a b c d e", "")
+	c := newCourt(t, w, func(c *judge.Config) { c.Window = 40 * time.Minute })
 	c.run(20)
 	for i, to := range []string{"b", "c", "d"} {
 		w.down[w.lease.Holder] = true
@@ -175,13 +175,13 @@ func TestCooldownAndBudget(t *testing.T) {
 		w.down = map[string]bool{}
 	}
 	w.down["d"] = true
-	v := c.run(3600)
+	v := c.run(600)
 	if last := v.Held[len(v.Held)-1]; last.Rule != judge.RuleBudget ||
-		!strings.HasPrefix(last.Reason, "there were 3 failovers in the last 6h0m0s, and 3 are the most") {
-		t.Errorf("an hour after the third failover: held %v", v.Held)
+		!strings.HasPrefix(last.Reason, "there were 3 failovers in the last 40m0s, and 3 are the most") {
+		t.Errorf("ten minutes after the third failover: held %v", v.Held)
 	}
-	v, _ = c.until(judge.FailOver, 5*3600)
-	if since := w.now.Sub(c.state.Failovers[0].At); since > 6*time.Hour {
+	v, _ = c.until(judge.FailOver, 20*60)
+	if since := w.now.Sub(c.state.Failovers[0].At); since > 40*time.Minute {
 		t.Errorf("the oldest of %v is kept for %v", c.state.Failovers, since)
 	}
 	c.want(v, "fail-over d>e unheard, route-away d unheard")

@@ -121,6 +121,38 @@ func TestSolid(t *testing.T) {
 	}
 }
 
+// The judge hears of alarms that are alarming by what was measured, and that feed it.
+func TestRaised(t *testing.T) {
+	alarmOf := func(name string, feed Feed, change func(*Alarm)) Alarm {
+		a := errorRate()
+		a.Name, a.Feed = name, feed
+		change(&a)
+		return a
+	}
+	s := mustSet(
+		t,
+		alarmOf("fails", FeedFailOver, func(*Alarm) {}),
+		alarmOf("quiet", FeedNone, func(*Alarm) {}),
+		alarmOf("well", FeedDegrade, func(a *Alarm) { a.Threshold = 2 }),
+		alarmOf("silent", FeedRouteAway, func(a *Alarm) { a.Region, a.Missing = "east", Breaching }),
+		alarmOf("away", FeedRouteAway, func(a *Alarm) { a.ToAlarm = 1 }),
+	)
+	st, _ := s.Evaluate(nil, []Datum{rate(3.5, 1), rate(4.5, 1)}, minutes(5))
+	if st["silent"].State != Alarming {
+		t.Fatalf("silent is %s, want ALARM", st["silent"].State)
+	}
+	var got []string
+	for _, r := range s.Raised(st) {
+		got = append(got, r.Alarm+" "+r.Region+" "+string(r.Feed))
+		if r.Reason == "" {
+			t.Errorf("%+v has no reason", r)
+		}
+	}
+	if want := []string{"fails west fail-over", "away west route-away"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("Raised = %v, want %v", got, want)
+	}
+}
+
 func TestWhatCounts(t *testing.T) {
 	other := func(change func(*Datum)) Datum {
 		d := rate(2.5, 1)
