@@ -85,6 +85,18 @@ func TestCandidatesMustShowIt(t *testing.T) {
 		{"a heartbeat of another epoch", func(r *judge.Report) {
 			r.Views[1].Beat.Epoch = 0
 		}, "has no heartbeat that could be compared"},
+		{"no heartbeats at all", func(r *judge.Report) {
+			for i := range r.Views {
+				r.Views[i].Beat = judge.Beat{Epoch: 1}
+			}
+		}, "east has no heartbeat that could be compared (its last: number 0 of epoch 1)"},
+		{"a clock that is wrong by the word of half", func(r *judge.Report) {
+			clock := time.Second
+			if r.Member == "east" || r.Member == "rome" {
+				clock = -6 * time.Second
+			}
+			r.Views[1].Clock = &clock
+		}, "east has a clock that is -6s wrong, and 5s is the most"},
 		{"a clock that few could ask", func(r *judge.Report) {
 			if r.Member != "east" && r.Member != "rome" {
 				r.Views[1].Clock = nil
@@ -118,6 +130,29 @@ func TestCandidatesMustShowIt(t *testing.T) {
 			t.Errorf("%s: %v, held %v; want %s", c.name, v.Findings, v.Held, c.want)
 		}
 	}
+}
+
+// A heartbeat of a lease that members have not agreed on is none; and where there is
+// no epoch yet, no heartbeat is not the same as one that is equal.
+func TestHeartbeatsOfOtherEpochs(t *testing.T) {
+	w := newWorld("west east north", "")
+	c := newCourt(t, w)
+	c.run(20)
+	w.down["west"] = true
+	v := c.look(3, func(r *judge.Report) { r.Views[0].Beat = judge.Beat{Epoch: 99, N: 1, At: w.now} })
+	c.want(v, "fail-over west>east unheard, route-away west unheard")
+
+	w = newWorld("west east north", "")
+	w.lease.Epoch = 0
+	c = newCourt(t, w)
+	none := func(r *judge.Report) {
+		for i := range r.Views {
+			r.Views[i].Beat = judge.Beat{}
+		}
+	}
+	c.look(20, none)
+	w.down["west"] = true
+	c.want(c.look(3, none), "route-away west unheard, held fail-over west candidate")
 }
 
 func TestBarredRegionsAreNotPromoted(t *testing.T) {
@@ -199,6 +234,16 @@ func TestCooldownOfAForeignFailover(t *testing.T) {
 	if since := w.now.Sub(w.lease.Since); since != 10*time.Minute {
 		t.Errorf("%v came %v after the failover before, want 10 minutes", v.Findings[0], since)
 	}
+	// A lease that says it is from the future is from now.
+	w = newWorld("west east north", "")
+	c = newCourt(t, w)
+	c.run(20)
+	w.promote("east")
+	w.lease.Since = w.now.Add(24 * time.Hour)
+	c.run(5)
+	w.down["east"] = true
+	c.run(585)
+	c.until(judge.FailOver, 12)
 	// A switchover that was planned begins none.
 	w = newWorld("west east north", "")
 	w.lease.Since = w.now
@@ -263,13 +308,15 @@ func TestDecisionStands(t *testing.T) {
 	w.down["west"] = true
 	c.until(judge.FailOver, 5)
 	for i := range 29 {
-		w.quiet["rome"], w.quiet["oslo"] = i%5 == 0, i%5 == 0 // two late reports: no cause for a period
+		// Two that know nothing, and two whose report is late: no cause for a period.
+		w.blind["rome"], w.blind["oslo"] = i%5 == 0, i%5 == 0
+		w.quiet["rome"], w.quiet["oslo"] = i%5 == 2, i%5 == 2
 		v := c.run(1)
-		if f, ok := v.FailOver(); i%5 != 0 && (!ok || f.To != "east") {
+		if f, ok := v.FailOver(); i%5 != 0 && i%5 != 2 && (!ok || f.To != "east") {
 			t.Fatalf("period %d: %s", i, says(v))
 		}
 	}
-	w.quiet = map[string]bool{}
+	w.quiet, w.blind = map[string]bool{}, map[string]bool{}
 	if len(c.state.Failovers) != 1 {
 		t.Errorf("failovers %v, want one", c.state.Failovers)
 	}

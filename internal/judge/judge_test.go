@@ -160,6 +160,83 @@ func TestActiveActive(t *testing.T) {
 	c.want(c.run(20), "")
 	w.down["west"] = true
 	c.want(c.run(20), "route-away west unheard")
+	w.alarms = []alarm.Raised{{Alarm: "x", Feed: alarm.FeedFailOver}}
+	c.want(c.run(1), "route-away west unheard")
+}
+
+// look has the judge look at what the world reports, changed.
+func (c *court) look(periods int, change func(*judge.Report)) (v judge.Verdict) {
+	for range periods {
+		c.tick()
+		in := c.observations()
+		for i := range in.Reports {
+			change(&in.Reports[i])
+		}
+		c.state, v = c.rules.Judge(c.state, in, c.now)
+	}
+	return v
+}
+
+// Who knows whether what north sends arrives in east.
+func TestWhoKnowsOfALink(t *testing.T) {
+	for _, c := range []struct {
+		in, out   judge.Sight // what east says of north, and north of east
+		back      judge.Sight // what north hears of east
+		want      string
+		otherWise string
+	}{
+		{judge.Down, judge.Unseen, judge.Up, "one-way north>east link", "the other direction is not"},
+		{judge.Down, judge.Unseen, judge.Down, "degrade east>north link, degrade north>east link", "so is the other direction"},
+		{judge.Down, judge.Unseen, judge.Unseen, "degrade north>east link", "of the other direction nothing is known"},
+		{judge.Up, judge.Down, judge.Up, "", ""}, // who receives knows best
+		{judge.Down, judge.Up, judge.Up, "one-way north>east link", "the other direction is not"},
+		{judge.Unseen, judge.Down, judge.Up, "one-way north>east link", "the other direction is not"},
+		{judge.Unseen, judge.Up, judge.Up, "", ""},
+		{judge.Unseen, judge.Unseen, judge.Up, "", ""},
+	} {
+		j := newCourt(t, newWorld("west east north", "rome oslo"))
+		v := j.look(20, func(r *judge.Report) {
+			switch r.Member {
+			case "east":
+				r.Views[2].In, r.Views[2].Out = c.in, judge.Unseen
+			case "north":
+				r.Views[1].In, r.Views[1].Out = c.back, c.out
+			}
+		})
+		if says(v) != c.want || c.want != "" && !strings.HasSuffix(v.Findings[0].Reason, c.otherWise) {
+			t.Errorf("%+v: %s, %v", c, says(v), v.Findings)
+		}
+	}
+}
+
+// Too few writes say nothing, though all of them fail.
+func TestFewWritesSayNothing(t *testing.T) {
+	for count, want := range map[int]string{
+		9: "", 10: "fail-over west>east writes, degrade west failing, degrade east>west failing, degrade north>west failing",
+	} {
+		c := newCourt(t, newWorld("west east north", ""))
+		c.want(c.look(20, func(r *judge.Report) {
+			r.Writes = []judge.Writes{{To: "west", Count: count, Failed: count}}
+		}), want)
+	}
+}
+
+// What few say while too few report is not remembered.
+func TestNothingIsLearnedWithoutAMajority(t *testing.T) {
+	w := newWorld("west east north", "")
+	c := newCourt(t, w)
+	c.run(20)
+	w.quiet["west"], w.quiet["north"] = true, true
+	v := c.look(9, func(r *judge.Report) {
+		r.Views[2].In = judge.Down
+		r.Views[0].Beat.N += 1000 // nobody else knows of it
+		r.Views[0].Beat.At = r.Views[0].Beat.At.Add(100 * time.Second)
+	})
+	c.want(v, "not ruled, held none quorum")
+	w.quiet = map[string]bool{}
+	c.want(c.run(1), "")
+	w.down["west"] = true
+	c.want(c.run(3), "fail-over west>east unheard, route-away west unheard")
 }
 
 // How long each thing takes, and how long it stays.

@@ -101,7 +101,6 @@ func (s *State) follow(lease Lease) bool {
 	if lease.Epoch == was.Epoch || lease.Holder == was.Holder {
 		return true
 	}
-	s.Decision = Decision{}
 	s.Left = slices.DeleteFunc(s.Left, func(name string) bool { return name == lease.Holder })
 	if !lease.Unplanned {
 		return true

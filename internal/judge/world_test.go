@@ -25,6 +25,7 @@ type world struct {
 	failing map[[2]string]int        // of 100 writes from the first to the second so many fail
 	p99     map[[2]string]time.Duration
 	quiet   map[string]bool // members whose report is late
+	blind   map[string]bool // members that know nothing of the primary
 	alarms  []alarm.Raised
 
 	beats map[string]judge.Beat // the last that each Region's engine has
@@ -36,7 +37,7 @@ func newWorld(regions, witnesses string) *world {
 		now:  time.Date(2025, 10, 3, 12, 0, 0, 0, time.UTC),
 		down: map[string]bool{}, cut: map[[2]string]bool{}, broken: map[string]bool{}, stuck: map[string]bool{},
 		clocks: map[string]time.Duration{}, failing: map[[2]string]int{}, p99: map[[2]string]time.Duration{},
-		quiet: map[string]bool{}, beats: map[string]judge.Beat{},
+		quiet: map[string]bool{}, blind: map[string]bool{}, beats: map[string]judge.Beat{},
 	}
 	w.lease = judge.Lease{Holder: w.regions[0], Epoch: 1, Since: w.now.Add(-time.Hour)}
 	return w
@@ -91,6 +92,9 @@ func (w *world) report(member string) judge.Report {
 				clock := w.clocks[r]
 				v.Clock = &clock
 			}
+		}
+		if w.blind[member] && r == w.lease.Holder {
+			v = judge.View{Region: r}
 		}
 		out.Views = append(out.Views, v)
 	}

@@ -54,8 +54,8 @@ type Status struct {
 	State  State
 	Since  time.Time // when the state came about
 	Reason string
-	// Solid: at least M data points that were measured breach now. What alarms only
-	// because data is missing, or was alarming once, is not solid.
+	// Solid: at least M data points that were measured breach now, so that the state is
+	// ALARM. What alarms only because data is missing, or did once, is not solid.
 	Solid bool
 
 	Period time.Duration // of the points: an alarm that was given another begins anew
@@ -192,7 +192,7 @@ type Raised struct {
 func (s Set) Raised(of Statuses) []Raised {
 	var out []Raised
 	for _, a := range s.alarms {
-		if st := of[a.Name]; a.Feed != FeedNone && st.State == Alarming && st.Solid {
+		if st := of[a.Name]; a.Feed != FeedNone && st.Solid {
 			out = append(out, Raised{Alarm: a.Name, Region: a.Region, Feed: a.Feed, Reason: st.Reason})
 		}
 	}
