@@ -10,13 +10,15 @@ import (
 	"github.com/roam-sessions/roam/internal/judge"
 )
 
-// Who may be promoted, and who is.
-func TestCandidates(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		fault func(*court) // from 20 periods on, all is well until then
-		want  string       // of who is promoted and the others, when west is gone
-	}{
+// A candidacy is what is wrong when the primary is lost, and who is promoted then.
+type candidacy struct {
+	name  string
+	fault func(*court) // from 20 periods on, all is well until then
+	want  string       // of who is promoted and the others, when west is gone
+}
+
+func candidacies() []candidacy {
+	return []candidacy{
 		{"equals go by the order", func(*court) {}, "east: east is 0s behind, north is 0s behind"},
 		{
 			"the most caught-up", func(c *court) { c.stuck["east"] = true; c.run(1) },
@@ -46,11 +48,22 @@ func TestCandidates(t *testing.T) {
 			"one's engine is down", func(c *court) { c.broken["east"] = true },
 			"north: east is one that users should leave, north is 0s behind",
 		},
+		{"one flaps", func(c *court) {
+			for i := range 60 {
+				c.broken["east"] = i%20 < 5
+				c.run(1)
+			}
+		}, "north: east was lost 3 times within 10m0s, north is 0s behind"},
 		{
 			"one has just been lost", func(c *court) { c.broken["east"] = true; c.run(5); c.broken["east"] = false },
 			"north: east is one that users should leave, north is 0s behind",
 		},
-	} {
+	}
+}
+
+// Who may be promoted, and who is.
+func TestCandidates(t *testing.T) {
+	for _, c := range candidacies() {
 		w := newWorld("west east north", "rome oslo")
 		j := newCourt(t, w)
 		j.run(20)
@@ -70,13 +83,16 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
-// A candidate must have shown that it is fit: silence is not enough.
-func TestCandidatesMustShowIt(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		change func(*judge.Report)
-		want   string
-	}{
+// A doubt is what members report differently, and why east is no candidate then.
+type doubt struct {
+	name   string
+	change func(*judge.Report)
+	want   string
+}
+
+func doubts() []doubt {
+	few := func(r *judge.Report) bool { return r.Member == "east" || r.Member == "rome" }
+	return []doubt{
 		{"no report of its own", func(r *judge.Report) {
 			if r.Member == "east" {
 				r.Views = nil
@@ -92,42 +108,39 @@ func TestCandidatesMustShowIt(t *testing.T) {
 		}, "east has no heartbeat that could be compared (its last: number 0 of epoch 1)"},
 		{"a clock that is wrong by the word of half", func(r *judge.Report) {
 			clock := time.Second
-			if r.Member == "east" || r.Member == "rome" {
+			if few(r) {
 				clock = -6 * time.Second
 			}
 			r.Views[1].Clock = &clock
 		}, "east has a clock that is -6s wrong, and 5s is the most"},
 		{"a clock that few could ask", func(r *judge.Report) {
-			if r.Member != "east" && r.Member != "rome" {
+			if !few(r) {
 				r.Views[1].Clock = nil
 			}
 		}, "east has a clock that a majority of members could not compare"},
 		{"well by the word of too few", func(r *judge.Report) {
-			if r.Member != "east" && r.Member != "rome" {
+			if !few(r) {
 				r.Views[1].Engine = judge.Unseen
 			}
 		}, "east is well by the word of 2 of 5 members, and 3 must say so"},
 		{"heard and not known to hear", func(r *judge.Report) {
-			if r.Member != "east" && r.Member != "rome" {
+			if !few(r) {
 				r.Views[1].Out = judge.Unseen
 			}
 		}, "east is well by the word of 2 of 5 members, and 3 must say so"},
-	} {
+	}
+}
+
+// A candidate must have shown that it is fit: silence is not enough.
+func TestCandidatesMustShowIt(t *testing.T) {
+	for _, d := range doubts() {
 		w := newWorld("west east", "rome oslo riga")
-		j := newCourt(t, w)
-		j.run(20)
+		c := newCourt(t, w)
+		c.run(20)
 		w.down["west"] = true
-		var v judge.Verdict
-		for range 5 {
-			w.tick()
-			in := w.observations()
-			for i := range in.Reports {
-				c.change(&in.Reports[i])
-			}
-			j.state, v = j.rules.Judge(j.state, in, w.now)
-		}
-		if _, ok := v.FailOver(); ok || len(v.Held) != 1 || !strings.Contains(v.Held[0].Reason, c.want) {
-			t.Errorf("%s: %v, held %v; want %s", c.name, v.Findings, v.Held, c.want)
+		v := c.look(5, d.change)
+		if _, ok := v.FailOver(); ok || len(v.Held) != 1 || !strings.Contains(v.Held[0].Reason, d.want) {
+			t.Errorf("%s: %v, held %v; want %s", d.name, v.Findings, v.Held, d.want)
 		}
 	}
 }
@@ -334,6 +347,24 @@ func TestDecisionStands(t *testing.T) {
 	if len(c.state.Failovers) != 1 {
 		t.Errorf("failovers %v, want one", c.state.Failovers)
 	}
+}
+
+// A cause that is not to be seen for a period, because few know of it, has not ended.
+func TestLateReportEndsNothing(t *testing.T) {
+	w := newWorld("west east", "rome oslo riga")
+	c := newCourt(t, w)
+	c.run(20)
+	w.down["west"] = true
+	c.until(judge.FailOver, 5)
+	w.blind["rome"], w.blind["oslo"] = true, true
+	c.want(c.run(1), "route-away west quiet")
+	w.blind = map[string]bool{}
+	c.want(c.run(1), "fail-over west>east unheard, route-away west unheard")
+	// If nobody has known anything of it for a while, it is another one.
+	w.blind["rome"], w.blind["oslo"] = true, true
+	c.want(c.run(6), "route-away west quiet")
+	w.blind = map[string]bool{}
+	c.want(c.run(5), "route-away west unheard, held fail-over west cooldown")
 }
 
 func TestChosenRegionFails(t *testing.T) {
