@@ -245,8 +245,8 @@ func TestLongestWaitCounts(t *testing.T) {
 		t.Errorf("while both rest: %+v, want both rules until a minute has passed", r)
 	}
 	// A demand that waiting does not help has no time to try again.
-	if r := refused(t, p, changed, "-users-west -users-north", at(1000)); !r.RetryAt.IsZero() {
-		t.Errorf("a change that leaves none: %+v, want no time to try again", r)
+	if r := refused(t, p, changed, "+users-west -users-north", at(1000)); !r.RetryAt.IsZero() {
+		t.Errorf("a rule that rests and one that is broken: %+v, want no time to try again", r)
 	}
 	// A clock that was an hour ahead when the change was made.
 	made(t, p, changed, "+users-east", at(-3600_000))
