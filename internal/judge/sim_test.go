@@ -140,6 +140,7 @@ func TestSimulation(t *testing.T) {
 		failovers += len(s.moves)
 		return nil
 	})
+	t.Logf("%d failovers, and %d periods that demanded one", failovers, chances)
 	if _, count := seedFlags(); count >= 10 && (failovers < int(count) || chances < int(count)) {
 		t.Errorf("%d failovers and %d periods that demanded one in %d runs: the faults are too tame", failovers, chances, count)
 	}
