@@ -83,9 +83,14 @@ func (s *server) pause(d time.Duration) {
 	s.paused = s.world.now + d
 }
 
+// step has its clock step. If that is far, somebody writes before it has caught up: what
+// steps back and stops in the same moment is beyond what a lease can bear.
 func (s *server) step(d time.Duration) {
 	s.world.say("clock of server %d steps by %v", s.id, d)
 	s.skew += d
+	if d < -s.world.config.Guard/2 {
+		s.fenced(s.epoch)
+	}
 }
 
 // write has somebody write now and then, in the server's epoch or in one that is over.
