@@ -16,6 +16,7 @@ import (
 )
 
 func TestPromises(t *testing.T) {
+	t.Parallel() // it mostly waits
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		return open(t, here, valkey.Config{Addrs: []string{valkeytest.Start(t).Addr}})
 	}, enginetest.Options{})
@@ -23,6 +24,7 @@ func TestPromises(t *testing.T) {
 
 // With a near-cache it is the same engine.
 func TestPromisesWithNearCache(t *testing.T) {
+	t.Parallel() // it mostly waits
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		return open(t, here, valkey.Config{Addrs: []string{valkeytest.Start(t).Addr}, NearBytes: 4 << 20})
 	}, enginetest.Options{})
@@ -30,6 +32,7 @@ func TestPromisesWithNearCache(t *testing.T) {
 
 // Redis 7 has all that the functions use.
 func TestPromisesOfRedis(t *testing.T) {
+	t.Parallel() // it mostly waits
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		return open(t, here, valkey.Config{Addrs: []string{valkeytest.StartRedis(t).Addr}})
 	}, enginetest.Options{})
@@ -37,6 +40,7 @@ func TestPromisesOfRedis(t *testing.T) {
 
 // A cluster of three primaries keeps the same promises.
 func TestPromisesOfCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	clusters := map[crdt.Region][]*valkeytest.Server{1: valkeytest.StartCluster(t, 3), 2: valkeytest.StartCluster(t, 3)}
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		var addrs []string
@@ -50,6 +54,7 @@ func TestPromisesOfCluster(t *testing.T) {
 
 // Over TLS, as a user that may do no more than the engine does.
 func TestPromisesOfTLSAndACL(t *testing.T) {
+	t.Parallel() // it mostly waits
 	acl := strings.Fields("--user roam on >secret resetchannels -@all " + valkey.ACL())
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		addr, trust := valkeytest.StartTLS(t, acl...)

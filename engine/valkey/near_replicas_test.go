@@ -32,6 +32,7 @@ func readsFrom(t *testing.T, e *roamvalkey.Engine, s *valkeytest.Server) {
 // With a near-cache and replicas it is the same engine: what a process has shown or
 // written is what it shows.
 func TestPromisesWithNearCacheAndReplicas(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var first, second [3]*valkeytest.Server
 	for region := range 2 {
 		first[region+1], second[region+1] = pair(t)
@@ -48,6 +49,7 @@ func TestPromisesWithNearCacheAndReplicas(t *testing.T) {
 
 // In a cluster, too.
 func TestPromisesWithNearCacheAndClusterReplicas(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var first, second [3][]*valkeytest.Server
 	for region := range 2 {
 		first[region+1] = valkeytest.StartCluster(t, 2, "--repl-diskless-sync-delay", "0")
