@@ -75,7 +75,7 @@ shown-when-expired 1
 side-store-forgets-at-once 162
 side-store-joined-silently 5
 side-store-not-given 7
-side-store-not-missed 740
+side-store-not-missed 1017
 side-store-not-read 91
 stable-at-once 1
 stable-when-sent 117
