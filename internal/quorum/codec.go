@@ -21,7 +21,7 @@ const (
 	// accountHead: member 8, life 8, floor 8, seen 2.
 	accountHead = 3*8 + 2
 	// maxAccounts bounds how many members there ever were.
-	maxAccounts = 4096
+	maxAccounts = 1024
 )
 
 // errMalformed is the kind of refusals of bytes in the log.

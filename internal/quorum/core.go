@@ -107,14 +107,14 @@ func (r Rules) withDefaults() (Rules, error) {
 // A Core is one member of a quorum. It is used by one goroutine at a time. The same
 // calls give the same outputs.
 //
-// After every call of another method, Next is called until it says that there is
-// nothing. What it returns is carried out, in the order of Output's fields, before
-// the Core is called again.
+// Some calls of other methods later, soon enough for a tick, Next is called until it says
+// that there is nothing. What it returns is carried out, in the order of Output's
+// fields, before the Core is called again.
 type Core struct {
 	rules    Rules
 	witness  bool
 	node     *raft.RawNode
-	disk     *raft.MemoryStorage // what is on the disk, in memory
+	disk     *disk // what is on the disk, in memory
 	timer    timer
 	ledger   ledger
 	conf     *pb.ConfState
@@ -185,7 +185,7 @@ func New(rules Rules, s Stored) (*Core, error) {
 	}
 	c := &Core{
 		rules: rules, witness: slices.Contains(rules.Witnesses, rules.ID),
-		disk: raft.NewMemoryStorage(), conf: &pb.ConfState{}, ledger: ledger{}, snaps: map[uint64]int{},
+		disk: &disk{MemoryStorage: raft.NewMemoryStorage()}, conf: &pb.ConfState{}, ledger: ledger{}, snaps: map[uint64]int{},
 		timer:     timer{election: rules.ElectionTicks, dice: rand.New(rand.NewPCG(rules.Seed, rules.ID))}, //nolint:gosec // no secret
 		proposals: newProposals(rules.ID, s.Life), reads: newReads(rules.ID, s.Life),
 	}
@@ -286,7 +286,7 @@ func (c *Core) Next() (Output, bool) {
 		c.proposals.again()
 		c.reads.again()
 	}
-	out.Fold = c.log.wants(c.rules.SnapshotEvery) && len(out.Commands) > 0
+	out.Fold = did && (c.disk.outdated || c.log.wants(c.rules.SnapshotEvery))
 	return out, did || out.Led != nil || len(out.Reads) > 0
 }
 
@@ -352,3 +352,8 @@ func (c *Core) isMember(id uint64) bool {
 
 // finishReads hands out the reads whose index has been applied.
 func (c *Core) finishReads(out *Output) { out.Reads = c.reads.done(c.applied) }
+
+// Members returns who votes and who only learns, as of what was applied.
+func (c *Core) Members() (voters, learners []uint64) {
+	return slices.Clone(c.conf.GetVoters()), slices.Clone(c.conf.GetLearners())
+}

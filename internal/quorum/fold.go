@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -12,6 +13,21 @@ type image struct {
 	identity uint64 // of the log
 	ledger   ledger
 	state    []byte // of the state machine
+}
+
+// A disk is what is on the disk, in memory, as raft reads it.
+type disk struct {
+	*raft.MemoryStorage
+	outdated bool // the members have changed since the last snapshot
+}
+
+// Snapshot returns the last one for a member to begin with. Raft has one refused which
+// does not know whom it is for; so there is none until the next is made.
+func (d *disk) Snapshot() (*pb.Snapshot, error) {
+	if d.outdated {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return d.MemoryStorage.Snapshot()
 }
 
 // logSize is how much there is of the log.
@@ -41,9 +57,10 @@ func (l *logSize) wants(every int) bool {
 
 // Fold takes the state machine's Snapshot in place of what was applied. It is called
 // when Output asks for it, with all of Output.Commands applied. It fails with
-// ErrTooLarge; then the log goes on, and Output asks again when as much has come again.
+// ErrTooLarge; then the log goes on, Output asks again when as much has come again, and
+// members that were added since the last snapshot may not get in.
 func (c *Core) Fold(state []byte) error {
-	c.log.entries, c.log.newBytes = 0, 0
+	c.log.entries, c.log.newBytes, c.disk.outdated = 0, 0, false
 	if len(state) > MaxSnapshotBytes {
 		return fmt.Errorf("%w: snapshot of %d bytes, at most %d", ErrTooLarge, len(state), MaxSnapshotBytes)
 	}
@@ -96,7 +113,7 @@ func (c *Core) adopt(s *pb.Snapshot) error {
 	_ = c.disk.ApplySnapshot(s) // it fails for one that is older than what there is: raft asks for none
 	c.identity, c.ledger = im.identity, im.ledger
 	c.conf, c.applied = s.GetMetadata().GetConfState(), s.GetMetadata().GetIndex()
-	c.log = logSize{}
+	c.log, c.disk.outdated = logSize{}, false
 	c.restore = &State{Index: c.applied, Data: im.state}
 	return nil
 }

@@ -1,6 +1,10 @@
 package quorum
 
-import "slices"
+import (
+	"slices"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+)
 
 // A ticket is what a command is called, in all its copies.
 type ticket struct {
@@ -12,7 +16,8 @@ type ticket struct {
 
 // A ledger knows which commands were applied, so that a copy is not applied again. It
 // is a part of the agreed state: all members have the same at the same index. It
-// keeps up to maxSpread numbers of each member that there ever was.
+// keeps up to maxSpread numbers of each member, and has up to maxAccounts members that
+// there ever were: one more has nothing applied.
 type ledger map[uint64]*account
 
 // An account is what was applied of one member's commands.
@@ -25,6 +30,9 @@ type account struct {
 // before, and can't have been.
 func (l ledger) take(t ticket) bool {
 	a := l[t.member]
+	if a == nil && len(l) >= maxAccounts {
+		return false
+	}
 	if a == nil || t.life > a.life {
 		a = &account{life: t.life}
 		l[t.member] = a
@@ -40,6 +48,17 @@ func (l ledger) take(t ticket) bool {
 		a.seen = slices.Delete(a.seen, 0, at)
 	}
 	return true
+}
+
+// close closes the accounts of members that are removed: what they had under way is
+// not applied any more, so what it was need not be known.
+func (l ledger) close(changes []*pb.ConfChangeSingle) {
+	for _, c := range changes {
+		a := l[c.GetNodeId()]
+		if c.GetType() == pb.ConfChangeRemoveNode && a != nil && len(a.seen) > 0 {
+			a.floor, a.seen = a.seen[len(a.seen)-1]+1, nil
+		}
+	}
 }
 
 // has reports whether a command was applied, or can't be any more.

@@ -232,7 +232,9 @@ func (c *Core) applyChange(e *pb.Entry, out *Output) {
 		}
 		own = c.proposals.done(t)
 	}
+	c.disk.outdated = true // before raft tells new members anything
 	c.conf = c.node.ApplyConfChange(&cc)
+	c.ledger.close(cc.GetChanges())
 	if own != 0 {
 		out.Changed = append(out.Changed, own)
 	}

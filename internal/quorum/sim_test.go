@@ -62,7 +62,11 @@ func (w *world) act() {
 	case n < 107 && m.core != nil:
 		_ = m.core.Transfer(w.any().id) // it may not be the leader
 		w.work(m)
-	case n < 109 && m.core != nil:
+	case n < 110 && w.plan.joiner != 0:
+		w.change(m, Change{[]ChangeKind{AddVoter, AddLearner}[n%2], w.plan.joiner})
+	case n < 111 && w.plan.leaver != 0 && w.now > w.plan.steps/2:
+		w.change(m, Change{Remove, w.plan.leaver})
+	case n < 115 && m.core != nil:
 		for seq := range m.writes {
 			if len(m.writes) == 1 { // else which one is chance
 				m.core.Abandon(seq)
@@ -70,6 +74,18 @@ func (w *world) act() {
 			}
 		}
 	}
+}
+
+func (w *world) change(m *simMember, steps ...Change) {
+	if m.core == nil {
+		return
+	}
+	seq, err := m.core.Change(steps)
+	if err != nil {
+		return // as of what it has applied it makes no sense
+	}
+	m.changes[seq] = true
+	w.work(m)
 }
 
 func (w *world) cutOff(m *simMember) {
@@ -95,6 +111,16 @@ func (w *world) heal() {
 		if w.members[id].core == nil {
 			w.start(w.members[id])
 		}
+	}
+	if w.plan.joiner != 0 {
+		w.change(w.members[w.ids[0]], Change{AddVoter, w.plan.joiner})
+	}
+	if w.plan.leaver != 0 {
+		w.runFor(20 * simElection)
+		w.change(w.members[w.ids[0]], Change{Remove, w.plan.leaver})
+		w.runFor(20 * simElection)
+		w.crash(w.members[w.plan.leaver])
+		w.ids = slices.DeleteFunc(w.ids, func(id uint64) bool { return id == w.plan.leaver })
 	}
 	w.runFor(60 * simElection) // letters of before, too, and a snapshot that is sent again
 	for _, id := range w.ids {
@@ -149,6 +175,7 @@ func TestAgreementUnderFaults(t *testing.T) {
 		"three":          {voters: []uint64{1, 2, 3}, steps: 3000},
 		"three, witness": {voters: []uint64{1, 2, 3}, witnesses: []uint64{3}, steps: 3000},
 		"five, witness":  {voters: []uint64{1, 2, 3, 4, 5}, witnesses: []uint64{5}, steps: 3000},
+		"changing":       {voters: []uint64{1, 2, 3, 4}, witnesses: []uint64{3}, joiner: 5, leaver: 4, steps: 3000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,9 @@ func (s Stored) check() error {
 		if at == 0 || term == 0 || len(s.Snapshot.GetMetadata().GetConfState().GetVoters()) == 0 {
 			return fmt.Errorf("%w: snapshot of nothing", ErrCorrupt)
 		}
+		if _, err := decodeImage(s.Snapshot.GetData()); err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
 	}
 	last, lastTerm, err := s.checkEntries(at, term)
 	if err != nil {

@@ -23,7 +23,8 @@ const (
 type plan struct {
 	voters    []uint64
 	witnesses []uint64
-	joiner    uint64 // starts with nothing; zero: nobody
+	joiner    uint64 // starts with nothing, and is added some time; zero: nobody
+	leaver    uint64 // is removed some time
 	steps     int    // with faults
 }
 

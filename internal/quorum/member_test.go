@@ -1,0 +1,543 @@
+package quorum
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/pki"
+)
+
+// patience bounds what a test waits for, so that it fails instead of hanging.
+const patience = 30 * time.Second
+
+// A list is a state machine: all commands there were.
+type list struct {
+	mu       sync.Mutex
+	commands []string
+	restored int // with something in it
+}
+
+func (l *list) Apply(_ uint64, command []byte) any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commands = append(l.commands, string(command))
+	return len(l.commands)
+}
+
+func (l *list) Snapshot() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(l.commands); err != nil {
+		return nil
+	}
+	return b.Bytes()
+}
+
+func (l *list) Restore(state []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.commands = nil
+	if len(state) == 0 {
+		return nil
+	}
+	l.restored++
+	return gob.NewDecoder(bytes.NewReader(state)).Decode(&l.commands)
+}
+
+func (l *list) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.commands)
+}
+
+// A group is members in Regions, each on loopback and with the fault.Net between them.
+type group struct {
+	t       *testing.T
+	net     *fault.Net
+	ids     []uint64
+	founder []uint64
+	rules   Rules
+	addr    map[uint64]string
+	peers   map[uint64][]Peer
+	keeper  map[uint64]*pki.Keeper
+	dir     string
+	member  map[uint64]*Member
+	machine map[uint64]*list
+	started map[uint64]bool
+}
+
+func region(id uint64) string { return fmt.Sprintf("region-%d", id) }
+
+// newGroup makes n members, of which none runs, with certificates in dir.
+func newGroup(t *testing.T, n, founders int, rules Rules) *group {
+	t.Helper()
+	g := &group{
+		t: t, net: fault.NewNet(1), rules: rules, dir: t.TempDir(), addr: map[uint64]string{}, peers: map[uint64][]Peer{},
+		keeper: map[uint64]*pki.Keeper{}, member: map[uint64]*Member{}, machine: map[uint64]*list{}, started: map[uint64]bool{},
+	}
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	var regions []pki.Member
+	for id := uint64(1); id <= uint64(n); id++ {
+		g.ids = append(g.ids, id)
+		g.addr[id] = g.listen("127.0.0.1:0", func(l net.Listener) { _ = l.Close() })
+		regions = append(regions, pki.Member{Region: region(id), Hosts: []string{"127.0.0.1"}})
+	}
+	g.founder = g.ids[:founders]
+	if _, err := pki.Init(g.dir, regions, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range g.ids {
+		g.keeper[from] = g.keep(g.dir, region(from))
+		for _, to := range g.ids {
+			if from == to {
+				continue
+			}
+			p, err := g.net.Proxy(t.Context(), region(from), region(to), fault.Calls, g.addr[to])
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = p.Close() }) // it never fails
+			g.peers[from] = append(g.peers[from], Peer{ID: to, Region: region(to), Addr: p.Addr()})
+		}
+	}
+	t.Cleanup(func() {
+		for _, id := range g.ids {
+			g.stop(id)
+		}
+	})
+	return g
+}
+
+func (g *group) keep(dir, name string) *pki.Keeper {
+	g.t.Helper()
+	k, err := pki.Keep(pki.Files{
+		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, name+".pem"), Key: filepath.Join(dir, name+".key"),
+	}, name, slog.New(slog.DiscardHandler))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return k
+}
+
+func (g *group) listen(addr string, use func(net.Listener)) string {
+	g.t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(g.t.Context(), "tcp", addr)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	use(l)
+	return l.Addr().String()
+}
+
+func (g *group) config(id uint64) Config {
+	rules := g.rules
+	rules.ID, rules.Seed, rules.ElectionTicks = id, 7, 12
+	return Config{
+		Rules: rules, Name: "test", Founders: g.founder, Peers: g.peers[id], Path: filepath.Join(g.dir, region(id)+".quorum"),
+		Create: !g.started[id], Keeper: g.keeper[id], Tick: 20 * time.Millisecond, Silence: time.Second,
+	}
+}
+
+func (g *group) start(ids ...uint64) {
+	g.t.Helper()
+	for _, id := range ids {
+		cfg := g.config(id)
+		g.listen(g.addr[id], func(l net.Listener) { cfg.Listener = l })
+		g.machine[id] = &list{}
+		m, err := Open(context.Background(), cfg, g.machine[id])
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		g.member[id], g.started[id] = m, true
+	}
+}
+
+func (g *group) stop(id uint64) {
+	g.t.Helper()
+	if m := g.member[id]; m != nil {
+		if err := m.Close(); err != nil {
+			g.t.Errorf("close %d: %v", id, err)
+		}
+		g.member[id] = nil
+	}
+}
+
+// await waits until something is so.
+func (g *group) await(what string, so func() bool) {
+	g.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-end:
+			g.t.Fatalf("never so: %s", what)
+		}
+	}
+}
+
+// leader waits until those given agree on who leads.
+func (g *group) leader(ids ...uint64) uint64 {
+	g.t.Helper()
+	var lead Leadership
+	g.await("all follow one leader", func() bool {
+		lead = g.member[ids[0]].Status().Lead
+		for _, id := range ids {
+			if g.member[id].Status().Lead != lead {
+				return false
+			}
+		}
+		return slices.Contains(ids, lead.Leader)
+	})
+	return lead.Leader
+}
+
+func (g *group) propose(id uint64, command string) int {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	v, err := g.member[id].Propose(ctx, []byte(command))
+	if err != nil {
+		g.t.Fatalf("propose %q at %d: %v", command, id, err)
+	}
+	return v.(int)
+}
+
+// read returns what a linearizable read at a member sees.
+func (g *group) read(id uint64) []string {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	defer cancel()
+	if err := g.member[id].Read(ctx); err != nil {
+		g.t.Fatalf("read at %d: %v", id, err)
+	}
+	return g.machine[id].all()
+}
+
+func (g *group) others(id uint64) []uint64 {
+	return slices.DeleteFunc(slices.Clone(g.ids), func(o uint64) bool { return o == id })
+}
+
+// cut cuts a member off from all others, or joins it again.
+func (g *group) cut(id uint64, cut bool) {
+	for _, o := range g.others(id) {
+		g.net.SetLink(region(id), region(o), fault.Calls, fault.Link{Cut: cut})
+		g.net.SetLink(region(o), region(id), fault.Calls, fault.Link{Cut: cut})
+	}
+}
+
+func TestMembersAgree(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	g.start(g.ids...)
+	var want []string
+	for i, id := range slices.Concat(g.ids, g.ids) {
+		c := fmt.Sprint("command ", i)
+		want = append(want, c)
+		if n := g.propose(id, c); n != len(want) {
+			t.Errorf("%q at %d is number %d, want %d", c, id, n, len(want))
+		}
+		for _, r := range g.ids {
+			if got := g.read(r); !slices.Equal(got, want) {
+				t.Errorf("%d reads %q, want %q", r, got, want)
+			}
+		}
+	}
+}
+
+func TestManyAtOnceAreAppliedOnce(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{SnapshotEvery: 50})
+	g.start(g.ids...)
+	var work sync.WaitGroup
+	var mu sync.Mutex
+	numbers := map[int]bool{}
+	for w := range 30 {
+		work.Go(func() {
+			for i := range 10 {
+				id := g.ids[w%3]
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				v, err := g.member[id].Propose(ctx, fmt.Append(nil, w, " ", i))
+				cancel()
+				if err != nil {
+					t.Errorf("propose at %d: %v", id, err)
+					return
+				}
+				mu.Lock()
+				numbers[v.(int)] = true
+				mu.Unlock()
+			}
+		})
+	}
+	work.Wait()
+	if len(numbers) != 300 {
+		t.Errorf("300 commands have %d numbers", len(numbers))
+	}
+	want := g.read(1)
+	if len(want) != 300 {
+		t.Errorf("%d commands were applied, want 300", len(want))
+	}
+	for _, id := range g.ids {
+		if got := g.read(id); !slices.Equal(got, want) {
+			t.Errorf("%d has %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestLeaderIsKilledAndComesBack(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	g.start(g.ids...)
+	g.propose(1, "before")
+	first := g.leader(g.ids...)
+	g.net.Kill(region(first))
+	g.stop(first)
+	rest := g.others(first)
+	if got := g.propose(rest[0], "after"); got != 2 {
+		t.Errorf("after a kill the next command is number %d, want 2", got)
+	}
+	if second := g.leader(rest...); second == first {
+		t.Errorf("%d leads, and is dead", second)
+	}
+	g.net.Revive(region(first))
+	g.start(first)
+	if got := g.read(first); !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("back again, %d reads %q", first, got)
+	}
+}
+
+func TestAllStopAndStartAgain(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{SnapshotEvery: 4})
+	g.start(g.ids...)
+	var want []string
+	for i := range 11 {
+		want = append(want, fmt.Sprint(i))
+		g.propose(1, want[i])
+	}
+	term := g.member[1].Status().Lead.Term
+	for _, id := range g.ids {
+		g.stop(id)
+	}
+	g.start(g.ids...)
+	for _, id := range g.ids {
+		if got := g.read(id); !slices.Equal(got, want) {
+			t.Errorf("started again, %d reads %q, want %q", id, got, want)
+		}
+		if now := g.member[id].Status().Lead.Term; now <= term {
+			t.Errorf("started again, %d is in term %d, and was in %d", id, now, term)
+		}
+	}
+}
+
+func TestLeaderIsCutOff(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	g.start(g.ids...)
+	g.propose(1, "before")
+	first := g.leader(g.ids...)
+	g.cut(first, true)
+	rest := g.others(first)
+	lost, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if v, err := g.member[first].Propose(lost, []byte("maybe")); !errors.Is(err, ErrUnknown) {
+		t.Errorf("cut off, the leader proposes: %v, %v; want ErrUnknown", v, err)
+	}
+	if err := g.member[first].Read(lost); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("cut off, the leader reads: %v; want no answer", err)
+	}
+	g.propose(rest[0], "after")
+	if got := g.read(rest[1]); !slices.Equal(got, []string{"before", "after"}) {
+		t.Errorf("%d reads %q", rest[1], got)
+	}
+	g.await("the old leader steps down", func() bool { return g.member[first].Status().Lead.Leader != first })
+	g.cut(first, false)
+	for _, id := range g.ids {
+		if got := g.read(id); !slices.Equal(got, []string{"before", "after"}) {
+			t.Errorf("joined again, %d reads %q", id, got)
+		}
+	}
+}
+
+func TestOneThatWasAwayGetsASnapshot(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{SnapshotEvery: 16})
+	g.start(g.ids...)
+	g.propose(1, "first")
+	away := g.others(g.leader(g.ids...))[0]
+	g.stop(away)
+	here := g.others(away)
+	for i := range 100 {
+		g.propose(here[0], fmt.Sprint(i))
+	}
+	g.start(away)
+	if got, want := g.read(away), g.read(here[1]); !slices.Equal(got, want) || len(got) != 101 {
+		t.Errorf("back again, %d has %d commands, and others %d", away, len(got), len(want))
+	}
+	if g.machine[away].restored == 0 {
+		t.Errorf("%d was restored from no snapshot", away)
+	}
+}
+
+func TestMembersChange(t *testing.T) {
+	g := newGroup(t, 4, 3, Rules{SnapshotEvery: 8})
+	g.start(g.ids...)
+	for i := range 20 {
+		g.propose(1, fmt.Sprint(i))
+	}
+	leaves := g.others(g.leader(1, 2, 3))[0]
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := g.member[2].Change(ctx, Change{AddLearner, 4}); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.read(4); len(got) != 20 {
+		t.Errorf("a learner reads %d commands, want 20", len(got))
+	}
+	if err := g.member[4].Change(ctx, Change{AddVoter, 4}, Change{Remove, leaves}); err != nil {
+		t.Fatal(err)
+	}
+	g.stop(leaves)
+	if got := g.propose(4, "from the new one"); got != 21 {
+		t.Errorf("it is number %d, want 21", got)
+	}
+	g.await("the members are known", func() bool { return len(g.member[4].Status().Voters) == 3 })
+	if s := g.member[4].Status(); slices.Contains(s.Voters, leaves) || !slices.Contains(s.Voters, 4) || len(s.Learners) > 0 {
+		t.Errorf("%d has left for 4, and the voters are %d, learners %d", leaves, s.Voters, s.Learners)
+	}
+}
+
+func TestLeadershipIsTransferred(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{Witnesses: []uint64{3}})
+	g.start(g.ids...)
+	g.propose(1, "first")
+	first := g.leader(g.ids...)
+	to := 3 - first // 1 or 2: a witness does not lead
+	if err := g.member[first].Transfer(t.Context(), 3); !errors.Is(err, ErrChange) {
+		t.Errorf("transfer to a witness: %v, want ErrChange", err)
+	}
+	if err := g.member[3].Transfer(t.Context(), to); !errors.Is(err, ErrNotLeader) {
+		t.Errorf("transfer by a follower: %v, want ErrNotLeader", err)
+	}
+	g.await("who asks for it leads", func() bool {
+		if err := g.member[to].Transfer(t.Context(), to); err != nil {
+			t.Error(err)
+		}
+		return g.member[to].Status().Lead.Leader == to
+	})
+}
+
+func TestWrongCertificatesAreRefused(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	g.start(1)
+	strangers := t.TempDir()
+	if _, err := pki.Init(strangers, []pki.Member{{Region: region(2), Hosts: []string{"127.0.0.1"}}}, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		keeper *pki.Keeper
+		says   hello
+		want   string
+	}{
+		{"another Region's", g.keeper[3], hello{from: 2, to: 1, life: 1}, "not of that Region"},
+		{"one of the same name by another authority", g.keep(strangers, region(2)), hello{from: 2, to: 1, life: 1}, ""},
+		{"the right one, for another member", g.keeper[2], hello{from: 2, to: 3, life: 1}, "bad frame"},
+		{"the right one, of another log", g.keeper[2], hello{from: 2, to: 1, life: 1, identity: 99}, "bad frame"},
+		{"the right one, of nobody", g.keeper[2], hello{from: 9, to: 1, life: 1}, "bad frame"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, err := g.knock(c.keeper, c.says)
+			if err == nil && (f.kind != frameGoodbye || !bytes.Contains([]byte(f.reason), []byte(c.want)) || c.want == "") {
+				t.Errorf("the answer is of kind %d: %q; want a refusal with %q", f.kind, f.reason, c.want)
+			}
+		})
+	}
+	if f, err := g.knock(g.keeper[2], hello{from: 2, to: 1, life: 5}); err != nil || f.kind != frameHello {
+		t.Errorf("the right one: kind %d, %q, %v; want a hello", f.kind, f.reason, err)
+	}
+	if f, err := g.knock(g.keeper[2], hello{from: 2, to: 1, life: 1}); err != nil || f.kind != frameGoodbye {
+		t.Errorf("a member that has lost its disk: kind %d, %v; want goodbye", f.kind, err)
+	}
+}
+
+// knock greets member 1 with a certificate, and returns its first frame. Who is not
+// of its authority is believed here, to see what that one says.
+func (g *group) knock(k *pki.Keeper, says hello) (frame, error) {
+	g.t.Helper()
+	raw, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", g.addr[1])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	cfg := k.Client(region(1), "127.0.0.1")
+	cfg.InsecureSkipVerify, cfg.VerifyConnection = true, nil //nolint:gosec // it is the other end that is tested
+	w := &wire{Conn: tls.Client(raw, cfg), silence: patience}
+	defer func() { _ = w.Close() }() // the other end may have
+	if err := w.send(frame{kind: frameHello, hello: says}); err != nil {
+		return frame{}, err
+	}
+	return readFrame(w, maxGreetingBytes)
+}
+
+func TestImpostorIsNotSentAnything(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	// Where member 2 should be there is somebody with the certificate of Region 3.
+	var heard sync.WaitGroup
+	g.listen(g.addr[2], func(l net.Listener) {
+		t.Cleanup(func() { _ = l.Close(); heard.Wait() })
+		refused := make(chan error, 1)
+		heard.Go(func() {
+			conn, err := l.Accept()
+			if err != nil {
+				refused <- err
+				return
+			}
+			w := &wire{Conn: tls.Server(conn, g.keeper[3].Server([]string{region(1)})), silence: patience}
+			f, err := readFrame(w, maxGreetingBytes)
+			if err == nil {
+				err = errors.Join(fmt.Errorf("it was told frame %d", f.kind), w.Close())
+			} else {
+				_ = w.Close() // it has failed
+				err = nil
+			}
+			refused <- err
+		})
+		g.start(1)
+		if err := <-refused; err != nil {
+			t.Error(err)
+		}
+	})
+	if linked := g.member[1].Status().Linked; len(linked) > 0 {
+		t.Errorf("member 1 is linked with %d", linked)
+	}
+}
+
+func TestSlowPeerHoldsUpNobody(t *testing.T) {
+	g := newGroup(t, 3, 3, Rules{})
+	g.start(g.ids...)
+	g.propose(1, "first")
+	leader := g.leader(g.ids...)
+	slow := g.others(leader)[0]
+	g.cut(slow, true)
+	big := string(bytes.Repeat([]byte{'x'}, MaxCommandBytes))
+	for range 2 * queueMessages / 10 { // 3 MB, far more than sockets and queues hold for a peer
+		g.propose(leader, big)
+	}
+	if now := g.leader(g.others(slow)...); now != leader {
+		t.Errorf("%d leads, and %d did: it was held up", now, leader)
+	}
+	g.cut(slow, false)
+	if got := len(g.read(slow)); got != 1+2*queueMessages/10 {
+		t.Errorf("joined again, it has %d commands", got)
+	}
+}
