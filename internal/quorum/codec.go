@@ -27,16 +27,16 @@ const (
 // errMalformed is the kind of refusals of bytes in the log.
 var errMalformed = errors.New("malformed")
 
-// appendCommand appends a command as it is in the log.
-func appendCommand(b []byte, t ticket, command []byte) []byte {
-	b = append(b, commandVersion)
+// encodeCommand returns a command as it is in the log.
+func encodeCommand(t ticket, command []byte) []byte {
+	b := append(make([]byte, 0, commandHead+len(command)), commandVersion)
 	for _, v := range []uint64{t.member, t.life, t.seq, t.floor} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	return append(b, command...)
 }
 
-// decodeCommand reads what appendCommand wrote. The command is a part of b.
+// decodeCommand reads what encodeCommand wrote. The command is a part of b.
 func decodeCommand(b []byte) (ticket, []byte, error) {
 	if len(b) < commandHead || b[0] != commandVersion {
 		return ticket{}, nil, fmt.Errorf("%w: command of %d bytes", errMalformed, len(b))
@@ -52,9 +52,9 @@ func decodeCommand(b []byte) (ticket, []byte, error) {
 	return t, b[commandHead:], nil
 }
 
-// appendImage appends what a snapshot carries.
-func appendImage(b []byte, im image) []byte {
-	b = binary.BigEndian.AppendUint64(append(b, imageVersion), im.identity)
+// encodeImage returns what a snapshot carries.
+func encodeImage(im image) []byte {
+	b := binary.BigEndian.AppendUint64([]byte{imageVersion}, im.identity)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(im.ledger))) //nolint:gosec // at most maxAccounts
 	for _, member := range slices.Sorted(maps.Keys(im.ledger)) {
 		a := im.ledger[member]
@@ -69,7 +69,7 @@ func appendImage(b []byte, im image) []byte {
 	return append(b, im.state...)
 }
 
-// decodeImage reads what appendImage wrote. The state is a part of b.
+// decodeImage reads what encodeImage wrote. The state is a part of b.
 func decodeImage(b []byte) (image, error) {
 	if len(b) < imageHead || b[0] != imageVersion {
 		return image{}, fmt.Errorf("%w: snapshot of %d bytes", errMalformed, len(b))

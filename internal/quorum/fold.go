@@ -64,7 +64,7 @@ func (c *Core) Fold(state []byte) error {
 	if len(state) > MaxSnapshotBytes {
 		return fmt.Errorf("%w: snapshot of %d bytes, at most %d", ErrTooLarge, len(state), MaxSnapshotBytes)
 	}
-	data := appendImage(nil, image{c.identity, c.ledger, state})
+	data := encodeImage(image{c.identity, c.ledger, state})
 	snap, err := c.disk.CreateSnapshot(c.applied, c.conf, data)
 	if err != nil {
 		return nil //nolint:nilerr // nothing was applied since the last

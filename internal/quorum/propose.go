@@ -42,7 +42,7 @@ func (c *Core) Propose(command []byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.proposals.add(t.seq, pb.EntryNormal, appendCommand(nil, t, command)), nil
+	return c.proposals.add(t.seq, pb.EntryNormal, encodeCommand(t, command)), nil
 }
 
 // Abandon forgets a command or change: it is not proposed again. It may take place
@@ -179,7 +179,7 @@ func (c *Core) Change(steps []Change) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	cc.Context = appendCommand(nil, t, nil)
+	cc.Context = encodeCommand(t, nil)
 	data, err := proto.Marshal(cc)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrChange, err)

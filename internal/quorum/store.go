@@ -26,13 +26,14 @@ const (
 	// boltLockTimeout bounds the wait for bbolt's own lock, which ours has made free.
 	boltLockTimeout = time.Second
 	checkBytes      = 4
+	indexBytes      = 8
 )
 
 // The buckets of a file, and the keys of the first. All keys are always there.
 const (
-	bucketMeta, bucketEntries             = "meta", "entries"
-	keyVersion, keyLife, keyState         = "version", "life", "state"
-	keySnapshot, keyRange, rangeKeyLength = "snapshot", "range", 16
+	bucketMeta, bucketEntries     = "meta", "entries"
+	keyVersion, keyLife, keyState = "version", "life", "state"
+	keySnapshot, keyRange         = "snapshot", "range"
 )
 
 // A store is a member's file. It is used by one goroutine.
@@ -170,48 +171,61 @@ func load(tx *bbolt.Tx) (s Stored, err error) {
 	if meta == nil || entries == nil {
 		return s, fmt.Errorf("%w: it is no member's", ErrCorrupt)
 	}
+	first, last, err := s.loadMeta(meta)
+	if err != nil {
+		return s, err
+	}
+	if err := entries.ForEach(s.loadEntry); err != nil {
+		return s, err
+	}
+	if f, l := span(s.Entries); f != first || l != last {
+		return s, fmt.Errorf("%w: entries %d to %d, and not %d to %d", ErrCorrupt, f, l, first, last)
+	}
+	return s, nil
+}
+
+// loadMeta reads all but the entries, and returns which there should be.
+func (s *Stored) loadMeta(meta *bbolt.Bucket) (first, last uint64, err error) {
 	got := map[string][]byte{}
 	for _, k := range []string{keyVersion, keyLife, keyState, keySnapshot, keyRange} {
 		if got[k], err = unwrap([]byte(k), meta.Get([]byte(k))); err != nil {
-			return s, err
+			return 0, 0, err
 		}
 	}
 	if v := got[keyVersion]; len(v) != 1 || v[0] != storeVersion {
-		return s, fmt.Errorf("%w: format version %d, know %d", ErrCorrupt, v, storeVersion)
+		return 0, 0, fmt.Errorf("%w: format version %d, know %d", ErrCorrupt, v, storeVersion)
 	}
-	if len(got[keyLife]) != 8 || len(got[keyRange]) != rangeKeyLength {
-		return s, fmt.Errorf("%w: life of %d bytes, range of %d", ErrCorrupt, len(got[keyLife]), len(got[keyRange]))
+	if len(got[keyLife]) != indexBytes || len(got[keyRange]) != 2*indexBytes {
+		return 0, 0, fmt.Errorf("%w: life of %d bytes, range of %d", ErrCorrupt, len(got[keyLife]), len(got[keyRange]))
 	}
 	s.Life = binary.BigEndian.Uint64(got[keyLife])
 	s.State = &pb.HardState{}
 	if err := unmarshal(keyState, got[keyState], s.State); err != nil {
-		return s, err
+		return 0, 0, err
 	}
 	if len(got[keySnapshot]) > 0 {
 		s.Snapshot = &pb.Snapshot{}
 		if err := unmarshal(keySnapshot, got[keySnapshot], s.Snapshot); err != nil {
-			return s, err
+			return 0, 0, err
 		}
 	}
-	err = entries.ForEach(func(k, v []byte) error {
-		if v, err = unwrap(k, v); err != nil {
-			return err
-		}
-		e := &pb.Entry{}
-		if err := unmarshal("entry", v, e); err != nil {
-			return err
-		}
-		if len(k) != 8 || binary.BigEndian.Uint64(k) != e.GetIndex() {
-			return fmt.Errorf("%w: entry %d is at %x", ErrCorrupt, e.GetIndex(), k)
-		}
-		s.Entries = append(s.Entries, e)
-		return nil
-	})
-	first, last := span(s.Entries)
-	if r := got[keyRange]; err == nil && (binary.BigEndian.Uint64(r) != first || binary.BigEndian.Uint64(r[8:]) != last) {
-		return s, fmt.Errorf("%w: entries %d to %d are missing", ErrCorrupt, binary.BigEndian.Uint64(r), binary.BigEndian.Uint64(r[8:]))
+	return binary.BigEndian.Uint64(got[keyRange]), binary.BigEndian.Uint64(got[keyRange][indexBytes:]), nil
+}
+
+func (s *Stored) loadEntry(k, v []byte) error {
+	v, err := unwrap(k, v)
+	if err != nil {
+		return err
 	}
-	return s, err
+	e := &pb.Entry{}
+	if err := unmarshal("entry", v, e); err != nil {
+		return err
+	}
+	if len(k) != indexBytes || binary.BigEndian.Uint64(k) != e.GetIndex() {
+		return fmt.Errorf("%w: entry %d is at %x", ErrCorrupt, e.GetIndex(), k)
+	}
+	s.Entries = append(s.Entries, e)
+	return nil
 }
 
 func span(entries []*pb.Entry) (first, last uint64) {
@@ -249,44 +263,45 @@ func (s *store) write(tx *bbolt.Tx, what Save) error {
 			return err
 		}
 	}
-	first, last := s.first, s.last
-	entries := tx.Bucket([]byte(bucketEntries))
-	switch {
-	case what.Reset:
-		if err := remove(entries, first, last); err != nil {
-			return err
-		}
-		first, last = 1, 0
-	case what.First > first:
-		if err := remove(entries, first, min(last, what.First-1)); err != nil {
-			return err
-		}
-		first = what.First
+	if err := s.writeEntries(tx.Bucket([]byte(bucketEntries)), what); err != nil {
+		return err
 	}
-	if last < first {
-		first, last = 1, 0
+	return put(tx, keyRange, append(index(s.first), index(s.last)...))
+}
+
+// writeEntries removes what is to go, and appends.
+func (s *store) writeEntries(b *bbolt.Bucket, what Save) error {
+	gone := max(s.first, what.First) // those before it go
+	if what.Reset {
+		gone = s.last + 1
 	}
+	if err := remove(b, s.first, min(s.last, gone-1)); err != nil {
+		return err
+	}
+	s.first = gone
 	if len(what.Entries) > 0 {
-		from, to := span(what.Entries)
-		if err := remove(entries, max(from, first), last); err != nil {
+		first, last := span(what.Entries)
+		if err := remove(b, max(first, s.first), s.last); err != nil {
 			return err
 		}
-		for _, e := range what.Entries {
-			b, err := proto.Marshal(e)
-			if err == nil {
-				err = putIn(entries, index(e.GetIndex()), b)
-			}
-			if err != nil {
-				return err
-			}
+		if s.last < s.first {
+			s.first = first
 		}
-		if last < first || from < first {
-			first = from
-		}
-		last = to
+		s.last = last
 	}
-	s.first, s.last = first, last
-	return put(tx, keyRange, append(index(first), index(last)...))
+	if s.last < s.first {
+		s.first, s.last = 1, 0
+	}
+	for _, e := range what.Entries {
+		v, err := proto.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if err := putIn(b, index(e.GetIndex()), v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func remove(b *bbolt.Bucket, from, to uint64) error {

@@ -63,7 +63,7 @@ func Found(name string, voters []uint64) (Stored, error) {
 	image := image{identity: binary.BigEndian.Uint64(hash.Sum(nil)), ledger: ledger{}}
 	return Stored{
 		State: &pb.HardState{Term: new(uint64(foundingTerm)), Commit: new(uint64(foundingIndex))},
-		Snapshot: &pb.Snapshot{Data: appendImage(nil, image), Metadata: &pb.SnapshotMetadata{
+		Snapshot: &pb.Snapshot{Data: encodeImage(image), Metadata: &pb.SnapshotMetadata{
 			Index: new(uint64(foundingIndex)), Term: new(uint64(foundingTerm)), ConfState: &pb.ConfState{Voters: voters},
 		}},
 	}, nil

@@ -43,6 +43,7 @@ type world struct {
 	faulty  bool
 	trace   uint64
 	failed  string
+	saved   func(id uint64, s Save) // told what is written; nil: nobody is
 
 	leaders  map[uint64]uint64 // by term
 	order    []uint64          // commands, as first applied
@@ -52,7 +53,7 @@ type world struct {
 	proposed map[uint64]int // command: the floor when it was proposed
 	unknown  []uint64       // commands that somebody was told were applied
 
-	lost, copies, folds, restores, stepsIn, elections int
+	count map[string]int // what there was, so that a test shows something
 }
 
 type simMember struct {
@@ -94,7 +95,7 @@ func (l *letters) Pop() any {
 func newWorld(seed uint64, p plan) *world {
 	w := &world{
 		seed: seed, plan: p, dice: rand.New(rand.NewPCG(seed, 1)), members: map[uint64]*simMember{}, cut: map[[2]uint64]bool{},
-		leaders: map[uint64]uint64{}, at: map[uint64]int{}, proposed: map[uint64]int{}, faulty: true,
+		leaders: map[uint64]uint64{}, count: map[string]int{}, at: map[uint64]int{}, proposed: map[uint64]int{}, faulty: true,
 	}
 	founded, err := Found("sim", p.voters)
 	if err != nil {
@@ -148,6 +149,9 @@ func (w *world) start(m *simMember) {
 }
 
 func (w *world) crash(m *simMember) {
+	if m.core == nil {
+		return
+	}
 	if m.volatile != nil && w.dice.IntN(2) == 0 {
 		m.disk.State = m.volatile // the system wrote it all the same
 	}
@@ -167,6 +171,15 @@ func (m *simMember) save(s Save) {
 		m.disk.State, m.volatile = m.volatile, nil
 	}
 	apply(&m.disk, s)
+}
+
+func (w *world) countSave(m *simMember, s Save) {
+	if n := len(m.disk.Entries); n > 0 && len(s.Entries) > 0 && s.Entries[0].GetIndex() <= m.disk.Entries[n-1].GetIndex() {
+		w.count["tails overwritten"]++
+	}
+	if s.Reset {
+		w.count["snapshots taken"]++
+	}
 }
 
 // apply is what Save promises, but for State.
@@ -204,7 +217,11 @@ func (w *world) work(m *simMember) {
 			w.crash(m) // nothing of it was written
 			return
 		}
+		w.countSave(m, out.Save)
 		m.save(out.Save)
+		if w.saved != nil {
+			w.saved(m.id, out.Save)
+		}
 		if end == 2 {
 			w.crash(m)
 			return
@@ -218,7 +235,7 @@ func (w *world) work(m *simMember) {
 		}
 		w.applied(m, out)
 		if out.Fold {
-			w.folds++
+			w.count["snapshots made"]++
 			if err := m.core.Fold(m.snapshot()); err != nil {
 				w.fail("fold: %v", err)
 			}
@@ -244,6 +261,7 @@ func (w *world) applied(m *simMember, out Output) {
 	}
 	for _, seq := range out.Unknown {
 		w.unknown = append(w.unknown, m.writes[seq])
+		w.count["results unknown"]++
 		delete(m.writes, seq)
 		delete(m.changes, seq)
 	}
@@ -263,7 +281,6 @@ func (w *world) applied(m *simMember, out Output) {
 }
 
 func (w *world) restore(m *simMember, s *State) {
-	w.restores++
 	m.list, m.done = nil, map[uint64]bool{}
 	for b := s.Data; len(b) > 0; b = b[8:] {
 		m.list = append(m.list, binary.BigEndian.Uint64(b))
@@ -320,9 +337,9 @@ func (w *world) lead(m *simMember, l Leadership) {
 		w.fail("%d and %d lead in term %d", other, l.Leader, l.Term)
 	}
 	if l.Leader == m.id {
-		w.elections++
+		w.count["elections"]++
 		if slices.Contains(w.plan.witnesses, m.id) {
-			w.stepsIn++
+			w.count["elections of a witness"]++
 		}
 	}
 	w.leaders[l.Term] = l.Leader
@@ -338,10 +355,10 @@ func (w *world) send(from uint64, m *pb.Message) {
 		switch n := w.dice.IntN(100); {
 		case n < 3:
 			copies = 0
-			w.lost++
+			w.count["messages lost"]++
 		case n < 6:
 			copies = 2
-			w.copies++
+			w.count["messages twice"]++
 		}
 	}
 	for range copies {
@@ -368,7 +385,9 @@ func (w *world) deliver(l letter) {
 	if err := to.core.Receive(l.from, m); err != nil {
 		w.fail("%d refuses: %v", l.to, err)
 	}
-	w.work(to)
+	if w.dice.IntN(4) > 0 { // else with what comes next, or with a tick
+		w.work(to)
+	}
 }
 
 // step lets one step of time pass.
