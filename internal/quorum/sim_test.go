@@ -193,7 +193,7 @@ func seeds() (from, to uint64) {
 	if *seedFlag != 0 {
 		return *seedFlag, *seedFlag + 1
 	}
-	return 1, 1 + *seedsFlag
+	return 1, 1 + *seedsFlag/raceShare
 }
 
 func TestAgreementUnderFaults(t *testing.T) {
@@ -218,8 +218,8 @@ func TestAgreementUnderFaults(t *testing.T) {
 				applied += len(w.order)
 			}
 			t.Logf("%d commands; %v", applied, sum)
-			if *seedFlag != 0 {
-				return
+			if *seedFlag != 0 || raceShare > 1 {
+				return // too few
 			}
 			want := []string{"messages lost", "messages twice", "snapshots made", "snapshots taken", "tails overwritten", "elections", "results unknown"}
 			if len(p.witnesses) > 0 {
@@ -237,14 +237,14 @@ func TestAgreementUnderFaults(t *testing.T) {
 func TestSameSeedSameStory(t *testing.T) {
 	p := plan{voters: []uint64{1, 2, 3, 4, 5}, witnesses: []uint64{5}, steps: 2000}
 	traces := map[uint64]bool{}
-	for seed := uint64(1); seed < 20; seed++ {
+	for seed := uint64(1); seed <= 10; seed++ {
 		a, b := simulate(seed, p), simulate(seed, p)
 		if a.trace != b.trace {
 			t.Fatalf("seed %d tells two stories", seed)
 		}
 		traces[a.trace] = true
 	}
-	if len(traces) != 19 {
-		t.Errorf("19 seeds tell %d stories", len(traces))
+	if len(traces) != 10 {
+		t.Errorf("10 seeds tell %d stories", len(traces))
 	}
 }

@@ -101,7 +101,7 @@ func TestFileIsWhatWasSaved(t *testing.T) {
 		t.Fatal(err)
 	}
 	var resets, folds, tails, reopens int
-	for seed := range uint64(8) {
+	for seed := range uint64(1 + 8/raceShare) {
 		sim, twins := newWorld(seed, plan{voters: []uint64{1, 2, 3}, steps: 4000}), map[uint64]*twin{}
 		for id, m := range sim.members {
 			w := &twin{t: t, dice: rand.New(rand.NewPCG(seed, id)), path: filepath.Join(t.TempDir(), "file"), model: simMember{disk: m.disk}}
@@ -122,7 +122,7 @@ func TestFileIsWhatWasSaved(t *testing.T) {
 		}
 	}
 	t.Logf("%d resets, %d folds, %d tails overwritten, opened %d times", resets, folds, tails, reopens)
-	if resets == 0 || folds == 0 || tails == 0 || reopens < 20 {
+	if raceShare == 1 && (resets == 0 || folds == 0 || tails == 0 || reopens < 20) {
 		t.Errorf("%d resets, %d folds, %d tails overwritten, opened %d times: this shows nothing", resets, folds, tails, reopens)
 	}
 }
