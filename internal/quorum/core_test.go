@@ -83,23 +83,80 @@ func TestTransferGoesToWhoAsks(t *testing.T) {
 	if to.led.Leader != to.id || to.led.Term != first.Term+1 {
 		t.Errorf("%d asked for it, and follows %v; it was %v", to.id, to.led, first)
 	}
-	lead := to.core
-	for _, m := range []*pb.Message{
-		{Type: pb.MsgTransferLeader.Enum(), From: new(uint64(3)), To: new(to.id), Term: new(to.led.Term)},
-	} {
-		if err := lead.Receive(3, m); err != nil {
-			t.Fatal(err)
-		}
+	before := to.led
+	ask := &pb.Message{Type: pb.MsgTransferLeader.Enum(), From: new(uint64(3)), To: new(to.id), Term: new(to.led.Term)}
+	if err := to.core.Receive(3, ask); err != nil {
+		t.Fatal(err)
 	}
 	w.work(to)
+	w.runFor(2 * simElection)
 	timeout := &pb.Message{Type: pb.MsgTimeoutNow.Enum(), From: new(to.id), To: new(uint64(3)), Term: new(to.led.Term)}
 	if err := w.members[3].core.Receive(to.id, timeout); err != nil {
 		t.Fatal(err)
 	}
 	w.work(w.members[3])
 	w.runFor(2 * simElection)
-	if got := w.members[1].led; got != to.led || got.Leader != to.id {
-		t.Errorf("the witness was told to lead, and %v became %v", to.led, got)
+	if got := w.members[1].led; got != before {
+		t.Errorf("the witness asked for it and was told to, and %v became %v", before, got)
+	}
+}
+
+// TestWhoWasAwayDisturbsNobody: it has tried to lead all the time, and when it is back
+// the one who leads goes on.
+func TestWhoWasAwayDisturbsNobody(t *testing.T) {
+	w := quietWorld(t, plan{voters: []uint64{1, 2, 3}})
+	before := w.members[1].led
+	away := w.members[1+before.Leader%3]
+	w.cutOff(away)
+	w.runFor(20 * simElection)
+	if away.led.Leader != 0 {
+		t.Fatalf("cut off, %d follows %v", away.id, away.led)
+	}
+	clear(w.cut)
+	w.runFor(4 * simElection)
+	for _, id := range w.ids {
+		if got := w.members[id].led; got != before {
+			t.Errorf("%d follows %v, and before it was %v", id, got, before)
+		}
+	}
+}
+
+// TestAnswerToAnEarlierLife: a member asks how far the log is, and is started anew. The
+// answer comes late, and must not pass for one to what it asks now.
+func TestAnswerToAnEarlierLife(t *testing.T) {
+	w := quietWorld(t, plan{voters: []uint64{1, 2, 3}})
+	leader := w.members[1].led.Leader
+	m := w.members[1+leader%3]
+	w.read(m)
+	var answer *pb.Message
+	for answer == nil && w.failed == "" {
+		for _, l := range w.wire {
+			got := &pb.Message{}
+			if err := proto.Unmarshal(l.bytes, got); err != nil {
+				t.Fatal(err)
+			}
+			if got.GetType() == pb.MsgReadIndexResp {
+				answer = got
+			}
+		}
+		w.step()
+	}
+	w.crash(m)
+	w.propose(w.members[leader])
+	w.runFor(simElection)
+	w.start(m)
+	w.runFor(simElection) // it follows again, and knows as much as anybody
+	w.cut[[2]uint64{leader, m.id}] = true
+	w.propose(w.members[leader])
+	w.runFor(2)
+	w.read(m)
+	w.runFor(1)
+	if err := m.core.Receive(leader, answer); err != nil {
+		t.Fatal(err)
+	}
+	w.work(m) // the oracle holds what a read sees
+	if len(m.reads) != 1 {
+		t.Errorf("%d reads wait, want the one that was not answered", len(m.reads))
 	}
 }
 
@@ -384,5 +441,19 @@ func TestLogsAreToldApart(t *testing.T) {
 			t.Errorf("%v and %s are the same log", c, other)
 		}
 		seen[string(s.Snapshot.GetData())] = fmt.Sprint(c)
+	}
+}
+
+// TestJoinerGetsIn, though the last snapshot was made before it was a member and
+// nothing happens that would make another.
+func TestJoinerGetsIn(t *testing.T) {
+	w := quietWorld(t, plan{voters: []uint64{1, 2, 3}, joiner: 4})
+	w.propose(w.members[1])
+	w.runFor(simElection)
+	w.change(w.members[1], Change{AddVoter, 4})
+	w.read(w.members[4])
+	w.runFor(4 * simElection)
+	if m := w.members[4]; len(m.reads) > 0 || len(m.list) != 1 {
+		t.Errorf("the new member has %d commands, and waits for %d reads", len(m.list), len(m.reads))
 	}
 }
