@@ -327,7 +327,6 @@ func (c *Core) take(rd raft.Ready, out *Output) {
 		c.apply(e, out)
 	}
 	c.node.Advance(rd)
-	c.timer.role(c.node.BasicStatus().RaftState)
 }
 
 // apply applies one entry: the same way at every member, whatever it is.

@@ -18,7 +18,6 @@ type timer struct {
 	silent   int  // since a leader was heard, or since this member last tried
 	patience int  // how long a silence is borne
 	wanted   bool // of a witness: somebody asked for its vote who lacks what it holds
-	led      bool // it led when last looked at
 }
 
 // heard begins a new silence. How long it is borne is drawn anew, so that two who
@@ -28,22 +27,12 @@ func (t *timer) heard() {
 	t.patience = t.election + t.dice.IntN(t.election)
 }
 
-// role notes whether this member leads. Silence begins when it no longer does.
-func (t *timer) role(now raft.StateType) {
-	leads := now == raft.StateLeader
-	if t.led && !leads {
-		t.heard()
-	}
-	t.led = leads
-}
-
 // Tick says that a tick has passed.
 func (c *Core) Tick() {
 	c.proposals.tick(c.rules.ElectionTicks)
 	c.reads.tick(c.rules.ElectionTicks)
 	if c.leads() {
 		c.node.Tick()
-		c.timer.role(c.node.BasicStatus().RaftState)
 		c.resendSnapshots()
 		if c.witness {
 			c.handOver()
@@ -82,7 +71,6 @@ func (c *Core) notice(m *pb.Message) {
 // this term; who voted waits for whom it voted for.
 func (c *Core) settle(m *pb.Message) {
 	b := c.node.BasicStatus()
-	c.timer.role(b.RaftState)
 	switch m.GetType() {
 	case pb.MsgApp, pb.MsgHeartbeat, pb.MsgSnap:
 		if m.GetTerm() == b.GetTerm() && b.Lead == m.GetFrom() {
