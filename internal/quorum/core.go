@@ -197,9 +197,7 @@ func New(rules Rules, s Stored) (*Core, error) {
 		}
 	}
 	if s.State != nil {
-		state := &pb.HardState{Term: new(s.State.GetTerm()), Vote: new(s.State.GetVote())}
-		state.Commit = new(max(s.State.GetCommit(), c.applied)) // it need not be saved, a snapshot is
-		_ = c.disk.SetHardState(state)                          // it never fails
+		_ = c.disk.SetHardState(s.State) // it never fails
 	}
 	entries := s.after(c.applied)
 	_ = c.disk.Append(entries) // it never fails

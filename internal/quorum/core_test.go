@@ -300,12 +300,13 @@ func TestStoredThatIsNoWhole(t *testing.T) {
 		return out
 	}
 	for name, alter := range map[string]func(*Stored){
-		"a hole":                   func(s *Stored) { s.Entries = entries(2, 4) },
-		"a hole before":            func(s *Stored) { s.Entries = entries(3) },
-		"a commit of nothing":      func(s *Stored) { s.State = &pb.HardState{Term: new(uint64(1)), Commit: new(uint64(2))} },
-		"a term that is forgotten": func(s *Stored) { s.State = &pb.HardState{} },
-		"no members":               func(s *Stored) { s.Snapshot.Metadata.ConfState = nil },
-		"no image":                 func(s *Stored) { s.Snapshot.Data = nil },
+		"a hole":                     func(s *Stored) { s.Entries = entries(2, 4) },
+		"a hole before":              func(s *Stored) { s.Entries = entries(3) },
+		"a commit of nothing":        func(s *Stored) { s.State = &pb.HardState{Term: new(uint64(1)), Commit: new(uint64(2))} },
+		"a commit that is forgotten": func(s *Stored) { s.State = &pb.HardState{Term: new(uint64(1))} },
+		"a term that is forgotten":   func(s *Stored) { s.State = &pb.HardState{} },
+		"no members":                 func(s *Stored) { s.Snapshot.Metadata.ConfState = nil },
+		"no image":                   func(s *Stored) { s.Snapshot.Data = nil },
 		"terms that go back": func(s *Stored) {
 			s.Entries = entries(2, 3)
 			s.Entries[0].Term = new(uint64(2))
@@ -345,6 +346,21 @@ func TestLogsAreToldApart(t *testing.T) {
 			t.Errorf("%v and %s are the same log", c, other)
 		}
 		seen[string(s.Snapshot.GetData())] = fmt.Sprint(c)
+	}
+}
+
+// TestWhoIsRemovedHasNoSay: it does not know yet, and its commands reach the leader.
+func TestWhoIsRemovedHasNoSay(t *testing.T) {
+	w := quietWorld(t, plan{voters: []uint64{1, 2, 3}})
+	leader := w.members[w.members[1].led.Leader]
+	gone := w.members[1+leader.id%3]
+	w.cut[[2]uint64{leader.id, gone.id}] = true // it is not told
+	w.change(leader, Change{Remove, gone.id})
+	w.runFor(4)
+	w.propose(gone)
+	w.runFor(4)
+	if len(leader.changes) > 0 || len(w.order) > 0 {
+		t.Errorf("%d changes wait, and %d was applied", len(leader.changes), w.order)
 	}
 }
 

@@ -85,7 +85,7 @@ func (s Stored) check() error {
 	if err != nil {
 		return err
 	}
-	if s.State.GetTerm() < lastTerm || s.State.GetCommit() > last {
+	if s.State.GetTerm() < lastTerm || s.State.GetCommit() > last || s.State.GetCommit() < at {
 		return fmt.Errorf("%w: term %d and commit %d, with a log to %d of term %d", ErrCorrupt,
 			s.State.GetTerm(), s.State.GetCommit(), last, lastTerm)
 	}

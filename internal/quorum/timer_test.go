@@ -150,6 +150,46 @@ func TestPatienceIsDrawn(t *testing.T) {
 	}
 }
 
+// TestVoteIsNotForgotten: a member votes, loses what it need not have saved, and is
+// asked by another in the same term.
+func TestVoteIsNotForgotten(t *testing.T) {
+	founded, err := Found("name", []uint64{1, 2, 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &simMember{disk: founded}
+	votes := func(candidate uint64) bool {
+		m.volatile = nil
+		c, err := New(Rules{ID: 3}, m.disk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := &pb.Message{
+			Type: pb.MsgVote.Enum(), From: new(candidate), To: new(uint64(3)), Term: new(uint64(9)), Index: new(uint64(1)), LogTerm: new(uint64(1)),
+		}
+		if err := c.Receive(candidate, ask); err != nil {
+			t.Fatal(err)
+		}
+		voted := false
+		for out, ok := c.Next(); ok; out, ok = c.Next() {
+			m.save(out.Save)
+			for _, answer := range out.Messages {
+				voted = voted || answer.GetType() == pb.MsgVoteResp && !answer.GetReject()
+			}
+		}
+		return voted
+	}
+	if !votes(1) {
+		t.Fatal("it does not vote: this shows nothing")
+	}
+	if votes(2) {
+		t.Error("it votes for two in one term")
+	}
+	if !votes(1) {
+		t.Error("it does not vote again for whom it voted for")
+	}
+}
+
 // TestWhoWasAwayDisturbsNobody: it has tried to lead all the time, and when it is back
 // the one who leads goes on.
 func TestWhoWasAwayDisturbsNobody(t *testing.T) {
