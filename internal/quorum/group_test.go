@@ -63,6 +63,74 @@ func (l *list) all() []string {
 	return slices.Clone(l.commands)
 }
 
+// A hall is where a member is found, as long as the test runs: its port stays the
+// group's while the member is down. Who comes then is sent away.
+type hall struct {
+	net.Listener
+	mu   sync.Mutex
+	desk *desk // nil: the member is down
+}
+
+func (h *hall) run() {
+	for {
+		conn, err := h.Listener.Accept()
+		if err != nil {
+			return
+		}
+		h.mu.Lock()
+		d := h.desk
+		h.mu.Unlock()
+		if d == nil {
+			_ = conn.Close() // nobody is there
+			continue
+		}
+		select {
+		case d.conns <- conn:
+		case <-d.closed:
+			_ = conn.Close() // nobody is there any more
+		}
+	}
+}
+
+// open returns a Listener for one life of the member.
+func (h *hall) open() net.Listener {
+	d := &desk{hall: h, conns: make(chan net.Conn), closed: make(chan struct{})}
+	h.mu.Lock()
+	h.desk = d
+	h.mu.Unlock()
+	return d
+}
+
+type desk struct {
+	hall   *hall
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (d *desk) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.conns:
+		return c, nil
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (d *desk) Close() error {
+	d.once.Do(func() {
+		d.hall.mu.Lock()
+		if d.hall.desk == d {
+			d.hall.desk = nil
+		}
+		d.hall.mu.Unlock()
+		close(d.closed)
+	})
+	return nil
+}
+
+func (d *desk) Addr() net.Addr { return d.hall.Addr() }
+
 // A group is members in Regions, each on loopback and with the fault.Net between them.
 type group struct {
 	t       *testing.T
@@ -70,7 +138,7 @@ type group struct {
 	ids     []uint64
 	founder []uint64
 	rules   Rules
-	addr    map[uint64]string
+	hall    map[uint64]*hall
 	peers   map[uint64][]Peer
 	keeper  map[uint64]*pki.Keeper
 	dir     string
@@ -85,14 +153,25 @@ func region(id uint64) string { return fmt.Sprintf("region-%d", id) }
 func newGroup(t *testing.T, n, founders int, rules Rules) *group {
 	t.Helper()
 	g := &group{
-		t: t, net: fault.NewNet(1), rules: rules, dir: t.TempDir(), addr: map[uint64]string{}, peers: map[uint64][]Peer{},
+		t: t, net: fault.NewNet(1), rules: rules, dir: t.TempDir(), hall: map[uint64]*hall{}, peers: map[uint64][]Peer{},
 		keeper: map[uint64]*pki.Keeper{}, member: map[uint64]*Member{}, machine: map[uint64]*list{}, started: map[uint64]bool{},
 	}
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	var regions []pki.Member
 	for id := uint64(1); id <= uint64(n); id++ {
 		g.ids = append(g.ids, id)
-		g.addr[id] = g.listen("127.0.0.1:0", func(l net.Listener) { _ = l.Close() })
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &hall{Listener: l}
+		var work sync.WaitGroup
+		work.Go(h.run)
+		t.Cleanup(func() {
+			_ = l.Close() // ends run
+			work.Wait()
+		})
+		g.hall[id] = h
 		regions = append(regions, pki.Member{Region: region(id), Hosts: []string{"127.0.0.1"}})
 	}
 	g.founder = g.ids[:founders]
@@ -105,7 +184,7 @@ func newGroup(t *testing.T, n, founders int, rules Rules) *group {
 			if from == to {
 				continue
 			}
-			p, err := g.net.Proxy(t.Context(), region(from), region(to), fault.Calls, g.addr[to])
+			p, err := g.net.Proxy(t.Context(), region(from), region(to), fault.Calls, g.hall[to].Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,16 +211,6 @@ func (g *group) keep(dir, name string) *pki.Keeper {
 	return k
 }
 
-func (g *group) listen(addr string, use func(net.Listener)) string {
-	g.t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(g.t.Context(), "tcp", addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	use(l)
-	return l.Addr().String()
-}
-
 func (g *group) config(id uint64) Config {
 	rules := g.rules
 	rules.ID, rules.Seed, rules.ElectionTicks = id, 7, 12
@@ -155,7 +224,7 @@ func (g *group) start(ids ...uint64) {
 	g.t.Helper()
 	for _, id := range ids {
 		cfg := g.config(id)
-		g.listen(g.addr[id], func(l net.Listener) { cfg.Listener = l })
+		cfg.Listener = g.hall[id].open()
 		g.machine[id] = &list{}
 		m, err := Open(context.Background(), cfg, g.machine[id])
 		if err != nil {

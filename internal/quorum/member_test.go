@@ -10,7 +10,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	pb "go.etcd.io/raft/v3/raftpb"
 
 	"github.com/roam-sessions/roam/internal/pki"
 )
@@ -248,7 +251,7 @@ func TestWrongCertificatesAreRefused(t *testing.T) {
 // of its authority is believed here, to see what that one says.
 func (g *group) knock(k *pki.Keeper, says hello) (frame, error) {
 	g.t.Helper()
-	raw, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", g.addr[1])
+	raw, err := (&net.Dialer{}).DialContext(g.t.Context(), "tcp", g.hall[1].Addr().String())
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -265,31 +268,30 @@ func (g *group) knock(k *pki.Keeper, says hello) (frame, error) {
 func TestImpostorIsNotSentAnything(t *testing.T) {
 	g := newGroup(t, 3, 3, Rules{})
 	// Where member 2 should be there is somebody with the certificate of Region 3.
-	var heard sync.WaitGroup
-	g.listen(g.addr[2], func(l net.Listener) {
-		t.Cleanup(func() { _ = l.Close(); heard.Wait() })
-		refused := make(chan error, 1)
-		heard.Go(func() {
-			conn, err := l.Accept()
-			if err != nil {
-				refused <- err
-				return
-			}
-			w := &wire{Conn: tls.Server(conn, g.keeper[3].Server([]string{region(1)})), silence: patience}
-			f, err := readFrame(w, maxGreetingBytes)
-			if err == nil {
-				err = errors.Join(fmt.Errorf("it was told frame %d", f.kind), w.Close())
-			} else {
-				_ = w.Close() // it has failed
-				err = nil
-			}
+	l := g.hall[2].open()
+	refused := make(chan error, 1)
+	var work sync.WaitGroup
+	defer work.Wait()
+	defer func() { _ = l.Close() }() // it never fails
+	work.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
 			refused <- err
-		})
-		g.start(1)
-		if err := <-refused; err != nil {
-			t.Error(err)
+			return
 		}
+		w := &wire{Conn: tls.Server(conn, g.keeper[3].Server([]string{region(1)})), silence: patience}
+		f, err := readFrame(w, maxGreetingBytes)
+		_ = w.Close() // the other end may have
+		if err == nil {
+			refused <- fmt.Errorf("it was told frame %d", f.kind)
+			return
+		}
+		refused <- nil
 	})
+	g.start(1)
+	if err := <-refused; err != nil {
+		t.Error(err)
+	}
 	if linked := g.member[1].Status().Linked; len(linked) > 0 {
 		t.Errorf("member 1 is linked with %d", linked)
 	}
@@ -313,4 +315,20 @@ func TestSlowPeerHoldsUpNobody(t *testing.T) {
 	if got := len(g.read(slow)); got != 1+2*queueMessages/10 {
 		t.Errorf("joined again, it has %d commands", got)
 	}
+}
+
+// TestFullQueueDrops what comes on top, and does not wait.
+func TestFullQueueDrops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // a wait would be a deadlock here
+		o := &outgoing{queue: make(chan *pb.Message, queueMessages)}
+		if o.send(&pb.Message{}) {
+			t.Error("a link that is down takes a message")
+		}
+		o.up.Store(true)
+		for i := range queueMessages + 1 {
+			if got := o.send(&pb.Message{}); got != (i < queueMessages) {
+				t.Errorf("message %d: taken %t", i, got)
+			}
+		}
+	})
 }

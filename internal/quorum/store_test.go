@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -224,6 +225,46 @@ func TestBrokenFileIsRefusedAndLeftAlone(t *testing.T) {
 				t.Errorf("the file was changed, %v", err)
 			}
 		})
+	}
+}
+
+// TestTailThatIsLostIsMissed: the last entry is gone, without a trace among the others.
+func TestTailThatIsLostIsMissed(t *testing.T) {
+	path, want := filled(t, 10)
+	s, _ := open(t, path, false, Stored{})
+	_, last := span(want.Entries)
+	e := &pb.Entry{Index: new(last + 1), Term: new(uint64(3))}
+	if err := s.save(Save{Entries: []*pb.Entry{e}, Sync: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketEntries)).Delete(index(last + 1)) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readStore(path); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("read: %v, want ErrCorrupt", err)
+	}
+}
+
+// TestBothFirstPagesCount: the newer says what was last promised, and nobody can say
+// which one that is that is broken.
+func TestBothFirstPagesCount(t *testing.T) {
+	path, _ := filled(t, 10)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := inspect(whole); err != nil {
+		t.Fatal(err)
+	}
+	for page := range 2 {
+		b := slices.Clone(whole)
+		b[page*os.Getpagesize()+pageHead+20] ^= 1
+		if err := inspect(b); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("first page %d is broken: %v, want ErrCorrupt", page, err)
+		}
 	}
 }
 
