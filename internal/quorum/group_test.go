@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,6 +146,7 @@ type group struct {
 	member  map[uint64]*Member
 	machine map[uint64]*list
 	started map[uint64]bool
+	told    map[uint64]*atomic.Value // by OnLead
 }
 
 func region(id uint64) string { return fmt.Sprintf("region-%d", id) }
@@ -154,7 +156,7 @@ func newGroup(t *testing.T, n, founders int, rules Rules) *group {
 	t.Helper()
 	g := &group{
 		t: t, net: fault.NewNet(1), rules: rules, dir: t.TempDir(), hall: map[uint64]*hall{}, peers: map[uint64][]Peer{},
-		keeper: map[uint64]*pki.Keeper{}, member: map[uint64]*Member{}, machine: map[uint64]*list{}, started: map[uint64]bool{},
+		keeper: map[uint64]*pki.Keeper{}, member: map[uint64]*Member{}, machine: map[uint64]*list{}, started: map[uint64]bool{}, told: map[uint64]*atomic.Value{},
 	}
 	t.Cleanup(func() { goleak.VerifyNone(t) })
 	var regions []pki.Member
@@ -179,6 +181,7 @@ func newGroup(t *testing.T, n, founders int, rules Rules) *group {
 		t.Fatal(err)
 	}
 	for _, from := range g.ids {
+		g.told[from] = &atomic.Value{}
 		g.keeper[from] = g.keep(g.dir, region(from))
 		for _, to := range g.ids {
 			if from == to {
@@ -217,6 +220,7 @@ func (g *group) config(id uint64) Config {
 	return Config{
 		Rules: rules, Name: "test", Founders: g.founder, Peers: g.peers[id], Path: filepath.Join(g.dir, region(id)+".quorum"),
 		Create: !g.started[id], Keeper: g.keeper[id], Tick: 20 * time.Millisecond, Silence: time.Second,
+		OnLead: func(l Leadership) { g.told[id].Store(l) },
 	}
 }
 
@@ -266,7 +270,7 @@ func (g *group) leader(ids ...uint64) uint64 {
 	g.await("all follow one leader", func() bool {
 		lead = g.member[ids[0]].Status().Lead
 		for _, id := range ids {
-			if g.member[id].Status().Lead != lead {
+			if g.member[id].Status().Lead != lead || g.told[id].Load() != lead {
 				return false
 			}
 		}

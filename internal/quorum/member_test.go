@@ -332,3 +332,69 @@ func TestFullQueueDrops(t *testing.T) {
 		}
 	})
 }
+
+// A bomb is a state machine that panics at one command.
+type bomb struct{ list }
+
+func (b *bomb) Apply(index uint64, command []byte) any {
+	if string(command) == "bang" {
+		panic("bang") // Broken invariant: a state machine's own
+	}
+	return b.list.Apply(index, command)
+}
+
+// TestMemberThatCannotGoOnStopsAlone, whether its state machine panics or its disk
+// fails, and says so. What was said to be applied it has when it is started again.
+func TestMemberThatCannotGoOnStopsAlone(t *testing.T) {
+	for name, hurt := range map[string]func(*Member){
+		"panic": func(*Member) {},
+		"disk":  func(m *Member) { _ = m.store.db.Close() }, // what is written then fails
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGroup(t, 3, 3, Rules{})
+			g.start(1, 2)
+			cfg := g.config(3)
+			cfg.Listener = g.hall[3].open()
+			m, err := Open(context.Background(), cfg, &bomb{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.started[3] = true
+			defer func() { _ = m.Close() }() // it has failed
+			g.propose(1, "first")
+			if err := m.Read(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.call(t.Context(), func() { hurt(m) }); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if name == "panic" {
+				if _, err := m.Propose(ctx, []byte("bang")); !errors.Is(err, ErrUnknown) || !errors.Is(err, ErrStopped) {
+					t.Errorf("the command it panics at: %v, want ErrUnknown and ErrStopped", err)
+				}
+			} else {
+				g.propose(1, "bang")
+			}
+			<-m.Done()
+			if s := m.Status(); s.Err == nil || errors.Is(s.Err, ErrStopped) || s.Lead.Leader != 0 {
+				t.Errorf("it has stopped, and says %+v", s)
+			}
+			if _, err := m.Propose(ctx, nil); !errors.Is(err, ErrStopped) {
+				t.Errorf("propose: %v, want ErrStopped", err)
+			}
+			if err := m.Read(ctx); !errors.Is(err, ErrStopped) {
+				t.Errorf("read: %v, want ErrStopped", err)
+			}
+			if err := m.Close(); err == nil {
+				t.Error("it is closed as if nothing had been")
+			}
+			g.propose(1, "after")
+			g.start(3)
+			if got := g.read(3); !slices.Equal(got, []string{"first", "bang", "after"}) {
+				t.Errorf("started again it has %q", got)
+			}
+		})
+	}
+}
