@@ -377,3 +377,22 @@ func TestJoinerGetsIn(t *testing.T) {
 		t.Errorf("the new member has %d commands, and waits for %d reads", len(m.list), len(m.reads))
 	}
 }
+
+// TestCommandsGoToWhoLeadsNow: what was proposed while nobody led is proposed as soon
+// as somebody does.
+func TestCommandsGoToWhoLeadsNow(t *testing.T) {
+	w := quietWorld(t, plan{voters: []uint64{1, 2, 3}})
+	old := w.members[1].led.Leader
+	m := w.members[1+old%3]
+	w.cutOff(w.members[old])
+	for tick := 0; m.led.Leader == 0 || m.led.Leader == old; tick++ {
+		w.propose(m)
+		if w.runFor(1); tick > 10*simElection {
+			t.Fatal("nobody leads")
+		}
+	}
+	w.runFor(3)
+	if len(m.writes) > 0 {
+		t.Errorf("three ticks after %d took over, %d commands wait", m.led.Leader, len(m.writes))
+	}
+}

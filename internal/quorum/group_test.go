@@ -74,7 +74,7 @@ type hall struct {
 
 func (h *hall) run() {
 	for {
-		conn, err := h.Listener.Accept()
+		conn, err := h.Accept()
 		if err != nil {
 			return
 		}
