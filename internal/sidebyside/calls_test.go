@@ -91,8 +91,9 @@ func BenchmarkNear(b *testing.B) {
 	before := c.engine.NearCache()
 	eachClients(b, sidebyside.ReadNear, ofVisitors(c.read), p.get, 1, 16, 256)
 	after := c.engine.NearCache()
-	if misses := after.Misses - before.Misses; misses > visitors {
-		b.Errorf("%d reads were not near, want some at most", misses)
+	// On a machine that is this busy the server's word may be late for a moment.
+	if hits, misses := after.Hits-before.Hits, after.Misses-before.Misses; misses > visitors+hits/100 {
+		b.Errorf("%d reads were not near and %d were, want one in a hundred at most", misses, hits)
 	}
 }
 
