@@ -21,7 +21,7 @@ import (
 // plain is what one would do with a client alone.
 type plain struct{ valkey.Client }
 
-func hashName(i int) string   { return fmt.Sprintf("hash:%032d", i%visitors) }
+func hashName(i int) string   { return fmt.Sprintf("hash:%032d", i) }
 func stringName(i int) string { return fmt.Sprintf("session:%032d", i%visitors) }
 
 // whole is what a session is as one string: names and values.
@@ -71,7 +71,7 @@ func BenchmarkCalls(b *testing.B) {
 	each(b, "sessions", visitors, c.bear)
 	each(b, "hashes", visitors, p.hset)
 	b.Run("read", func(b *testing.B) {
-		eachClients(b, sidebyside.Read, ofVisitors(c.read), p.hgetall, 1, 16, 256)
+		eachClients(b, sidebyside.Read, ofVisitors(c.read), ofVisitors(p.hgetall), 1, 16, 256)
 	})
 	b.Run("put", func(b *testing.B) {
 		eachClients(b, sidebyside.Put, ofVisitors(c.put), set, 1)
@@ -212,6 +212,17 @@ func BenchmarkMany(b *testing.B) {
 		sides = append(sides, spread(n, c.read))
 	}
 	compare(b, sidebyside.ReadOfMany, 16, sides[0], sides[1], fmt.Sprintf("there were %d", *sessions))
+}
+
+// BenchmarkPlainOfMany is the same of plain hashes.
+func BenchmarkPlainOfMany(b *testing.B) {
+	var sides []side
+	for _, n := range []int{*sessions, few} {
+		p := plain{client(b, valkeytest.Start(b).Addr)}
+		each(b, "hashes", n, p.hset)
+		sides = append(sides, spread(n, p.hgetall))
+	}
+	compare(b, sidebyside.PlainOfMany, 16, sides[0], sides[1], fmt.Sprintf("there were %d", *sessions))
 }
 
 // spread does s for numbers below n, all over them.

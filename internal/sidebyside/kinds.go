@@ -107,8 +107,9 @@ const (
 	PutPool  = "put, 50 connections"
 	Merge    = "fragments merged"
 
-	ReadOfMany = "read of one of many"
-	Memory     = "memory of a session"
+	ReadOfMany  = "read of one of many"
+	PlainOfMany = "plain hash of one of many"
+	Memory      = "memory of a session"
 
 	Delay = "delay"
 )
@@ -144,6 +145,7 @@ func calls() []Kind {
 func sizes() []Kind {
 	return []Kind{
 		{Name: ReadOfMany, Ours: "`Engine.Read` at random from as many sessions as there are, 16 clients", Base: "the same from 10,000", Unit: "/s", Target: 0.90},
+		{Name: PlainOfMany, Ours: "no part of Roam: HGETALL of as many plain hashes, to tell what is the server's and the machine's", Base: "the same of 10,000", Unit: "/s", Target: 0.90},
 		{Name: Memory, Ours: "what a session takes of the server's memory", Base: "what SET … EX of a string of names and values takes", Unit: "B", Target: 1.35, Most: true},
 	}
 }
