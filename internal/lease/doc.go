@@ -17,4 +17,9 @@
 // without one of them. Whoever has consented gives its word to no earlier epoch again,
 // not even after a restart. Guard is what clocks may differ by in a TTL, and is as long
 // as any try of a write may take on its way.
+//
+// A planned switchover does not wait. The next epoch is reserved for a node, whose Holder
+// is armed: it renews as the present one does, and gives its servers nothing before it
+// has seen that the present epoch is over, for good. Renewals of both count for whoever
+// would grant the epoch after.
 package lease

@@ -6,20 +6,16 @@ import "time"
 // leader until it is no more.
 type Grantor struct {
 	config  Config
-	epoch   uint64
-	renewed Time // the newest renewal that may be
+	renewed Time // the newest renewal that may be, of any epoch
 }
 
 // NewGrantor returns that of a leader that was elected now and has applied all that was
 // agreed before. Of renewals of others it knows nothing, so the newest is now.
 func NewGrantor(c Config, now Time) *Grantor { return &Grantor{config: c, renewed: now} }
 
-// Renewed says that the grant of an epoch was agreed, or its renewal, now.
-func (g *Grantor) Renewed(epoch uint64, now Time) {
-	if epoch >= g.epoch {
-		g.epoch, g.renewed = epoch, now
-	}
-}
+// Renewed says that a grant was agreed, or a renewal, now. Two epochs may be renewed at a
+// time: the present one, and the one that is reserved for a planned switchover.
+func (g *Grantor) Renewed(now Time) { g.renewed = max(g.renewed, now) }
 
 // Wait returns how long the next epoch has to wait; zero or less: not at all. released:
 // the holder has agreed with the quorum that its servers have stopped, for good, or there

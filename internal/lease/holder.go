@@ -18,15 +18,21 @@ type Holder struct {
 
 	drifts  []time.Duration // of the servers' clocks to ours, when they were last told soon
 	stopped bool
+
+	// armed: the epoch is reserved, and no server may have its lease yet. agreed is when
+	// the try asked for the clocks that the quorum agreed to last, if there is one.
+	armed  bool
+	agreed *Time
 }
 
 type phase uint8
 
 const (
-	resting  phase = iota
-	asking         // the server, for its clock
-	renewing       // with the quorum
-	vouching       // with all others
+	resting   phase = iota
+	asking          // the server, for its clock
+	renewing        // with the quorum
+	vouching        // with all others
+	beginning       // asking the server, with a renewal at hand
 )
 
 // An Act is what is to be done.
@@ -61,6 +67,40 @@ func NewHolder(c Config, epoch uint64, others []string, now Time) *Holder {
 	return &Holder{config: c, epoch: epoch, others: others, next: now}
 }
 
+// NewArmed returns that of an epoch that is reserved for this node, as the next: it renews
+// as another does, and gives its servers nothing until Begin.
+func NewArmed(c Config, epoch uint64, others []string, now Time) *Holder {
+	h := NewHolder(c, epoch, others, now)
+	h.armed = true
+	return h
+}
+
+// Ready reports whether an armed holder could begin now, with time left to renew.
+func (h *Holder) Ready(now Time) bool {
+	return h.armed && !h.stopped && h.agreed != nil && now < h.agreed.Add(h.config.lasts()-h.config.Answer)
+}
+
+// Begin turns an armed holder into one that holds: the epoch before is over, at all of
+// its servers and for good. What the quorum agreed to last lasts for what is left of it,
+// so that nobody waits for the quorum now.
+func (h *Holder) Begin(now Time) []Act {
+	if !h.armed || h.stopped {
+		return nil
+	}
+	h.armed = false
+	acts := h.begin(now)
+	if h.agreed != nil {
+		h.phase = beginning
+	}
+	return acts
+}
+
+// Epoch returns the holder's.
+func (h *Holder) Epoch() uint64 { return h.epoch }
+
+// Stopped reports whether the reign is over.
+func (h *Holder) Stopped() bool { return h.stopped }
+
 // Tick says what time it is.
 func (h *Holder) Tick(now Time) []Act {
 	switch {
@@ -70,7 +110,7 @@ func (h *Holder) Tick(now Time) []Act {
 		return h.begin(now)
 	case h.phase == resting || now < h.asked.Add(h.config.Answer):
 		return nil
-	case h.phase == renewing && !h.config.Strict && len(h.others) > 0:
+	case h.phase == renewing && !h.armed && !h.config.Strict && len(h.others) > 0:
 		// The quorum does not answer. The clocks are asked anew: words are from now on.
 		acts := h.begin(now)
 		h.vouched = map[string]bool{}
@@ -95,11 +135,15 @@ func (h *Holder) rest(now Time) {
 // stays. A clock that has stepped ends the reign: nobody knows how much is left of a lease
 // that it measured.
 func (h *Holder) Clocks(try uint64, servers []time.Duration, now Time) []Act {
-	if h.stopped || try != h.try || h.phase != asking {
+	if h.stopped || try != h.try || h.phase != asking && h.phase != beginning {
 		return nil
 	}
 	if h.step(servers, now) {
 		return h.Stop()
+	}
+	if left := h.left(now); h.phase == beginning && left > 0 {
+		h.phase = resting // the next try is due when it was
+		return []Act{{Kind: Grant, Try: h.try, Epoch: h.epoch, Lasts: left}}
 	}
 	if h.vouched != nil {
 		h.phase = vouching
@@ -107,6 +151,15 @@ func (h *Holder) Clocks(try uint64, servers []time.Duration, now Time) []Act {
 	}
 	h.phase = renewing
 	return []Act{{Kind: Renew, Try: h.try, Epoch: h.epoch}}
+}
+
+// left returns how long servers may hold the lease, from what their clocks said up to now,
+// by what the quorum agreed to last.
+func (h *Holder) left(now Time) time.Duration {
+	if h.agreed == nil {
+		return 0
+	}
+	return h.agreed.Add(h.config.lasts()).Sub(now)
 }
 
 // step reports whether a server's clock has stepped against ours since it was last told
@@ -128,6 +181,12 @@ func (h *Holder) step(servers []time.Duration, now Time) bool {
 // Renewed says that the quorum has agreed to the renewal of a try.
 func (h *Holder) Renewed(try uint64, now Time) []Act {
 	if h.stopped || try != h.try || h.phase != renewing {
+		return nil
+	}
+	asked := h.asked
+	h.agreed = &asked
+	if h.armed {
+		h.rest(now)
 		return nil
 	}
 	return h.grant(now)

@@ -112,3 +112,47 @@ func TestStrictHolder(t *testing.T) {
 		t.Errorf("the next try = %v", acts)
 	}
 }
+
+// An armed holder renews and grants nothing until it begins; then what was agreed last
+// lasts no longer than it would have, and nobody waits for the quorum.
+func TestArmedHolder(t *testing.T) {
+	c := lease.Config{}.WithDefaults()
+	h := lease.NewArmed(c, 5, []string{"b"}, 0)
+	if h.Ready(0) {
+		t.Error("ready before anything was agreed")
+	}
+	h.Tick(0)
+	h.Clocks(1, []time.Duration{time.Hour}, 0)
+	if acts := h.Renewed(1, 10); acts != nil || !h.Ready(10) {
+		t.Fatalf("a renewal = %v, ready %v, want nothing to do and to be ready", acts, h.Ready(10))
+	}
+	now := lease.Time(500 * time.Millisecond)
+	if got := kinds(h.Begin(now)); len(got) != 1 || got[0] != lease.AskClocks {
+		t.Fatalf("Begin = %v, want to ask for the clocks", got)
+	}
+	now = now.Add(time.Millisecond)
+	acts := h.Clocks(2, []time.Duration{time.Hour + time.Duration(now)}, now)
+	if len(acts) != 1 || acts[0].Kind != lease.Grant || acts[0].Lasts != c.TTL-c.Guard-501*time.Millisecond {
+		t.Fatalf("the clocks = %+v, want the lease for what is left", acts)
+	}
+	if got := kinds(h.Tick(lease.Time(c.Renew))); len(got) != 1 || got[0] != lease.AskClocks {
+		t.Errorf("the next tick = %v, want another try", got)
+	}
+}
+
+// What was agreed too long ago is not begun with: the quorum is asked first.
+func TestArmedHolderBeginsLate(t *testing.T) {
+	c := lease.Config{}.WithDefaults()
+	h := lease.NewArmed(c, 5, nil, 0)
+	h.Tick(0)
+	h.Clocks(1, []time.Duration{0}, 0)
+	h.Renewed(1, 0)
+	now := lease.Time(c.TTL - c.Guard)
+	if h.Ready(now) {
+		t.Error("ready with nothing left")
+	}
+	h.Begin(now)
+	if got := kinds(h.Clocks(2, []time.Duration{time.Duration(now)}, now)); len(got) != 1 || got[0] != lease.Renew {
+		t.Errorf("the clocks = %v, want to renew", got)
+	}
+}

@@ -180,7 +180,7 @@ func (m *member) grantNext(epoch uint64) func() {
 		}
 		w.log.epoch, w.log.holder, w.log.released = epoch, to, false
 		if l := w.log.leader; l.grantor != nil {
-			l.grantor.Renewed(epoch, l.now())
+			l.grantor.Renewed(l.now())
 		}
 		w.say("epoch %d is granted to %d", epoch, to)
 		for _, other := range w.members {
@@ -376,7 +376,7 @@ func (m *member) renew(a lease.Act, mine func() bool) {
 			}
 			w.log.renewals++
 			if l := w.log.leader; l.grantor != nil {
-				l.grantor.Renewed(a.Epoch, l.now())
+				l.grantor.Renewed(l.now())
 			}
 			w.send(leader.id, m.id, func() {
 				if mine() {

@@ -1,0 +1,133 @@
+package ledger
+
+import (
+	"errors"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/judge/routing"
+)
+
+// The kinds of refusals. A refused command has changed nothing.
+var (
+	// ErrStale says that it was about an epoch that is over, or not that Region's.
+	ErrStale = errors.New("the epoch is over")
+	// ErrConflict says that something was agreed since whoever asks looked.
+	ErrConflict = errors.New("something has changed meanwhile")
+	// ErrBusy says that a planned switchover is under way.
+	ErrBusy = errors.New("a switchover is under way")
+	// ErrInvalid says that it makes no sense.
+	ErrInvalid = errors.New("it makes no sense")
+)
+
+// A Command is one change. One of its pointers is set.
+type Command struct {
+	// At is the time by the clock of whoever proposes it.
+	At time.Time `json:"at"`
+
+	Describe *Describe `json:"describe,omitempty"`
+	Renew    *Renew    `json:"renew,omitempty"`
+	Release  *Release  `json:"release,omitempty"`
+	Depose   *Depose   `json:"depose,omitempty"`
+	Grant    *Grant    `json:"grant,omitempty"`
+	Plan     *Plan     `json:"plan,omitempty"`
+	Advance  *Advance  `json:"advance,omitempty"`
+	Salvage  *Salvage  `json:"salvage,omitempty"`
+	Readmit  *Readmit  `json:"readmit,omitempty"`
+	Steer    *Steer    `json:"steer,omitempty"`
+	Route    *Route    `json:"route,omitempty"`
+	Watched  *Watched  `json:"watched,omitempty"`
+}
+
+// A Describe says what the deployment is from now on. The first one founds it.
+type Describe struct {
+	// Setup's Version is one more than the present one, or the command is refused.
+	Setup Setup `json:"setup"`
+	// Epoch is the first one of a deployment that is founded: above all that its servers
+	// have ever heard of. At least 1.
+	Epoch uint64 `json:"epoch,omitempty"`
+	By    string `json:"by,omitempty"`
+}
+
+// A Renew renews an epoch: the present one for its holder, or for the target of a planned
+// switchover the one that is reserved.
+type Renew struct {
+	Epoch  uint64 `json:"epoch"`
+	Region string `json:"region"`
+}
+
+// A Release says that the holder's servers have stopped, for good.
+type Release struct {
+	Epoch  uint64 `json:"epoch"`
+	Region string `json:"region"`
+	Why    string `json:"why,omitempty"`
+}
+
+// A Depose has an epoch not be renewed any more, so that it ends. Asked again it names
+// another successor.
+type Depose struct {
+	Epoch uint64  `json:"epoch"`
+	Wish  string  `json:"wish"` // who is to have the next
+	Why   string  `json:"why,omitempty"`
+	Lag   float64 `json:"lag,omitempty"` // of Wish, in seconds
+}
+
+// A Grant gives a Region the next epoch. It is refused with ErrConflict if the newest
+// epoch or the count of renewals is another than its proposer saw when nobody could hold a
+// lease any more.
+type Grant struct {
+	Newest   uint64  `json:"newest"`
+	Renewals uint64  `json:"renewals"`
+	To       string  `json:"to"`
+	Why      string  `json:"why,omitempty"`
+	Lag      float64 `json:"lag,omitempty"` // of To, in seconds
+}
+
+// A Plan begins a planned switchover.
+type Plan struct {
+	To string `json:"to"`
+	By string `json:"by,omitempty"`
+}
+
+// An Advance takes the planned switchover of an epoch to its next Step: Draining, when the
+// target is armed; Repointing, when it has begun; Done; or Failed, while it is Arming.
+type Advance struct {
+	Epoch uint64 `json:"epoch"`
+	Step  Step   `json:"step"`
+	Why   string `json:"why,omitempty"`
+}
+
+// A Salvage adds to the receipt of an epoch.
+type Salvage struct {
+	Epoch  uint64          `json:"epoch"`
+	Counts map[Fate]uint64 `json:"counts,omitempty"` // in all, so far
+	Items  []Item          `json:"items,omitempty"`  // in all, so far; what is beyond MaxItems is left out
+	Closed bool            `json:"closed,omitempty"`
+	Note   string          `json:"note,omitempty"`
+}
+
+// A Readmit lets a Region be promoted again that has lost the lease.
+type Readmit struct {
+	Region string `json:"region"`
+	By     string `json:"by,omitempty"`
+}
+
+// A Steer says what the judge may do: automatic, advise or off.
+type Steer struct {
+	Mode string `json:"mode"`
+	By   string `json:"by,omitempty"`
+}
+
+// A Route changes routing controls. The lease's holder is filled in.
+type Route struct {
+	Changes  []routing.Change `json:"changes"`
+	Override []string         `json:"override,omitempty"`
+	By       string           `json:"by,omitempty"`
+}
+
+// A Watched keeps what the judge and the alarms must not forget, and tells what they found.
+// It is refused if the epoch is not the one that they looked at.
+type Watched struct {
+	Epoch  uint64  `json:"epoch"`
+	Watch  Watch   `json:"watch"`
+	Events []Event `json:"events,omitempty"` // numbered when they are taken
+}
