@@ -45,5 +45,8 @@ func (r *Round) Consented(member string, epoch uint64) bool {
 	if epoch == r.epoch {
 		r.agreed[member] = true
 	}
-	return 2*len(r.agreed) > r.members
+	return r.Agreed()
 }
+
+// Agreed reports whether a majority has consented.
+func (r *Round) Agreed() bool { return 2*len(r.agreed) > r.members }

@@ -203,10 +203,9 @@ func (s State) route(r Route, at time.Time) (State, error) {
 }
 
 func (s State) watched(w Watched) (State, error) {
-	if w.Epoch != s.Lease.Epoch {
-		return s, fmt.Errorf("%w: %d was looked at, and %d is the present one", ErrStale, w.Epoch, s.Lease.Epoch)
+	if w.Epoch == s.Lease.Epoch {
+		s.Watch = w.Watch
 	}
-	s.Watch = w.Watch
 	for _, e := range w.Events {
 		s = s.tell(e)
 	}

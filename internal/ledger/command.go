@@ -124,8 +124,8 @@ type Route struct {
 	By       string           `json:"by,omitempty"`
 }
 
-// A Watched keeps what the judge and the alarms must not forget, and tells what they found.
-// It is refused if the epoch is not the one that they looked at.
+// A Watched tells what the judge and the alarms found, and keeps what they must not forget:
+// of another epoch than the present one that is passed over.
 type Watched struct {
 	Epoch  uint64  `json:"epoch"`
 	Watch  Watch   `json:"watch"`

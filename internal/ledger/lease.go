@@ -58,7 +58,8 @@ func (s State) grant(g Grant, at time.Time) (State, error) {
 	case !s.Has(g.To):
 		return s, fmt.Errorf("%w: no Region is called %q", ErrInvalid, g.To)
 	}
-	if s.Handover.Pending() {
+	h := s.Handover
+	if h.Pending() {
 		s = s.ended(Failed, at, "the lease was granted anew: "+g.Why)
 	}
 	s.Newest++
@@ -68,6 +69,9 @@ func (s State) grant(g Grant, at time.Time) (State, error) {
 	}
 	if s.Lease.Unplanned {
 		s = s.owe(Receipt{Epoch: l.Epoch, From: l.Holder, To: g.To, At: at, Why: clip(g.Why), Lag: g.Lag})
+	}
+	if h.Step == Draining && h.To != g.To { // it may have begun, and nobody was told
+		s = s.owe(Receipt{Epoch: h.Epoch, From: h.To, To: g.To, At: at, Why: clip(g.Why)})
 	}
 	return s.promoted(at), nil
 }

@@ -158,6 +158,11 @@ func TestGrantDuringSwitchover(t *testing.T) {
 	if b.Lease.Epoch != 9 || b.Handover.Step != ledger.Failed {
 		t.Errorf("granted %d, the switchover is %s; want 9, failed", b.Lease.Epoch, b.Handover.Step)
 	}
+	for region, epoch := range map[string]uint64{"east": 7, "west": 8} { // west may have begun
+		if r, owes := b.Owes(region); !owes || r.Epoch != epoch {
+			t.Errorf("Owes(%s) = %+v, %v, want the receipt of epoch %d", region, r, owes, epoch)
+		}
+	}
 	b.refuses(ledger.Command{Advance: &ledger.Advance{Epoch: 8, Step: ledger.Repointing}}, ledger.ErrConflict)
 	b.refuses(b.renew(8, "west"), ledger.ErrStale)
 }

@@ -1,0 +1,126 @@
+package steer_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/lease"
+	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/steer"
+)
+
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+// apply returns a state after commands that are to be taken.
+func apply(t *testing.T, s ledger.State, commands ...ledger.Command) ledger.State {
+	t.Helper()
+	for _, c := range commands {
+		c.At = noon
+		var err error
+		if s, err = s.Apply(s.Index+1, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func founded(t *testing.T) ledger.State {
+	return apply(t, ledger.State{}, ledger.Command{Describe: &ledger.Describe{Setup: ledger.Setup{
+		Version: 1, Regions: []string{"east", "west", "north"}, Leases: true, Primary: "east",
+	}}})
+}
+
+func local(region string) *steer.Local {
+	return steer.NewLocal(steer.LocalConfig{Region: region, Others: []string{"b", "c"}, Lease: lease.Config{}.WithDefaults()})
+}
+
+// only wants one act of a kind, and returns it.
+func only(t *testing.T, what string, acts []steer.Act, kind steer.Kind) steer.Act {
+	t.Helper()
+	if len(acts) != 1 || acts[0].Kind != kind {
+		t.Fatalf("%s = %+v, want one act of kind %d", what, acts, kind)
+	}
+	return acts[0]
+}
+
+// A planned switchover, seen from both ends, with no word of the quorum in the gap.
+func TestSwitchover(t *testing.T) {
+	s := apply(t, founded(t), ledger.Command{Plan: &ledger.Plan{To: "west"}})
+	west := local("west")
+	follows := steer.Server{Known: true, Follows: "east", Linked: true}
+	west.Saw(follows, 0)
+	only(t, "west hears of the plan", west.Agreed(s, 0), steer.Leases)
+	only(t, "its clock", west.Clocks(2, 1, []time.Duration{time.Hour}, 0), steer.Leases)
+	if acts := west.Renewed(2, 1, 1); acts != nil {
+		t.Fatalf("an armed holder does %+v", acts)
+	}
+	step := only(t, "west is ready", west.Tick(1), steer.Propose)
+	s = apply(t, s, step.Command)
+
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	end := only(t, "east drains", east.Agreed(s, 1), steer.End)
+	if acts := east.Tick(2); acts != nil {
+		t.Fatalf("east, with its end under way, does %+v", acts)
+	}
+	mark := only(t, "east has ended", east.Ended(end.Epoch, 2), steer.Mark)
+	if acts := east.Marked(mark.Epoch, 3); acts != nil || end.Epoch != 1 || mark.Epoch != 1 {
+		t.Fatalf("east has marked %d of %d and does %+v", mark.Epoch, end.Epoch, acts)
+	}
+
+	west.Agreed(s, 3)
+	if !west.Hurried() {
+		t.Error("west is in no hurry")
+	}
+	follows.Marked = 1
+	only(t, "west sees the mark", west.Saw(follows, 4), steer.Promote)
+	ask := only(t, "west is promoted", west.Saw(steer.Server{Known: true, Primary: true, Marked: 1}, 5), steer.Leases)
+	give := only(t, "its clock", west.Clocks(2, ask.Lease.Try, []time.Duration{time.Hour}, 6), steer.Leases)
+	if give.Lease.Kind != lease.Grant {
+		t.Fatalf("with a renewal at hand it does %+v, want to grant", give.Lease)
+	}
+	begun := only(t, "its server took the lease", west.Gave(2, 7), steer.Propose)
+	s = apply(t, s, begun.Command)
+	if s.Lease.Holder != "west" {
+		t.Fatalf("the lease is %+v", s.Lease)
+	}
+	east.Saw(steer.Server{Known: true, Primary: true, Marked: 1}, 8)
+	if a := only(t, "east hears that west has begun", east.Agreed(s, 9), steer.Follow); a.Region != "west" {
+		t.Errorf("east follows %q", a.Region)
+	}
+}
+
+// A Region that lost the lease follows nobody before its own writes are safe, and no
+// server that belongs to somebody else is ever made to follow.
+func TestSalvageComesFirst(t *testing.T) {
+	s := apply(t, founded(t),
+		ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}},
+		ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}})
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	if a := only(t, "east comes back", east.Agreed(s, 0), steer.Salvage); a.Epoch != 1 || a.Region != "west" {
+		t.Errorf("it salvages %+v", a)
+	}
+	s = apply(t, s, ledger.Command{Salvage: &ledger.Salvage{Epoch: 1, Closed: true}})
+	only(t, "all is safe", east.Agreed(s, 1), steer.Follow)
+
+	north := local("north")
+	north.Saw(steer.Server{Known: true, Primary: true, Foreign: true}, 0)
+	if acts := north.Agreed(s, 0); acts != nil {
+		t.Errorf("a stranger's server is made to do %+v", acts)
+	}
+}
+
+// Whoever was deposed stops its servers, and says so.
+func TestDeposed(t *testing.T) {
+	s := founded(t)
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	only(t, "east reigns", east.Agreed(s, 0), steer.Leases)
+	s = apply(t, s, ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}})
+	only(t, "east is deposed", east.Agreed(s, 1), steer.End)
+	only(t, "it has ended", east.Ended(1, 2), steer.Propose)
+	if acts := east.Tick(2 + lease.Time(time.Second)); len(acts) != 1 || acts[0].Command.Release == nil {
+		t.Errorf("as nobody has heard that, it does %+v", acts)
+	}
+}
