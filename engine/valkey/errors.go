@@ -40,6 +40,8 @@ func refused(kind string) error {
 		return errFenced
 	case "ANEW":
 		return errAnew
+	case "OVER":
+		return errOver
 	}
 	return engine.ErrUnavailable
 }
@@ -52,6 +54,12 @@ var errFenced = fmt.Errorf("%w: it holds no lease of this epoch; it holds that o
 
 // errAnew: the server is not the one whose clock was asked for.
 var errAnew = fmt.Errorf("%w: it has started anew since it was asked for its clock", engine.ErrUnreachable)
+
+// errNoFunctions: the server has not got a library of functions yet.
+var errNoFunctions = fmt.Errorf("%w: it has not got its functions yet", engine.ErrUnreachable)
+
+// errOver: an epoch is over, or a later one has begun.
+var errOver = fmt.Errorf("%w: that epoch is over", engine.ErrNotPrimary)
 
 // notDone are the errors of a server that has not begun to do what it was asked.
 // What else a script reports may have happened halfway.
@@ -96,7 +104,7 @@ func classifyReply(text string) error {
 	case first == "READONLY":
 		return engine.ErrNotPrimary
 	case strings.Contains(text, "Function not found"):
-		return fmt.Errorf("%w: it has not got its functions yet: %s", engine.ErrUnreachable, text)
+		return fmt.Errorf("%w: %s", errNoFunctions, text)
 	case notDone(first):
 		return fmt.Errorf("%w: %s", engine.ErrUnreachable, text)
 	}
