@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,8 @@ func (s State) apply(index uint64, c Command) (State, error) {
 // attend applies what has nothing to do with who holds the lease.
 func (s State) attend(c Command) (State, error) {
 	switch {
+	case c.Join != nil:
+		return s.join(*c.Join)
 	case c.Salvage != nil:
 		return s.salvage(*c.Salvage, c.At)
 	case c.Readmit != nil:
@@ -160,6 +163,21 @@ func (s State) promoted(at time.Time) State {
 		s.Routing = next
 	}
 	return s
+}
+
+// maxMembers bounds how many are remembered.
+const maxMembers = 64
+
+func (s State) join(j Join) (State, error) {
+	if j.Member == "" || j.ID == 0 || len(j.Member) > maxText || len(s.Joined) >= maxMembers {
+		return s, fmt.Errorf("%w: member %q, number %d", ErrInvalid, clip(j.Member), j.ID)
+	}
+	s.Joined = maps.Clone(s.Joined)
+	if s.Joined == nil {
+		s.Joined = map[string]uint64{}
+	}
+	s.Joined[j.Member] = j.ID
+	return s, nil
 }
 
 func (s State) readmit(r Readmit, at time.Time) (State, error) {

@@ -25,6 +25,7 @@ type Command struct {
 	At time.Time `json:"at"`
 
 	Describe *Describe `json:"describe,omitempty"`
+	Join     *Join     `json:"join,omitempty"`
 	Renew    *Renew    `json:"renew,omitempty"`
 	Release  *Release  `json:"release,omitempty"`
 	Depose   *Depose   `json:"depose,omitempty"`
@@ -46,6 +47,12 @@ type Describe struct {
 	// have ever heard of. At least 1.
 	Epoch uint64 `json:"epoch,omitempty"`
 	By    string `json:"by,omitempty"`
+}
+
+// A Join says that a member takes part, under a number.
+type Join struct {
+	Member string `json:"member"`
+	ID     uint64 `json:"id"`
 }
 
 // A Renew renews an epoch: the present one for its holder, or for the target of a planned

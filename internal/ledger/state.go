@@ -26,6 +26,9 @@ type State struct {
 	Index uint64 `json:"index"`
 	Setup Setup  `json:"setup"`
 	Lease Lease  `json:"lease"`
+	// Joined are the members that have taken part, with their numbers. One that comes with
+	// empty hands has lost its files.
+	Joined map[string]uint64 `json:"joined,omitempty"`
 	// Newest is the highest epoch that was ever granted or reserved.
 	Newest   uint64   `json:"newest"`
 	Handover Handover `json:"handover"`

@@ -22,6 +22,8 @@ type Server struct {
 	Marked  uint64 // the epoch that was marked last as over
 	Beat    judge.Beat
 	Quiet   time.Duration // since Beat last grew, as seen from its node
+	// Clock is how far its clock is ahead of its node's; nil: it was not asked.
+	Clock *time.Duration
 }
 
 // An Act is what is to be done.

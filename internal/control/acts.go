@@ -1,0 +1,191 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/lease"
+	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/steer"
+)
+
+// act begins to do something, for the loop, which hears of what comes of it.
+func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
+	do := func(what func(context.Context) letter) {
+		acts.Go(func() {
+			doing, cancel := context.WithTimeout(ctx, actTime)
+			defer cancel()
+			if l := what(doing); l != nil {
+				m.mail.put(l)
+			}
+		})
+	}
+	server := m.config.Server
+	switch a.Kind {
+	case steer.Leases:
+		m.lease(do, a.Lease)
+	case steer.End:
+		do(func(ctx context.Context) letter {
+			if err := server.End(ctx, a.Epoch); err != nil {
+				m.config.Log.Warn("end a lease", "epoch", a.Epoch, "err", err)
+				return nil
+			}
+			return func() []steer.Act { return m.local.Ended(a.Epoch, m.now()) }
+		})
+	case steer.Mark:
+		do(func(ctx context.Context) letter {
+			if err := server.Mark(ctx, a.Epoch); err != nil {
+				m.config.Log.Warn("mark the end of a lease", "epoch", a.Epoch, "err", err)
+				return nil
+			}
+			return func() []steer.Act { return m.local.Marked(a.Epoch, m.now()) }
+		})
+	case steer.Promote:
+		do(func(ctx context.Context) letter { return m.turned(ctx, "nobody", server.Promote(ctx)) })
+	case steer.Follow:
+		do(func(ctx context.Context) letter { return m.turned(ctx, a.Region, server.Follow(ctx, a.Region)) })
+	case steer.Salvage:
+		m.salvage(ctx, acts, a)
+	case steer.Propose:
+		do(func(ctx context.Context) letter {
+			if _, err := m.Propose(ctx, a.Command); err != nil {
+				m.config.Log.Info("propose", "err", err)
+			}
+			return nil
+		})
+	case steer.Consents:
+		m.consents(do, a.Epoch)
+	case steer.Lead:
+		do(func(ctx context.Context) letter {
+			peer, _ := m.config.peer(a.Region)
+			if err := m.quorum.Transfer(ctx, peer.ID); err != nil {
+				m.config.Log.Info("have another member lead", "member", a.Region, "err", err)
+			}
+			return nil
+		})
+	}
+}
+
+// turned looks at the server anew after its role was to change.
+func (m *Member) turned(ctx context.Context, follows string, err error) letter {
+	if err != nil {
+		m.config.Log.Warn("the server is to change whom it follows", "follows", follows, "err", err)
+		return nil
+	}
+	m.config.Log.Info("the server has changed whom it follows", "follows", follows)
+	s, err := m.config.Server.Look(ctx)
+	if err != nil {
+		return nil // it is looked at all the time
+	}
+	s.Known = true
+	return func() []steer.Act {
+		m.server = s
+		return m.local.Saw(s, m.now())
+	}
+}
+
+// lease does what a lease.Holder asks for.
+func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
+	switch a.Kind {
+	case lease.AskClocks:
+		do(func(ctx context.Context) letter {
+			clocks, grant, err := m.config.Server.Clocks(ctx)
+			if err != nil {
+				return nil // it is asked again
+			}
+			return func() []steer.Act {
+				m.grant, m.grantTry = grant, a.Try
+				return m.local.Clocks(a.Epoch, a.Try, clocks, m.now())
+			}
+		})
+	case lease.Renew:
+		do(func(ctx context.Context) letter {
+			_, err := m.Propose(ctx, ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.config.Self}})
+			switch {
+			case err == nil:
+				return func() []steer.Act { return m.local.Renewed(a.Epoch, a.Try, m.now()) }
+			case errors.Is(err, ledger.ErrStale):
+				m.config.Log.Info("the lease is not renewed", "err", err)
+				return func() []steer.Act { return m.local.Refused(a.Epoch, m.now()) }
+			}
+			return nil
+		})
+	case lease.AskWord:
+		for _, p := range m.config.others() {
+			do(func(ctx context.Context) letter {
+				if !m.client.vouch(ctx, p, a.Epoch) {
+					return nil
+				}
+				return func() []steer.Act { return m.local.Vouched(a.Epoch, a.Try, p.Name, m.now()) }
+			})
+		}
+	case lease.Grant:
+		if m.grantTry != a.Try {
+			return // the clocks that it goes by are not these
+		}
+		grant := m.grant
+		do(func(ctx context.Context) letter {
+			err := grant(ctx, a.Epoch, a.Lasts)
+			switch {
+			case err == nil:
+				return func() []steer.Act { return m.local.Gave(a.Epoch, m.now()) }
+			case errors.Is(err, engine.ErrNotPrimary):
+				m.config.Log.Warn("the server does not take the lease", "err", err)
+				return func() []steer.Act { return m.local.Refused(a.Epoch, m.now()) }
+			}
+			return nil // it is tried again
+		})
+	}
+}
+
+// salvage has what the server took be taken in elsewhere, one run at a time.
+func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
+	if m.salvaging {
+		return
+	}
+	m.salvaging = true
+	acts.Go(func() {
+		err := m.config.Server.Salvage(ctx, a.Epoch, a.Region, func(ctx context.Context, s ledger.Salvage) error {
+			_, err := m.Propose(ctx, ledger.Command{Salvage: &s})
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			m.config.Log.Warn("salvage", "epoch", a.Epoch, "err", err)
+		}
+		m.mail.put(func() []steer.Act {
+			m.salvaging = false
+			return nil
+		})
+	})
+}
+
+// consents asks all members to consent to an epoch.
+func (m *Member) consents(do func(func(context.Context) letter), epoch uint64) {
+	for _, p := range m.config.Members {
+		do(func(ctx context.Context) letter {
+			if !m.consented(ctx, p, epoch) {
+				return nil
+			}
+			return func() []steer.Act {
+				if m.chief == nil {
+					return nil
+				}
+				return m.chief.Consented(p.Name, epoch, m.observe(), m.now())
+			}
+		})
+	}
+}
+
+// consented asks a member, which may be this one, to consent to an epoch.
+func (m *Member) consented(ctx context.Context, p Peer, epoch uint64) bool {
+	if p.Name != m.config.Self {
+		return m.client.consent(ctx, p, epoch)
+	}
+	ok, err := m.voting.consent(epoch, m.now())
+	if err != nil {
+		m.config.Log.Error("give a consent", "err", err)
+	}
+	return ok
+}

@@ -1,0 +1,175 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/judge"
+	"github.com/roam-sessions/roam/internal/judge/alarm"
+	"github.com/roam-sessions/roam/internal/lease"
+	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/steer"
+)
+
+// A Peer is one member, as all find it.
+type Peer struct {
+	// Name is that of its Region, or of the witness.
+	Name string
+	// ID is its number in the quorum.
+	ID uint64
+	// Links is the host:port where its quorum listens.
+	Links string
+	// API is the host:port where Handler is served.
+	API string
+	// Witness: it keeps no sessions and does not lead.
+	Witness bool
+}
+
+// A Config is what a Member is.
+type Config struct {
+	// Deployment is its name: members of two never talk.
+	Deployment string
+	// Self is this member's name, one of Members.
+	Self string
+	// Members are all that vote.
+	Members []Peer
+	// Setup is what this member's roam.yaml says. Whoever leads first founds the
+	// deployment with its own.
+	Setup ledger.Setup
+	// Dir is the folder of this member's files. It is made if it is not there.
+	Dir string
+	// Listener is where other members' quorums dial Links. Open takes it over.
+	Listener net.Listener
+	// Keeper proves who this member is; nil: nobody does, as on loopback.
+	Keeper *pki.Keeper
+	// Dial opens connections to other members; nil: TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Serve is given what other members ask of this one, to be served at API from then on:
+	// before Open returns, as members that are all new ask each other. Required.
+	Serve func(http.Handler)
+	// Server is the Region's; nil: there is none, as at a witness.
+	Server *Server
+	// Measure returns what was measured since it was last called; nil: nothing is.
+	Measure func() Measured
+	// Lease is how long things take, the same at all members; zeros mean defaults.
+	Lease lease.Config
+	// Judge has the names of all members, the same at all of them.
+	Judge judge.Config
+	// Alarms are evaluated by whoever leads.
+	Alarms []alarm.Alarm
+	// Version is what this member says it runs.
+	Version string
+	// Log is told what nobody asked for. Default: discarded.
+	Log *slog.Logger
+}
+
+// Measured is what a member has measured in a period.
+type Measured struct {
+	Writes []judge.Writes
+	Data   []alarm.Datum
+}
+
+// A Server is a Region's. All of it is there. Calls may take as long as ctx lasts.
+type Server struct {
+	Leased
+	Steered
+	// Look asks how it is. An error: it does not answer.
+	Look func(ctx context.Context) (steer.Server, error)
+	// Salvage has what it and the spool took in an epoch be taken in by the server of
+	// another Region, and tells what came of it, for the receipt. It returns nil when
+	// the receipt was closed, and may be called again.
+	Salvage func(ctx context.Context, epoch uint64, to string, tell func(context.Context, ledger.Salvage) error) error
+}
+
+// A Leased looks at a lease in the step that writes.
+type Leased interface {
+	// Clocks asks for the clocks of what takes writes, and returns how to grant the
+	// lease of an epoch from what they said on.
+	Clocks(ctx context.Context) ([]time.Duration, GrantFunc, error)
+	// End ends an epoch for good. It succeeds if that is so already.
+	End(ctx context.Context, epoch uint64) error
+}
+
+// A Steered takes writes, or follows another Region's server and has what that one has.
+type Steered interface {
+	// Mark writes down that an epoch is over, behind all that was written in it.
+	Mark(ctx context.Context, epoch uint64) error
+	// Beat writes a heartbeat of an epoch.
+	Beat(ctx context.Context, epoch uint64) error
+	// Promote has it take writes.
+	Promote(ctx context.Context) error
+	// Follow has it follow the server of another Region.
+	Follow(ctx context.Context, region string) error
+}
+
+// A GrantFunc gives servers the lease of an epoch. It fails with engine.ErrNotPrimary if
+// they do not take it for good.
+type GrantFunc func(ctx context.Context, epoch uint64, lasts time.Duration) error
+
+// errConfig says that a Config makes no sense.
+var errConfig = errors.New("control: bad config")
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
+	if c.Measure == nil {
+		c.Measure = func() Measured { return Measured{} }
+	}
+	c.Lease = c.Lease.WithDefaults()
+	if err := c.Lease.Check(); err != nil {
+		return c, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	if _, ok := c.peer(c.Self); !ok {
+		return c, fmt.Errorf("%w: %q is not among the members", errConfig, c.Self)
+	}
+	return c, nil
+}
+
+func (c Config) peer(name string) (Peer, bool) {
+	i := slices.IndexFunc(c.Members, func(p Peer) bool { return p.Name == name })
+	if i < 0 {
+		return Peer{}, false
+	}
+	return c.Members[i], true
+}
+
+// others are all members but this one.
+func (c Config) others() []Peer {
+	return slices.DeleteFunc(slices.Clone(c.Members), func(p Peer) bool { return p.Name == c.Self })
+}
+
+func names(peers []Peer) []string {
+	var out []string
+	for _, p := range peers {
+		out = append(out, p.Name)
+	}
+	return out
+}
+
+func (c Config) witnesses() (names []string, ids []uint64) {
+	for _, p := range c.Members {
+		if p.Witness {
+			names, ids = append(names, p.Name), append(ids, p.ID)
+		}
+	}
+	return names, ids
+}
+
+// chief returns what a leader goes by.
+func (c Config) chief() steer.ChiefConfig {
+	witnesses, _ := c.witnesses()
+	return steer.ChiefConfig{
+		Self: c.Self, Members: names(c.Members), Witnesses: witnesses, Lease: c.Lease, Judge: c.Judge, Alarms: c.Alarms,
+	}
+}
