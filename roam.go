@@ -96,6 +96,7 @@ type Config struct {
 	Peers []Region
 	// Primary is the number of the Region that takes all writes
 	// (active-passive); zero: every Region takes writes (active-active).
+	// Store.SetPrimary changes which one it is.
 	Primary crdt.Region
 	// ReadAfterWrite is what a read does about a write that has not arrived.
 	// Default ByToken.
@@ -166,6 +167,22 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // Close ends the Store's work in the background and returns when it has. The
 // engines stay open: whoever opened them closes them.
 func (s *Store) Close() error { return s.router.Close() }
+
+// SetPrimary says which Region takes all writes from now on, and which one a planned
+// switchover leads to, so that a write which the one refuses goes to the other at once;
+// next is zero if none is planned. What is kept here for the primary goes to whoever it is
+// by then. It may be called at any time, and fails, changing nothing, if a Region is not
+// configured, or if Config.Primary says otherwise than primary whether one Region takes
+// all writes at all. Package deployment calls it for those who follow a control plane.
+func (s *Store) SetPrimary(primary, next crdt.Region) error {
+	if err := s.router.SetPrimary(router.Primaries{Primary: primary, Next: next}); err != nil {
+		return fmt.Errorf("set the primary: %w", err)
+	}
+	return nil
+}
+
+// Primary returns the Region that takes all writes at present; zero: every Region does.
+func (s *Store) Primary() crdt.Region { return s.router.Primaries().Primary }
 
 // PendingRevocations returns how many revocations some Region's engine has not
 // confirmed.

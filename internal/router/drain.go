@@ -24,7 +24,7 @@ var errStuck = errors.New("some records were not taken back")
 // deleted: what was taken back is released from the log and expires in time.
 // Doing so twice, as app servers that share a side store do, changes nothing.
 func (r *Router) drain(ctx context.Context) {
-	side := r.regions[r.rules.Here].Side
+	side := r.regions[r.rules().Here].Side
 	log, ok := engine.As[engine.Log](side)
 	if !ok {
 		r.config.Log.Error("side store keeps no log: what is written there stays there")
@@ -123,7 +123,7 @@ func (d *drainer) takeBackAll(ctx context.Context, b engine.Batch) error {
 // takeBackPartition takes back every record of a partition: those that were taken
 // back before change nothing.
 func (d *drainer) takeBackPartition(ctx context.Context, partition uint16) error {
-	scanner, ok := engine.As[engine.Scanner](d.router.regions[d.router.rules.Here].Side)
+	scanner, ok := engine.As[engine.Scanner](d.router.regions[d.router.rules().Here].Side)
 	if !ok {
 		d.router.config.Log.Error("side store's log was cut short and it can't be scanned: some of it may stay there",
 			"partition", partition)
@@ -169,9 +169,9 @@ func (r *Router) takeBack(ctx context.Context, k crdt.Key) Fate {
 
 // readSide reads the side store's copy of one record.
 func (r *Router) readSide(ctx context.Context, k crdt.Key) (crdt.Record, Fate) {
-	ctx, cancel := context.WithTimeout(ctx, r.rules.LocalTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.rules().LocalTimeout)
 	defer cancel()
-	rec, err := r.regions[r.rules.Here].Side.Read(ctx, k, crdt.Token{})
+	rec, err := r.regions[r.rules().Here].Side.Read(ctx, k, crdt.Token{})
 	return rec, fateOf(err)
 }
 
@@ -182,12 +182,12 @@ func (r *Router) held(ctx context.Context, rec crdt.Record) bool {
 		return true // it is past its time
 	}
 	holders := 0
-	for _, id := range r.rules.Near {
-		res := r.readEngine(ctx, Step{Region: id, Timeout: r.rules.Timeout(id)}, Query{Key: rec.Key})
+	for _, id := range r.rules().Near {
+		res := r.readEngine(ctx, Step{Region: id, Timeout: r.rules().Timeout(id)}, Query{Key: rec.Key})
 		if res.Err == nil && Holds(res.Record, rec) {
 			holders++
 		}
-		if holders >= r.rules.Holders() {
+		if holders >= r.rules().Holders() {
 			return true
 		}
 	}
@@ -199,16 +199,16 @@ func (r *Router) held(ctx context.Context, rec crdt.Record) bool {
 func (r *Router) offer(ctx context.Context, rec crdt.Record) Fate {
 	begun := r.config.Clock()
 	fate := Away // but for a Region that is there and can't take this one
-	for _, id := range r.rules.Writers() {
-		a := Answer{Region: id, Tries: 1, Left: id != r.rules.Here}
-		err := r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) (err error) {
+	for _, id := range r.rules().Writers() {
+		a := Answer{Region: id, Tries: 1, Left: id != r.rules().Here}
+		err := r.guarded(ctx, id, r.rules().Timeout(id), func(ctx context.Context) (err error) {
 			a.Dot, err = r.regions[id].Engine.Apply(ctx, rec.Key, Adoption(rec))
 			return err
 		})
 		switch FateOfReturn(err) {
 		case Settled:
 			r.observe(TakeBack, rec.Key, a, err, begun)
-			if err == nil && r.rules.Holders() > 1 {
+			if err == nil && r.rules().Holders() > 1 {
 				return Stuck
 			}
 			return Settled

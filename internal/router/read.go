@@ -17,15 +17,16 @@ import (
 // Path read 2/4: from roam.Manager; next engine.Engine.Read.
 func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 	start := r.config.Clock()
-	hints := r.rules.Hints(r.config.Links, r.config.Random())
+	rules := r.rules()
+	hints := rules.Hints(r.config.Links, r.config.Random())
 	hints.Known, _ = r.journal.Known(q.Key)
-	plan := NewReadPlan(&r.rules, q, hints)
+	plan := NewReadPlan(rules, q, hints)
 	var beside *fetches // made when a read has to run beside another
 	left := false
 	var event Event
 	for now := crdt.TimeOf(start); ; now = r.now() {
 		step := plan.Next(now, event)
-		if step.Do == ReadAt && !left && step.Region != r.rules.Here {
+		if step.Do == ReadAt && !left && step.Region != rules.Here {
 			left = true
 			r.hedges.deposit()
 		}
@@ -34,7 +35,7 @@ func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 			event = Event{step.Region, r.readAt(ctx, step, q)}
 		case step.Do == ReadAt:
 			if beside == nil {
-				beside = newFetches(len(r.rules.Near))
+				beside = newFetches(len(rules.Near))
 				defer beside.end()
 			}
 			event = r.startRead(ctx, beside, step, q)
@@ -55,7 +56,7 @@ func (r *Router) Read(ctx context.Context, q Query) (Answer, error) {
 // gaveUp answers a read whose caller's time is over.
 func (r *Router) gaveUp(q Query, start time.Time, left bool, err error) (Answer, error) {
 	a := Answer{
-		Record: crdt.Record{Key: q.Key}, Token: q.Seen, Region: r.rules.Here,
+		Record: crdt.Record{Key: q.Key}, Token: q.Seen, Region: r.rules().Here,
 		Rung: Refused, Left: left, Doubtful: true,
 	}
 	err = fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -124,7 +125,7 @@ func (f *fetches) end() {
 // answer. What the journal here has is in the plan from the beginning.
 func (r *Router) readAt(ctx context.Context, s Step, q Query) Result {
 	g := r.regions[s.Region]
-	if s.Region == r.rules.Here {
+	if s.Region == r.rules().Here {
 		res := r.readEngine(ctx, s, q)
 		if g.Side == nil {
 			return res

@@ -245,9 +245,11 @@ func (p *ReadPlan) missIsSure() bool {
 	if !p.best.IsBottom() || !p.query.Seen.FreshIn(nil) {
 		return false // something of it is, or was, somewhere
 	}
-	birth, primary := p.query.Key.SessionID().Birth(), p.rules.Primary
-	if primary != 0 && !p.answered.Has(primary) {
-		return false // wherever it was born, it was written there
+	birth := p.query.Key.SessionID().Birth()
+	for _, primary := range []crdt.Region{p.rules.Primary, p.rules.Next} {
+		if primary != 0 && !p.answered.Has(primary) {
+			return false // wherever it was born, it was written there
+		}
 	}
 	return p.allAnswered() || p.answered.Has(birth) && p.answered.Len() >= 2
 }
@@ -477,6 +479,8 @@ func (p *ReadPlan) writer() crdt.Region {
 	switch r := newest.Actor.Region(); {
 	case newest.IsZero():
 		return 0
+	case p.rules.Next != 0 && r == p.rules.Next:
+		return r // it takes them already
 	case p.rules.Primary != 0:
 		return p.rules.Primary
 	case p.rules.knows(r):

@@ -122,6 +122,11 @@ func outageScenes() map[string]readScene {
 			world: map[crdt.Region]Result{west: has(nothing()), east: {Err: errBlackHole}, north: has(nothing())},
 			want:  readWant{hedges: 1, script: "read 1; read 2; hedge 3; ", rung: Refused, err: ErrDoubtful, region: north, absent: true},
 		},
+		"nor without the one that is about to take them": {
+			rules: func(r *Rules) { r.Primary, r.Next = east, north },
+			world: map[crdt.Region]Result{west: has(nothing()), east: has(nothing()), north: {Err: errBlackHole}},
+			want:  readWant{script: "read 1; read 2; read 3; ", rung: Refused, err: ErrDoubtful, region: east, absent: true},
+		},
 		"one Region alone can say that nothing is there": {
 			rules: func(r *Rules) { r.Near = r.Near[:1] },
 			world: map[crdt.Region]Result{west: has(nothing())},
@@ -158,6 +163,16 @@ func modeScenes() map[string]readScene {
 			rules: func(r *Rules) { r.Mode = ByPrimary }, query: Query{Seen: seenMine()},
 			world: map[crdt.Region]Result{east: has(session(mine())), west: has(session())},
 			want:  readWant{script: "read 2; ", region: east},
+		},
+		"primary: it went to the one before the switchover, or to the one after": {
+			rules: func(r *Rules) { r.Mode, r.Primary, r.Next = ByPrimary, north, east }, query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{east: has(session(mine())), north: has(session()), west: has(session())},
+			want:  readWant{script: "read 2; ", region: east},
+		},
+		"primary: what another Region wrote, the primary has": {
+			rules: func(r *Rules) { r.Mode, r.Primary = ByPrimary, north }, query: Query{Seen: seenMine()},
+			world: map[crdt.Region]Result{north: has(session(mine())), east: has(session()), west: has(session())},
+			want:  readWant{script: "read 3; ", region: north},
 		},
 		"primary: out of reach, the local copy is said to be stale": {
 			rules: func(r *Rules) { r.Mode = ByPrimary }, query: Query{Seen: seenMine()},

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (r *Router) Revoke(ctx context.Context, w Write) (Answer, Revocation, error
 	}
 	r.observe(actOf(w.Key, w.Op), w.Key, a, err, start)
 	if err != nil {
-		return a, Revocation{Waiting: r.rules.Near}, err
+		return a, Revocation{Waiting: r.rules().Near}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, spreadFor)
 	defer cancel()
@@ -55,28 +56,28 @@ func (r *Router) Revoke(ctx context.Context, w Write) (Answer, Revocation, error
 // end makes an ending in this Region's journal, since no engine took it for the
 // reason given. It is not held up by a caller who has gone.
 func (r *Router) end(ctx context.Context, w Write, a Answer, reason error) (Answer, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.rules.LocalTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.rules().LocalTimeout)
 	defer cancel()
 	known := w.Base.Epochs()
 	if w.Op.Revoke {
 		// What the engine here has heard is not needed, but makes epochs rise.
-		look := r.readEngine(ctx, Step{Region: r.rules.Here, Timeout: r.rules.LocalTimeout}, Query{Key: w.Key})
+		look := r.readEngine(ctx, Step{Region: r.rules().Here, Timeout: r.rules().LocalTimeout}, Query{Key: w.Key})
 		known = known.Join(look.Record.Epochs())
 	}
 	dot, err := r.journal.End(ctx, w.Key, known)
 	if err != nil {
 		return a, fmt.Errorf("%w; journal: %w", reason, err)
 	}
-	a.Dot, a.Region, a.Rung, a.Token = dot, r.rules.Here, LocalOnly, w.Seen
+	a.Dot, a.Region, a.Rung, a.Token = dot, r.rules().Here, LocalOnly, w.Seen
 	return a, nil
 }
 
 // tellAll tells all engines of an ending that one has taken, and the journals of
 // those that did not confirm it.
 func (r *Router) tellAll(ctx context.Context, ending crdt.Record, took Answer) Revocation {
-	patience, cancel := context.WithTimeout(ctx, spreadFor-r.rules.RemoteTimeout)
+	patience, cancel := context.WithTimeout(ctx, spreadFor-r.rules().RemoteTimeout)
 	defer cancel()
-	engines := SetOf(r.rules.Near...) &^ r.tell(patience, ending, took.Region)
+	engines := SetOf(r.rules().Near...) &^ r.tell(patience, ending, took.Region)
 	if took.Rung != Normal {
 		engines.remove(took.Region) // its side store has it, and reads there show it
 	}
@@ -87,18 +88,18 @@ func (r *Router) tellAll(ctx context.Context, ending crdt.Record, took Answer) R
 // ending, this one's among them, and says how far it has come. Those of shown
 // show it already.
 func (r *Router) tellJournals(ctx context.Context, ending crdt.Record, engines, shown RegionSet) Revocation {
-	all := SetOf(r.rules.Near...)
+	all := SetOf(r.rules().Near...)
 	var out Revocation
 	if engines != all {
 		out.Untold = r.journal.Join(context.WithoutCancel(ctx), ending)
 		if out.Untold == nil {
-			shown.add(r.rules.Here)
+			shown.add(r.rules().Here)
 		} else {
 			r.config.Log.Error("revocation is not told again", "key", ending.Key, "err", out.Untold)
 		}
 	}
 	told := r.push(ctx, ending, all&^engines)
-	for _, id := range r.rules.Near {
+	for _, id := range r.rules().Near {
 		if engines.Has(id) {
 			r.journal.Confirm(ending, id)
 		}
@@ -118,12 +119,12 @@ func (r *Router) tellJournals(ctx context.Context, ending crdt.Record, engines, 
 // took it.
 func (r *Router) push(ctx context.Context, ending crdt.Record, to RegionSet) RegionSet {
 	return r.each(to, func(id crdt.Region) bool {
-		return id != r.rules.Here && r.regions[id].Journal != nil && r.hand(ctx, ending, id) == nil
+		return id != r.rules().Here && r.regions[id].Journal != nil && r.hand(ctx, ending, id) == nil
 	})
 }
 
 func (r *Router) hand(ctx context.Context, ending crdt.Record, id crdt.Region) error {
-	return r.behind(ctx, r.journals[id], r.rules.Timeout(id), func(ctx context.Context) error {
+	return r.behind(ctx, r.journals[id], r.rules().Timeout(id), func(ctx context.Context) error {
 		return r.regions[id].Journal.Join(ctx, ending)
 	})
 }
@@ -136,7 +137,7 @@ func (r *Router) each(set RegionSet, do func(crdt.Region) bool) RegionSet {
 		out RegionSet
 		all sync.WaitGroup
 	)
-	for _, id := range r.rules.Near {
+	for _, id := range r.rules().Near {
 		if !set.Has(id) {
 			continue
 		}
@@ -155,7 +156,7 @@ func (r *Router) each(set RegionSet, do func(crdt.Region) bool) RegionSet {
 // tell tells all engines of an ending at once, but for that of the Region that
 // took it, and returns those that did not confirm.
 func (r *Router) tell(ctx context.Context, ending crdt.Record, took crdt.Region) RegionSet {
-	others := SetOf(r.rules.Near...) &^ SetOf(took)
+	others := SetOf(r.rules().Near...) &^ SetOf(took)
 	return others &^ r.each(others, func(id crdt.Region) bool {
 		return r.deliver(ctx, ending, id) == Settled
 	})
@@ -164,12 +165,14 @@ func (r *Router) tell(ctx context.Context, ending crdt.Record, took crdt.Region)
 // deliver brings an ending to the engine of one Region. Where writes are taken,
 // it is adopted under that Region's own actor, so that it spreads from there too
 // should this Region die. A secondary hears of it from the primary, and is
-// looked at until ctx ends.
+// looked at until ctx ends; so is who has been the primary until just now.
 func (r *Router) deliver(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
-	if r.rules.TakesWrites(id) {
-		return r.adopt(ctx, ending, id)
-	}
 	for wait := firstLook; ; wait *= 2 {
+		if r.rules().TakesWrites(id) {
+			if err := r.adopt(ctx, ending, id); !errors.Is(err, engine.ErrNotPrimary) {
+				return FateOfEnding(err)
+			}
+		}
 		fate := r.look(ctx, ending, id)
 		if fate == Settled || sleep(ctx, wait) != nil {
 			return fate
@@ -177,17 +180,17 @@ func (r *Router) deliver(ctx context.Context, ending crdt.Record, id crdt.Region
 	}
 }
 
-func (r *Router) adopt(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
-	return FateOfEnding(r.guarded(ctx, id, r.rules.Timeout(id), func(ctx context.Context) error {
+func (r *Router) adopt(ctx context.Context, ending crdt.Record, id crdt.Region) error {
+	return r.guarded(ctx, id, r.rules().Timeout(id), func(ctx context.Context) error {
 		_, err := r.regions[id].Engine.Apply(ctx, ending.Key, Adoption(ending))
 		return err
-	}))
+	})
 }
 
 // look looks whether the engine of a Region, and no other part of it, has an
 // ending.
 func (r *Router) look(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
-	return FateOfLook(r.readEngine(ctx, Step{Region: id, Timeout: r.rules.Timeout(id)}, Query{Key: ending.Key}), ending)
+	return FateOfLook(r.readEngine(ctx, Step{Region: id, Timeout: r.rules().Timeout(id)}, Query{Key: ending.Key}), ending)
 }
 
 // redeliver is deliver for an ending that the engine may have got meanwhile, from
@@ -196,17 +199,18 @@ func (r *Router) look(ctx context.Context, ending crdt.Record, id crdt.Region) F
 // secondary that has not heard may wait in vain, since the primary may have lost
 // the ending in a failover after it took it: the primary is told again.
 func (r *Router) redeliver(ctx context.Context, ending crdt.Record, id crdt.Region) Fate {
-	if ending.Dead && r.rules.TakesWrites(id) {
-		return r.adopt(ctx, ending, id)
+	rules := r.rules()
+	if ending.Dead && rules.TakesWrites(id) {
+		return FateOfEnding(r.adopt(ctx, ending, id))
 	}
 	fate := r.look(ctx, ending, id)
 	switch {
 	case fate != Stuck:
 		return fate
-	case r.rules.TakesWrites(id):
-		return r.adopt(ctx, ending, id)
+	case rules.TakesWrites(id):
+		return FateOfEnding(r.adopt(ctx, ending, id))
 	}
-	r.redeliver(ctx, ending, r.rules.Primary)
+	r.redeliver(ctx, ending, rules.Primary)
 	return Stuck
 }
 
@@ -221,7 +225,7 @@ func (r *Router) spread(ctx context.Context, id crdt.Region) {
 			}
 			return fate
 		})
-		if id != r.rules.Here && r.regions[id].Journal != nil {
+		if id != r.rules().Here && r.regions[id].Journal != nil {
 			r.catchUp(ctx, r.journal.Untold, id, func(ending crdt.Record) Fate {
 				fate := fateOf(r.hand(ctx, ending, id))
 				if fate == Settled {
@@ -230,7 +234,7 @@ func (r *Router) spread(ctx context.Context, id crdt.Region) {
 				return fate
 			})
 		}
-		if err := r.journal.Sweep(ctx, r.rules.Near); err != nil && ctx.Err() == nil {
+		if err := r.journal.Sweep(ctx, r.rules().Near); err != nil && ctx.Err() == nil {
 			r.config.Log.Warn("sweep journal", "err", err)
 		}
 	}

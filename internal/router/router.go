@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -127,7 +128,7 @@ type Answer struct {
 
 // A Router reads and writes for one Region. It may be used by many goroutines.
 type Router struct {
-	rules   Rules
+	current atomic.Pointer[Rules] // replaced when another Region is to take the writes
 	regions [crdt.MaxRegion + 1]Region
 	guards  [crdt.MaxRegion + 1]*guard // of engines
 	sides   [crdt.MaxRegion + 1]*guard // of side stores
@@ -149,7 +150,8 @@ func New(ctx context.Context, regions []Region, c Config) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{config: c.withOutside(), rules: rules}
+	r := &Router{config: c.withOutside()}
+	r.current.Store(&rules)
 	if r.journal, err = ownJournal(regions[0], r.config); err != nil {
 		return nil, err
 	}
@@ -192,10 +194,10 @@ func (r *Router) Close() error {
 }
 
 // Here returns the Region that the router reads and writes for.
-func (r *Router) Here() Region { return r.regions[r.rules.Here] }
+func (r *Router) Here() Region { return r.regions[r.rules().Here] }
 
 // Regions returns the numbers of all Regions, here first.
-func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules.Near) }
+func (r *Router) Regions() []crdt.Region { return slices.Clone(r.rules().Near) }
 
 // Name returns the name of a configured Region.
 func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegion].Name }
@@ -203,13 +205,44 @@ func (r *Router) Name(id crdt.Region) string { return r.regions[id&crdt.MaxRegio
 // OpenBreakers returns the names of the Regions that are not asked at present.
 func (r *Router) OpenBreakers() []string {
 	out := []string{} // never nil: JSON has a list
-	for _, id := range r.rules.Near {
+	for _, id := range r.rules().Near {
 		if r.guards[id].isOpen() {
 			out = append(out, r.regions[id].Name)
 		}
 	}
 	return out
 }
+
+// Primaries are where writes belong.
+type Primaries struct {
+	// Primary is the Region that takes all writes.
+	Primary crdt.Region
+	// Next is the Region that a planned switchover leads to, and may take them already;
+	// zero: none is planned.
+	Next crdt.Region
+}
+
+// SetPrimary says where writes belong from now on. What has begun keeps to what it began
+// with, but for writes that sleep before another try. It fails, and changes nothing, if a
+// Region is not configured, or if one Region is to take all writes where each did, or the
+// other way round.
+func (r *Router) SetPrimary(p Primaries) error {
+	rules, err := r.rules().With(p)
+	if err != nil {
+		return err
+	}
+	r.current.Store(&rules) // of two at a time, the last one counts: nothing else differs
+	return nil
+}
+
+// Primaries returns where writes belong at present; zero: every Region takes them.
+func (r *Router) Primaries() Primaries {
+	rules := r.rules()
+	return Primaries{rules.Primary, rules.Next}
+}
+
+// rules returns what plans that begin now decide by.
+func (r *Router) rules() *Rules { return r.current.Load() }
 
 func (r *Router) now() crdt.Time { return crdt.TimeOf(r.config.Clock()) }
 

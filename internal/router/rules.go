@@ -14,6 +14,7 @@ type Rules struct {
 	Here    crdt.Region
 	Near    []crdt.Region // all Regions, Here first, then by nearness
 	Primary crdt.Region   // takes all writes; zero: every Region does
+	Next    crdt.Region   // is about to take them all, or does already; zero: no other Region is
 	Side    bool          // Here has a side store
 	Mode    Mode
 
@@ -115,9 +116,31 @@ func (c Config) checkTimes() error {
 	return errors.Join(faults...)
 }
 
+// With returns the same rules with other Regions to write to. It fails if there are no
+// such Regions, or if that changes whether one Region takes all writes: engines are opened
+// for the one or the other.
+func (r *Rules) With(p Primaries) (Rules, error) {
+	switch {
+	case (p.Primary == 0) != (r.Primary == 0):
+		return Rules{}, fmt.Errorf("primary %d after primary %d: whether one Region takes all writes does not change", p.Primary, r.Primary)
+	case p.Primary != 0 && !r.knows(p.Primary):
+		return Rules{}, fmt.Errorf("primary %d is not one of the Regions", p.Primary)
+	case p.Next != 0 && (p.Primary == 0 || !r.knows(p.Next)):
+		return Rules{}, fmt.Errorf("next primary %d is not one of the Regions, or there is no primary before it", p.Next)
+	case p.Next == p.Primary:
+		p.Next = 0
+	}
+	out := *r
+	out.Primary, out.Next = p.Primary, p.Next
+	return out, nil
+}
+
 // Writers returns the Regions that may take a write, in the order to try them.
 func (r *Rules) Writers() []crdt.Region {
-	if r.Primary != 0 {
+	switch {
+	case r.Next != 0:
+		return []crdt.Region{r.Primary, r.Next}
+	case r.Primary != 0:
 		return []crdt.Region{r.Primary}
 	}
 	return r.Near

@@ -29,26 +29,31 @@ func (r *Router) write(ctx context.Context, start time.Time, w Write) (Answer, e
 	if w.Op.HasAdd() && w.Op.ID == 0 {
 		w.Op.ID = rand.Uint64() | 1 // never zero; tells a repeated try, guards nothing
 	}
-	plan := NewWritePlan(&r.rules, w)
+	rules := r.rules()
+	plan := NewWritePlan(rules, w)
 	r.retries.deposit()
 	left := false
 	var last Result
 	for now := crdt.TimeOf(start); ; now = r.now() {
 		switch step := plan.Next(now, last, r.config.Random()); step.Do {
 		case ApplyAt:
-			left = left || step.Region != r.rules.Here
+			left = left || step.Region != rules.Here
 			last = r.applyAt(ctx, step, w)
 		case ApplySide:
 			last = r.applySide(ctx, step, w)
 		case Wait:
 			last = Result{Err: sleep(ctx, step.For)}
+			if now := r.rules(); now != rules { // another Region takes the writes meanwhile
+				rules = now
+				plan.Follow(rules)
+			}
 		default:
 			a := step.Answer
 			a.Left, a.Token = left, r.prune(w.Seen.With(a.Dot))
 			return a, step.Err
 		}
 		if err := ctx.Err(); err != nil && last.Err != nil {
-			a := Answer{Token: w.Seen, Region: r.rules.Here, Rung: Refused, Left: left}
+			a := Answer{Token: w.Seen, Region: rules.Here, Rung: Refused, Left: left}
 			return a, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
@@ -75,7 +80,7 @@ func (r *Router) applyAt(ctx context.Context, s Step, w Write) Result {
 func (r *Router) applySide(ctx context.Context, s Step, w Write) Result {
 	ctx, cancel := context.WithTimeout(ctx, max(s.Timeout, time.Millisecond))
 	defer cancel()
-	side := r.regions[r.rules.Here].Side
+	side := r.regions[r.rules().Here].Side
 	if !w.Base.IsBottom() {
 		if err := side.Join(ctx, w.Base); err != nil {
 			return Result{Err: err}

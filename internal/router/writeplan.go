@@ -27,6 +27,11 @@ type Write struct {
 // (DESIGN R1), repeating it is safe, at whatever Region. Additions are the
 // exception: the actor that took the first try knows it again, another would
 // count twice. After an unknown outcome they stay where they are.
+//
+// While a switchover is under way, one of two Regions takes writes, or will in a moment.
+// The one that refuses sends a write to the other at once, and both are asked in turn.
+// That costs neither retry tokens nor the tries of an outage: all writes of that moment
+// need it, and a refusal is soon said.
 type WritePlan struct {
 	rules  *Rules
 	hasAdd bool
@@ -39,15 +44,37 @@ type WritePlan struct {
 	tries   int
 	rounds  int  // times that targets was gone through
 	sent    bool // something was asked in this round
+	turns   int  // rounds in which both sides of a switchover refused
+	refused int  // tries in such rounds
+	turning bool // this is one, by now
 	last    Step
 	adopted bool
 	unknown crdt.Region // where an addition may have been made
 	err     error
 }
 
+const (
+	// firstTurn is the longest sleep before two Regions that have both refused in a
+	// switchover are asked again; it doubles, and is random above its half. What lies
+	// between the end of one and the beginning of the other is one way between them and
+	// some work of the new primary's node (DESIGN 13: a round trip and 20 ms).
+	firstTurn = 5 * time.Millisecond
+	// maxTurns bounds these sleeps, to a third of a second: beyond it is an outage.
+	maxTurns = 6
+)
+
 // NewWritePlan returns the plan of w. The rules must stay as they are.
 func NewWritePlan(r *Rules, w Write) WritePlan {
 	return WritePlan{rules: r, hasAdd: w.Op.HasAdd(), base: !w.Base.IsBottom()}
+}
+
+// Follow has the tries that are still to come go where other rules say. An addition that
+// may have been made stays where it is.
+func (p *WritePlan) Follow(r *Rules) {
+	p.rules = r
+	if p.started && p.unknown == 0 {
+		p.targets, p.next = r.Writers(), 0
+	}
 }
 
 // Next returns the step that follows the last one, of which last is the result;
@@ -63,7 +90,7 @@ func (p *WritePlan) Next(now crdt.Time, last Result, jitter float64) Step {
 	case ApplySide:
 		return p.afterSide(last)
 	case Wait:
-		return p.try(now, true)
+		return p.try(now, !p.turning)
 	}
 	if last.Err == nil {
 		return p.done(Answer{Dot: last.Dot, Region: p.last.Region}, nil)
@@ -88,6 +115,10 @@ func (p *WritePlan) afterError(now crdt.Time, err error, jitter float64) Step {
 		return p.fallBack(now)
 	}
 	p.err = err
+	if p.rules.Next != 0 && p.unknown == 0 && errors.Is(err, engine.ErrNotPrimary) {
+		return p.turn(now, jitter)
+	}
+	p.turning = false
 	sent := !errors.Is(err, ErrOpen)
 	p.sent = p.sent || sent
 	if p.hasAdd && !engine.OutcomeKnown(err) {
@@ -100,10 +131,33 @@ func (p *WritePlan) afterError(now crdt.Time, err error, jitter float64) Step {
 	return p.backOff(now, jitter)
 }
 
+// turn goes from the side of a switchover that has refused to the other one. Where both
+// have, that is tried again first which is to take writes: it has only to be ready, while
+// the other, if it has stopped, will not begin again unless the switchover is given up.
+func (p *WritePlan) turn(now crdt.Time, jitter float64) Step {
+	p.turning, p.sent = true, true
+	p.refused++
+	if p.next < len(p.targets) {
+		return p.try(now, false)
+	}
+	if p.turns >= maxTurns {
+		p.turning = false
+		return p.backOff(now, jitter)
+	}
+	pause := firstTurn << p.turns
+	p.turns++
+	p.targets, p.next = []crdt.Region{p.rules.Next, p.rules.Primary}, 0
+	sleep := pause/2 + time.Duration(jitter*float64(pause/2))
+	if now.Add(sleep) >= p.end {
+		return p.fallBack(now)
+	}
+	return p.step(Step{Do: Wait, For: sleep})
+}
+
 // backOff sleeps before all targets are tried again, or gives up: at once if
 // none of them was even asked.
 func (p *WritePlan) backOff(now crdt.Time, jitter float64) Step {
-	if p.rounds >= len(p.rules.Backoff) || p.tries > len(p.rules.Backoff) || !p.sent {
+	if p.rounds >= len(p.rules.Backoff) || p.spent() || !p.sent {
 		return p.fallBack(now)
 	}
 	sleep := time.Duration(jitter * float64(p.rules.Backoff[p.rounds])) // full jitter
@@ -115,9 +169,12 @@ func (p *WritePlan) backOff(now crdt.Time, jitter float64) Step {
 	return p.step(Step{Do: Wait, For: sleep})
 }
 
+// spent reports whether there have been all the tries that an outage may cost.
+func (p *WritePlan) spent() bool { return p.tries-p.refused > len(p.rules.Backoff) }
+
 // try sends the write to the next target.
 func (p *WritePlan) try(now crdt.Time, retry bool) Step {
-	if now >= p.end || p.tries > len(p.rules.Backoff) {
+	if now >= p.end || p.spent() {
 		return p.fallBack(now)
 	}
 	r := p.targets[p.next]
