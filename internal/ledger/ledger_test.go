@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,22 @@ func TestDescribe(t *testing.T) {
 	}
 	if b.Lease.Epoch != 7 {
 		t.Errorf("another file changed the epoch to %d", b.Lease.Epoch)
+	}
+}
+
+// Users leave where their control is off, or where the judge says so if there is none.
+func TestAway(t *testing.T) {
+	d := setup(1, "east", "west", "north")
+	d.Setup.Controls = append(d.Setup.Controls, routing.Control{Name: "west", Region: "west"})
+	b := &book{T: t}
+	b.do(ledger.Command{Describe: d})
+	b.do(ledger.Command{Watched: &ledger.Watched{Epoch: 7, Watch: ledger.Watch{Away: []string{"north", "west"}}}})
+	if away := b.Away(); !slices.Equal(away, []string{"west", "north"}) {
+		t.Errorf("Away = %q, want west, whose control is off, and north", away)
+	}
+	b.do(ledger.Command{Route: &ledger.Route{Changes: []routing.Change{{Control: "west", On: true}}}})
+	if away := b.Away(); !slices.Equal(away, []string{"north"}) {
+		t.Errorf("Away = %q, want north: the control of west is on, whatever the judge says", away)
 	}
 }
 

@@ -114,6 +114,8 @@ func (h Handover) Pending() bool { return h.Step == Arming || h.Step == Draining
 type Watch struct {
 	Judge  judge.State    `json:"judge"`
 	Alarms alarm.Statuses `json:"alarms,omitempty"`
+	// Away are the Regions that the judge wants users to leave.
+	Away []string `json:"away,omitempty"`
 }
 
 // A Kind says what an Event is about.
@@ -210,6 +212,24 @@ func (s State) Owes(region string) (Receipt, bool) {
 		}
 	}
 	return Receipt{}, false
+}
+
+// Away returns the Regions that users should leave, in the order of the file: those whose
+// control for users is off, and where there is none those that the judge says so of.
+func (s State) Away() []string {
+	var out []string
+	for _, region := range s.Setup.Regions {
+		away := slices.Contains(s.Watch.Away, region)
+		for _, c := range s.Setup.Controls {
+			if c.Region == region && !c.Writer {
+				away = !s.Routing.On[c.Name]
+			}
+		}
+		if away {
+			out = append(out, region)
+		}
+	}
+	return out
 }
 
 // Panel returns the routing controls and rules. They were checked when they came in.

@@ -135,9 +135,22 @@ func (c *Chief) judge(o Observation, now lease.Time) []Act {
 	c.obey(o.State)
 	state, verdict := c.rules.Judge(c.watch.Judge, in, o.Wall)
 	c.tell(changes, verdict, o)
-	c.watch, c.verdict = ledger.Watch{Judge: state, Alarms: statuses}, verdict
+	c.watch.Judge, c.watch.Alarms, c.verdict = state, statuses, verdict
+	if verdict.Ruled { // else nothing is to change
+		c.watch.Away = away(verdict)
+	}
 	acts := c.save(o, now)
 	return append(acts, c.depose(o, now)...)
+}
+
+// away returns the Regions that users are to leave by a verdict.
+func away(v judge.Verdict) (out []string) {
+	for _, f := range v.Findings {
+		if f.Kind == judge.RouteAway && f.Act {
+			out = append(out, f.From)
+		}
+	}
+	return out
 }
 
 // obey takes in what operators had agreed since it judged last: the mode, and Regions that
@@ -209,6 +222,9 @@ func (c *Chief) save(o Observation, now lease.Time) []Act {
 // one or the other. What the last seconds have shown is shown to it again.
 func sameToAll(a, b ledger.Watch) bool {
 	ja, jb := a.Judge, b.Judge
+	if !slices.Equal(a.Away, b.Away) {
+		return false
+	}
 	if !reflect.DeepEqual(ja.Left, jb.Left) || !reflect.DeepEqual(ja.Failovers, jb.Failovers) || ja.Decision != jb.Decision {
 		return false
 	}
