@@ -78,15 +78,30 @@ func configCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(configCheckCommand(), &cobra.Command{
+	c.AddCommand(configCheckCommand(), configExampleCommand())
+	return c
+}
+
+func configExampleCommand() *cobra.Command {
+	var control bool
+	c := &cobra.Command{
 		Use:   "example",
 		Short: "Print a file with comments, of three Regions on this machine",
-		Args:  noArgs,
+		Long: `Print a file with comments, of three Regions on this machine; or, with --control, of
+two Regions and a witness that decide together which Region takes all writes.`,
+		Example: `  roam config example > roam.yaml
+  roam config example --control`,
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := io.WriteString(c.OutOrStdout(), topology.Example())
+			text := topology.Example()
+			if control {
+				text = topology.ControlExample()
+			}
+			_, err := io.WriteString(c.OutOrStdout(), text)
 			return err
 		},
-	})
+	}
+	c.Flags().BoolVar(&control, "control", false, "one with a control plane: lease, alarms, webhooks, names")
 	return c
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,11 +33,11 @@ func pkiInitCommand() *cobra.Command {
 	var renew, asJSON bool
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Make an authority, and a certificate for each Region",
-		Long: `Make an authority (for ten years) and a certificate for each Region (for thirteen
-months): those of a deployment's file, or those named with --region. What is there
-is kept, so that Regions can be added; --renew replaces the Regions' certificates
-and keys, and nodes notice by themselves.
+		Short: "Make an authority, and a certificate for each Region and witness",
+		Long: `Make an authority (for ten years) and a certificate for each Region and witness (for
+thirteen months): those of a deployment's file, or those named with --region. What is
+there is kept, so that others can be added; --renew replaces certificates and keys, as
+when hosts have changed, and nodes notice by themselves.
 
 Take ca.key somewhere safe: it is needed only to add Regions and to renew.`,
 		Example: `  roam pki init --config roam.yaml
@@ -56,9 +57,9 @@ Take ca.key somewhere safe: it is needed only to add Regions and to renew.`,
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", pkiDir, "the folder for certificates and keys")
-	c.Flags().StringVar(&config, "config", "", "take the Regions and their hosts from this file")
-	c.Flags().StringArrayVar(&regions, "region", nil, "a Region: NAME=HOST,HOST; without hosts: this machine's loopback")
-	c.Flags().BoolVar(&renew, "renew", false, "replace the Regions' certificates and keys")
+	c.Flags().StringVar(&config, "config", "", "take the Regions, witnesses and their hosts from this file")
+	c.Flags().StringArrayVar(&regions, "region", nil, "a Region or witness: NAME=HOST,HOST; without hosts: this machine's loopback")
+	c.Flags().BoolVar(&renew, "renew", false, "replace certificates and keys, but for the authority's")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	_ = c.RegisterFlagCompletionFunc("region", completeRegions) // the flag is there
 	return c
@@ -66,22 +67,21 @@ Take ca.key somewhere safe: it is needed only to add Regions and to renew.`,
 
 // membersOf returns who is to have a certificate.
 func membersOf(config string, regions []string) ([]pki.Member, error) {
+	all, err := membersOfFile(config)
+	if err != nil {
+		return nil, err
+	}
+	hosts := map[string][]string{}
 	var out []pki.Member
-	hosts := map[string]string{}
-	if config != "" {
-		d, err := readConfig(config)
-		if err != nil {
-			return nil, err
+	for _, m := range all {
+		hosts[m.Region] = m.Hosts
+		if len(regions) > 0 {
+			continue
 		}
-		for _, r := range d.Regions {
-			hosts[r.Name] = topology.Host(r.Node.Advertise)
-			if hosts[r.Name] == "" {
-				return nil, usagef("%s: %s has no node.links: it needs no certificate", config, r.Name)
-			}
-			if len(regions) == 0 {
-				out = append(out, pki.Member{Region: r.Name, Hosts: []string{hosts[r.Name]}})
-			}
+		if len(m.Hosts) == 0 {
+			return nil, usagef("%s: %s has no node.links: it needs no certificate", config, m.Region)
 		}
+		out = append(out, m)
 	}
 	for _, arg := range regions {
 		name, list, given := strings.Cut(arg, "=")
@@ -91,8 +91,8 @@ func membersOf(config string, regions []string) ([]pki.Member, error) {
 			m.Hosts = strings.Split(list, ",")
 		case given:
 			return nil, usagef("--region %q: want hosts behind the sign, or no sign", arg)
-		case hosts[name] != "":
-			m.Hosts = []string{hosts[name]}
+		case len(hosts[name]) > 0:
+			m.Hosts = hosts[name]
 		case config != "":
 			return nil, usagef("--region %q is not in %s, and has no hosts", name, config)
 		}
@@ -100,6 +100,37 @@ func membersOf(config string, regions []string) ([]pki.Member, error) {
 	}
 	if len(out) == 0 {
 		return nil, usagef("no Regions: name them with --region, or a file with --config")
+	}
+	return out, nil
+}
+
+// membersOfFile returns the Regions and witnesses of a file, each with the hosts by
+// which it is reached, if there are any. Without a file there are none.
+func membersOfFile(config string) ([]pki.Member, error) {
+	if config == "" {
+		return nil, nil
+	}
+	d, err := readConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	member := func(name string, addrs ...string) pki.Member {
+		m := pki.Member{Region: name}
+		for _, addr := range addrs {
+			if host := topology.Host(addr); host != "" && !slices.Contains(m.Hosts, host) {
+				m.Hosts = append(m.Hosts, host)
+			}
+		}
+		return m
+	}
+	var out []pki.Member
+	for _, r := range d.Regions {
+		out = append(out, member(r.Name, r.Node.Advertise, r.Node.ControlAdvertise, r.Node.APIAdvertise))
+	}
+	if d.Control != nil {
+		for _, w := range d.Control.Witnesses {
+			out = append(out, member(w.Name, w.Advertise, w.APIAdvertise))
+		}
 	}
 	return out, nil
 }

@@ -30,7 +30,8 @@ const (
 	keyExt  = ".key"
 )
 
-// A Member is a Region that is to have a certificate.
+// A Member is a Region, or a witness, that is to have a certificate. No two have one name,
+// so certificates of witnesses name them as those of Regions do.
 type Member struct {
 	Region string
 	Hosts  []string // names and IP addresses by which its node is reached
@@ -45,7 +46,7 @@ const (
 
 // A Result is what became of a certificate and its key.
 type Result struct {
-	Name    string    `json:"name"` // of the Region, or "ca"
+	Name    string    `json:"name"` // of the Region or witness, or "ca"
 	Cert    string    `json:"cert"` // path
 	Key     string    `json:"key"`  // path
 	What    string    `json:"what"` // Made, Kept or Renewed
@@ -61,9 +62,9 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// Init makes an authority in a folder, and a certificate for each Region, all valid
-// from now. What is there is kept, so that Regions can be added; with renew the
-// Regions' certificates and keys are replaced, and the authority is still kept. It
+// Init makes an authority in a folder, and a certificate for each Member, all valid
+// from now. What is there is kept, so that Members can be added; with renew the
+// Members' certificates and keys are replaced, and the authority is still kept. It
 // fails with ErrFiles, having made what comes before, if half of something is
 // there, or the authority's key has been taken elsewhere and is needed.
 func Init(dir string, members []Member, renew bool, now time.Time) ([]Result, error) {

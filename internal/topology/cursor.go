@@ -58,7 +58,7 @@ func (c cursor) fields(may ...string) map[string]cursor {
 		at := cursor{p: c.p, node: key, path: join(c.path, printable(key.Value))}
 		switch {
 		case slices.Contains(secrets(), key.Value):
-			at.fault("put it in a file or a variable, and name that with password_file or password_env",
+			at.fault("put it in a file or a variable, and name that with "+placesOf(may),
 				"a secret stands in the file, where all Regions and all who read it see it")
 		case !slices.Contains(may, key.Value):
 			mend := "take it away; there may be " + strings.Join(may, ", ")
@@ -78,12 +78,29 @@ func (c cursor) fields(may ...string) map[string]cursor {
 // secrets are keys that people write secrets behind.
 func secrets() []string { return []string{"password", "passwd", "pass", "secret", "token", "auth"} }
 
+// placesOf returns those keys of a mapping that say where a secret is.
+func placesOf(may []string) string {
+	var out []string
+	for _, key := range may {
+		if strings.HasSuffix(key, "_file") || strings.HasSuffix(key, "_env") {
+			out = append(out, key)
+		}
+	}
+	if len(out) == 0 {
+		return "password_file or password_env"
+	}
+	return strings.Join(out, " or ")
+}
+
 func join(path, key string) string {
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
+
+// last returns the key that a path ends with.
+func last(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // printable returns a word for a message: short, and with nothing that a
 // terminal would obey.
@@ -180,6 +197,50 @@ func (c cursor) number(least, most int) int {
 		return 0
 	}
 	return n
+}
+
+// real is a number that may have a fraction; zero if there is none.
+func (c cursor) real() float64 {
+	s := c.text()
+	if s == "" {
+		return 0
+	}
+	x, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		c.fault("write a number, such as 250 or 0.05", "%q is none", printable(s))
+		return 0
+	}
+	return x
+}
+
+// member is a name of a few that the file gives, such as its Regions.
+func (c cursor) member(kind string, names []string) string {
+	s := c.text()
+	if s == "" || slices.Contains(names, s) {
+		return s
+	}
+	mend := "want one of " + strings.Join(names, ", ")
+	switch w := nearest(s, names); {
+	case w != "":
+		mend = fmt.Sprintf("did you mean %q?", printable(w))
+	case len(names) == 0:
+		mend = "there are none yet"
+	}
+	c.fault(mend, "%q is none of the %s", printable(s), kind)
+	return ""
+}
+
+// source is where a secret is kept: the key of a file or that of a variable, one of
+// which must be there.
+func source(file, env cursor) Source {
+	s := Source{File: file.text(), Env: env.text()}
+	switch {
+	case file.there() && env.there():
+		env.fault("keep one of them", "there are two places for it")
+	case !file.there() && !env.there():
+		file.fault("write this or "+last(env.path), "is missing")
+	}
+	return s
 }
 
 // duration is a number with its unit, within bounds; zero if there is none.

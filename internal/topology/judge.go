@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -24,6 +25,7 @@ func (p *parser) judge(f map[string]cursor, regions []cursor, d *Deployment) {
 			c.find("engine").fault("use one kind of engine in all Regions", "the primary's log can't reach another kind of engine here")
 		}
 	}
+	p.controlled(f["control"], regions, d, seen)
 }
 
 // unique is what may be there once, and the path where it was.
@@ -43,21 +45,8 @@ func (u unique) once(at cursor, kind, value, what, mend string) {
 // addresses looks at those of a Region. What is on loopback, or everywhere, is of
 // the machine; so Regions whose nodes are on others may have the same.
 func (u unique) addresses(c cursor, r Region) {
-	machine := ""
-	if !loopback(r.Node.Advertise) {
-		machine = c.path + " "
-	}
-	address := func(at cursor, kind, addr string) {
-		if loopback(addr) || wildcard(addr) {
-			kind += machine
-		}
-		u.once(at, kind, addr, fmt.Sprintf("address %q", printable(addr)), "each Region, engine and listener has its own")
-	}
-	address(c.find("node", "links"), "port ", r.Node.Links)
-	address(c.find("node", "http"), "port ", r.Node.HTTP)
-	if r.Node.Advertise != r.Node.Links {
-		address(c.find("node", "advertise"), "advertise ", r.Node.Advertise)
-	}
+	u.listens(c.find("node"), r.Node, c.path, nil)
+	machine := machineOf(r.Node, c.path)
 	for n, e := range []*Engine{&r.Engine, r.Side} {
 		key := []string{"engine", "side"}[n]
 		if e == nil || e.Valkey == nil {
@@ -65,9 +54,51 @@ func (u unique) addresses(c cursor, r Region) {
 		}
 		list := c.find(key, "valkey", "addrs")
 		for n, addr := range e.Valkey.Addrs {
-			address(cursor{p: list.p, node: list.node.Content[n], path: fmt.Sprintf("%s[%d]", list.path, n)}, "engine ", addr)
+			u.address(cursor{p: list.p, node: list.node.Content[n], path: fmt.Sprintf("%s[%d]", list.path, n)}, "engine ", addr, machine)
 		}
 	}
+	if at := c.find("replicate"); at.there() {
+		u.address(at, "replicate ", r.Replicate, machine)
+	}
+}
+
+// listens looks at the addresses of who is at a path. Keys are called otherwise where
+// called says so, and are not looked at where it has others only.
+func (u unique) listens(c cursor, n Node, path string, called map[string]string) {
+	machine := machineOf(n, path)
+	for _, l := range []struct{ key, kind, addr, not string }{
+		{"links", "port ", n.Links, ""},
+		{"http", "port ", n.HTTP, ""},
+		{"control", "port ", n.Control, ""},
+		{"api", "port ", n.API, ""},
+		{"dns", "port ", n.DNS, ""},
+		{"advertise", "advertise ", n.Advertise, n.Links},
+		{"control_advertise", "advertise ", n.ControlAdvertise, n.Control},
+		{"api_advertise", "advertise ", n.APIAdvertise, n.API},
+	} {
+		key, ok := called[l.key]
+		if called == nil {
+			key, ok = l.key, true
+		}
+		if ok && l.addr != l.not {
+			u.address(c.find(key), l.kind, l.addr, machine)
+		}
+	}
+}
+
+// machineOf tells the machine of who listens from others; empty: this one.
+func machineOf(n Node, path string) string {
+	if loopback(cmp.Or(n.Advertise, n.ControlAdvertise)) {
+		return ""
+	}
+	return path + " "
+}
+
+func (u unique) address(at cursor, kind, addr, machine string) {
+	if loopback(addr) || wildcard(addr) {
+		kind += machine
+	}
+	u.once(at, kind, addr, fmt.Sprintf("address %q", printable(addr)), "each Region, engine and listener has its own")
 }
 
 func (p *parser) primary(f map[string]cursor, d *Deployment) {
@@ -77,13 +108,7 @@ func (p *parser) primary(f map[string]cursor, d *Deployment) {
 	case d.Topology == ActivePassive && !f["primary"].there():
 		f["primary"].fault("name the Region that takes all writes", "is missing")
 	case d.Topology == ActivePassive && d.Primary != "":
-		if _, ok := d.Region(d.Primary); !ok {
-			mend := "want one of " + strings.Join(d.Names(), ", ")
-			if w := nearest(d.Primary, d.Names()); w != "" {
-				mend = fmt.Sprintf("did you mean %q?", printable(w))
-			}
-			f["primary"].fault(mend, "%q is none of the Regions", printable(d.Primary))
-		}
+		f["primary"].member("Regions", d.Names())
 	}
 }
 
@@ -96,16 +121,7 @@ func (p *parser) linked(links cursor, r Region, d *Deployment) {
 		}
 		return
 	}
-	if d.Links.TLS != nil || r.Node.Links == "" {
-		return
-	}
-	for _, addr := range []string{r.Node.Links, r.Node.Advertise} {
-		if addr != "" && !loopback(addr) {
-			links.fault(`add links: {tls: …} to the file; "roam pki init" makes the certificates`,
-				"%q is not on loopback, and links have no TLS", printable(addr))
-			return
-		}
-	}
+	p.guarded(links, d, r.Node.Links, r.Node.Advertise)
 }
 
 // find returns what stands below keys; what is missing is reported at what it
@@ -141,12 +157,17 @@ func (c cursor) address() string {
 		return ""
 	}
 	host, port := split(s)
-	n, err := strconv.Atoi(port)
-	if err != nil || n < 1 || n > 65535 || strings.ContainsAny(host, "/ ") {
+	if !isPort(port) || strings.ContainsAny(host, "/ ") {
 		c.fault(mend, "%q is no address", printable(s))
 		return ""
 	}
 	return s
+}
+
+// isPort reports whether a word is one.
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && n <= 65535
 }
 
 // split returns the host and port of an address, both empty if it is none.

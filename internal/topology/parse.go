@@ -25,6 +25,8 @@ const (
 	maxReplicas = 8
 	// version is what the file says of itself. Others are refused.
 	version = 1
+	// defaultName is of a deployment that the file gives none.
+	defaultName = "roam"
 	// authority is the name that no Region can have: see package pki.
 	authority = "ca"
 )
@@ -119,11 +121,14 @@ func (p *parser) aliases(n *yaml.Node) {
 }
 
 func (p *parser) deployment(c cursor) Deployment {
-	f := c.fields("version", "topology", "primary", "regions", "links", "policies")
+	f := c.fields("version", "name", "topology", "primary", "regions", "links", "policies", "control")
 	if f["version"].want("write version: 1"); f["version"].there() {
 		f["version"].number(version, version)
 	}
-	var d Deployment
+	d := Deployment{Name: defaultName}
+	if f["name"].there() {
+		d.Name = f["name"].name("deployment")
+	}
 	if f["topology"].want("write topology: "+ActiveActive) != "" {
 		d.Topology = f["topology"].oneOf(ActiveActive, ActivePassive)
 	}
@@ -142,21 +147,16 @@ func (p *parser) deployment(c cursor) Deployment {
 	}
 	d.Links = p.links(f["links"])
 	d.Policies = p.policies(f["policies"])
+	if f["control"].there() {
+		d.Control = p.control(f["control"], &d)
+	}
 	p.judge(f, regions, &d)
 	return d
 }
 
 func (p *parser) region(c cursor) Region {
-	f := c.fields("name", "id", "engine", "side", "node")
-	var r Region
-	if name := f["name"].want("write name: and a word such as us-west-1"); name != "" {
-		switch r.Name = name; {
-		case !isName(name):
-			f["name"].fault("use a to z, 0 to 9 and dashes within, at most 63", "%q is no name of a Region", printable(name))
-		case name == authority:
-			f["name"].fault("use another name", "%q is what the files of the links' authority are called", name)
-		}
-	}
+	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint")
+	r := Region{Name: f["name"].memberName("Region", "us-west-1")}
 	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
 		r.ID = crdt.Region(f["id"].number(1, int(crdt.MaxRegion))) //nolint:gosec // within bounds
 	}
@@ -170,7 +170,54 @@ func (p *parser) region(c cursor) Region {
 		r.Side = &side
 	}
 	r.Node = p.node(f["node"])
+	r.Replicate = replicate(f["replicate"], r.Engine)
+	if f["endpoint"].there() {
+		r.Endpoint = f["endpoint"].endpoint()
+	}
 	return r
+}
+
+// replicate returns where servers of other Regions reach the one of an engine.
+func replicate(c cursor, e Engine) string {
+	if e.Valkey == nil {
+		if c.there() && e.Memory != nil {
+			c.fault("take it away", "nothing replicates from memory but nodes")
+		}
+		return ""
+	}
+	if c.there() {
+		addr := c.address()
+		if wildcard(addr) {
+			c.fault("name the host that other Regions' servers reach it by", "%q is everywhere", addr)
+		}
+		return addr
+	}
+	if len(e.Valkey.Addrs) > 0 {
+		return e.Valkey.Addrs[0]
+	}
+	return ""
+}
+
+// memberName is the name of who has a certificate.
+func (c cursor) memberName(what, such string) string {
+	if !c.there() {
+		c.fault("write name: and a word such as "+such, "is missing")
+		return ""
+	}
+	name := c.name(what)
+	if name == authority {
+		c.fault("use another name", "%q is what the files of the links' authority are called", name)
+	}
+	return name
+}
+
+// name is a word by isName. What is none is returned all the same: it may be there twice.
+func (c cursor) name(what string) string {
+	s := c.text()
+	if s != "" && !isName(s) {
+		c.fault("use a to z, 0 to 9 and dashes within, at most 63", "%q is no name of a %s", printable(s), what)
+	}
+	return s
 }
 
 // isName reports whether s can be a Region's name: it goes into paths, names of
@@ -256,23 +303,30 @@ func (v *Valkey) reachable(addrs []cursor) (out []string) {
 
 func (p *parser) node(c cursor) Node {
 	const defaultHTTP = "127.0.0.1:7101"
-	f := c.fields("links", "advertise", "http")
-	n := Node{HTTP: defaultHTTP}
-	if f["links"].there() {
-		n.Links = f["links"].address()
-	}
-	n.Advertise = n.Links
-	if f["advertise"].there() {
-		if n.Advertise = f["advertise"].address(); wildcard(n.Advertise) {
-			f["advertise"].fault("name the host that peers reach this Region's node by", "%q is everywhere", n.Advertise)
-		}
-	} else if wildcard(n.Links) {
-		f["links"].fault("name the host that peers reach it by, with advertise:", "%q listens everywhere", n.Links)
-	}
+	f := c.fields("links", "advertise", "http", "control", "control_advertise", "api", "api_advertise", "dns")
+	n := Node{HTTP: defaultHTTP, DNS: f["dns"].address()}
+	n.Links, n.Advertise = advertised(f["links"], f["advertise"])
+	n.Control, n.ControlAdvertise = advertised(f["control"], f["control_advertise"])
+	n.API, n.APIAdvertise = advertised(f["api"], f["api_advertise"])
 	if f["http"].there() {
 		n.HTTP = f["http"].address()
 	}
 	return n
+}
+
+// advertised returns where somebody listens, and where peers reach it: there as well, if
+// the file does not say it.
+func advertised(listen, advertise cursor) (at, by string) {
+	at = listen.address()
+	by = at
+	if advertise.there() {
+		if by = advertise.address(); wildcard(by) {
+			advertise.fault("name the host that peers reach it by", "%q is everywhere", by)
+		}
+	} else if wildcard(at) {
+		listen.fault(fmt.Sprintf("name the host that peers reach it by, with %s:", last(advertise.path)), "%q listens everywhere", at)
+	}
+	return at, by
 }
 
 func (p *parser) links(c cursor) Links {

@@ -14,15 +14,20 @@ const (
 	ActivePassive = "active-passive"
 )
 
+// regionMark stands in paths for the name of a Region or witness.
+const regionMark = "{region}"
+
 // A Deployment is what one file says of all Regions. It is plain data, and equal
 // in every Region.
 type Deployment struct {
+	Name     string // what its members' log is called, and its events are from
 	Topology string
 	// Primary is the name of the Region that takes all writes; empty where all do.
 	Primary  string
 	Regions  []Region // in the order of the file
 	Links    Links
 	Policies Policies
+	Control  *Control // nil: who the primary is stands in the file, and nobody watches
 }
 
 // A Region is one Region of a Deployment.
@@ -32,6 +37,10 @@ type Region struct {
 	Engine Engine
 	Side   *Engine // nil: there is none
 	Node   Node
+	// Replicate is host:port where the servers of other Regions reach this one's; empty
+	// with an engine in memory.
+	Replicate string
+	Endpoint  *Endpoint // nil: no name leads to it
 }
 
 // An Engine is where a Region keeps its sessions: one of the two is set.
@@ -85,6 +94,14 @@ type Node struct {
 	Links     string // host:port where it listens for peers
 	Advertise string // host:port where peers reach it
 	HTTP      string // host:port of health and metrics
+
+	// With Control only:
+
+	Control          string // host:port where it listens for members
+	ControlAdvertise string // host:port where members reach it
+	API              string // host:port of the admin API
+	APIAdvertise     string // host:port where others reach that
+	DNS              string // host:port where it answers for names; empty: it does not
 }
 
 // Links says how nodes prove to each other who they are.
@@ -150,7 +167,7 @@ func (d Deployment) TakesWrites(name string) bool { return d.Primary == "" || d.
 
 // For returns the paths as they are in the Region of a name.
 func (t TLS) For(name string) TLS {
-	in := func(path string) string { return strings.ReplaceAll(path, "{region}", name) }
+	in := func(path string) string { return strings.ReplaceAll(path, regionMark, name) }
 	return TLS{CA: in(t.CA), Cert: in(t.Cert), Key: in(t.Key)}
 }
 
@@ -193,6 +210,9 @@ func (d Deployment) Under(dir string) Deployment {
 		at(&t.Cert)
 		at(&t.Key)
 		d.Links.TLS = &t
+	}
+	if d.Control != nil {
+		d.Control = d.Control.under(at)
 	}
 	return d
 }

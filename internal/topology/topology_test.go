@@ -183,7 +183,9 @@ func TestSilenceIsJudgedByTheLinksDefaults(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
+	f.Add([]byte(everything))
 	f.Add([]byte(Example()))
+	f.Add([]byte(ControlExample()))
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
 		text, err := os.ReadFile(name)
@@ -232,4 +234,5 @@ func sound(t *testing.T, d Deployment) {
 	if len(d.Regions) == 0 || d.Topology == ActivePassive && !slices.Contains(d.Names(), d.Primary) {
 		t.Fatalf("Parse took %+v", d)
 	}
+	soundControl(t, d)
 }
