@@ -58,6 +58,7 @@ type Member struct {
 	grantTry  uint64
 	looking   bool
 	salvaging bool
+	gathering bool
 	server    steer.Server
 	grew      time.Time // when the server's beat last grew
 	reports   map[string]heard
@@ -88,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	c.Serve(m.rpc())
 	self, _ := c.peer(c.Self)
 	path := filepath.Join(c.Dir, "quorum.db")
-	create, err := m.isNew(ctx, path)
+	begins, err := m.begins(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,9 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	var peers []quorum.Peer
 	var founders []uint64
 	for _, p := range c.Members {
-		founders = append(founders, p.ID)
+		if p.Name != c.Self || begins != enters {
+			founders = append(founders, p.ID)
+		}
 		if p.Name != c.Self {
 			peers = append(peers, quorum.Peer{ID: p.ID, Region: p.Name, Addr: p.Links})
 		}
@@ -110,7 +113,7 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	m.machine.ended, m.machine.halt = m.done, m.halted
 	m.quorum, err = quorum.Open(ctx, quorum.Config{
 		Rules: quorum.Rules{ID: self.ID, Witnesses: witnesses}, Name: c.Deployment, Founders: founders, Peers: peers,
-		Path: path, Create: create, Listener: c.Listener, Keeper: c.Keeper, OnLead: func(l quorum.Leadership) { m.led(ctx, l) }, Log: c.Log,
+		Path: path, Create: begins != resumes, Listener: c.Listener, Keeper: c.Keeper, OnLead: func(l quorum.Leadership) { m.led(ctx, l) }, Log: c.Log,
 		Dial: func(ctx context.Context, addr string) (net.Conn, error) { return c.Dial(ctx, "tcp", addr) },
 	}, m.machine)
 	if err != nil {
@@ -171,6 +174,7 @@ func (m *Member) run(ctx context.Context) {
 			if m.chief != nil {
 				do(m.chief.Tick(m.observe(), m.now()))
 			}
+			m.gather(ctx, &acts)
 			m.publish()
 		case <-looks.C:
 			m.look(ctx, &acts)

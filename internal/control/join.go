@@ -6,66 +6,78 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/quorum"
+	"github.com/roam-sessions/roam/internal/steer"
 )
 
-// isNew reports whether this member was never started: it has no file, and the others do
-// not know that it ever joined. One whose file is lost has promised what it does not know,
-// so that a majority must be asked, for as long as ctx lasts.
-func (m *Member) isNew(ctx context.Context, path string) (bool, error) {
+// A start is how a member begins.
+type start uint8
+
+const (
+	resumes start = iota // it has its file
+	founds               // nobody has agreed on anything yet
+	enters               // others have, and add it
+)
+
+// begins tells how this member begins. One whose file is lost has promised what it does
+// not know, so that without one a majority must be asked, for as long as ctx lasts.
+func (m *Member) begins(ctx context.Context, path string) (start, error) {
 	switch _, err := os.Stat(path); {
 	case err == nil:
-		return false, nil
+		return resumes, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return false, fmt.Errorf("file of the member: %w", err)
+		return 0, fmt.Errorf("file of the member: %w", err)
 	}
 	others := m.config.others()
-	for {
-		if len(others) == 0 {
-			return true, nil
-		}
-		no, yes := m.haveHeard(ctx, others)
+	for len(others) > 0 {
+		answers, founded, joined := m.askAround(ctx, others)
 		switch {
-		case yes != "":
-			return false, fmt.Errorf("%w: %s knows that %s has joined, and %s is not there; give the member another id in roam.yaml",
-				ErrAmnesia, yes, m.config.Self, path)
-		case 2*(no+1) > len(m.config.Members):
-			return true, nil
+		case joined != "":
+			return 0, fmt.Errorf("%w: %s knows that %s has joined, and %s is not there; give the member another id in roam.yaml",
+				ErrAmnesia, joined, m.config.Self, path)
+		case founded && 2*answers >= len(others):
+			return enters, nil
+		case 2*(answers+1) > len(m.config.Members):
+			return founds, nil
 		}
 		select {
 		case <-ctx.Done():
-			return false, fmt.Errorf("ask other members whether this one is new: %w", ctx.Err())
+			return 0, fmt.Errorf("ask other members whether this one is new: %w", ctx.Err())
 		case <-time.After(lookEvery):
 		}
 	}
+	return founds, nil
 }
 
-// haveHeard asks others whether they know that this member has joined: how many do not,
-// and one that does.
-func (m *Member) haveHeard(ctx context.Context, others []Peer) (no int, yes string) {
+// askAround asks others whether they know that this member has joined: how many answer,
+// whether one knows of a deployment, and who knows that it has.
+func (m *Member) askAround(ctx context.Context, others []Peer) (answers int, founded bool, joined string) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, p := range others {
 		wg.Go(func() {
 			asking, cancel := context.WithTimeout(ctx, actTime)
 			defer cancel()
-			ok, err := m.client.yes(asking, p, joinedPath, about{Who: m.config.Self})
+			r, err := m.client.question(asking, p, joinedPath, about{Who: m.config.Self})
+			if err != nil {
+				return
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err != nil:
-			case ok:
-				yes = p.Name
-			default:
-				no++
+			answers++
+			founded = founded || r.Founded
+			if r.OK {
+				joined = p.Name
 			}
 		})
 	}
 	wg.Wait()
-	return no, yes
+	return answers, founded, joined
 }
 
 // join has agreed that this member has joined, once.
@@ -91,4 +103,39 @@ func (m *Member) join(ctx context.Context) {
 		case <-time.After(actTime):
 		}
 	}
+}
+
+// gather has the members of the quorum be those that the file names, once a new one is
+// heard from. It is the leader's to do.
+func (m *Member) gather(ctx context.Context, acts *sync.WaitGroup) {
+	if m.chief == nil || m.gathering {
+		return
+	}
+	var steps []quorum.Change
+	voters := m.quorum.Status().Voters
+	for _, p := range m.config.Members {
+		h, ok := m.reports[p.Name]
+		if !slices.Contains(voters, p.ID) && ok && time.Since(h.arrived) < 2*period {
+			steps = append(steps, quorum.Change{Kind: quorum.AddVoter, ID: p.ID})
+		}
+	}
+	for _, id := range voters {
+		if !slices.ContainsFunc(m.config.Members, func(p Peer) bool { return p.ID == id }) {
+			steps = append(steps, quorum.Change{Kind: quorum.Remove, ID: id})
+		}
+	}
+	if len(steps) == 0 {
+		return
+	}
+	m.gathering = true
+	acts.Go(func() {
+		changing, cancel := context.WithTimeout(ctx, 5*actTime)
+		defer cancel()
+		err := m.quorum.Change(changing, steps...)
+		m.config.Log.Info("change the members of the quorum", "steps", steps, "err", err)
+		m.mail.put(func() []steer.Act {
+			m.gathering = false
+			return nil
+		})
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/pki"
 )
 
@@ -31,9 +32,10 @@ type about struct {
 	Who   string `json:"who,omitempty"`
 }
 
-// A reply is yes or no.
+// A reply is yes or no. Founded: this member knows that something was agreed on.
 type reply struct {
-	OK bool `json:"ok"`
+	OK      bool `json:"ok"`
+	Founded bool `json:"founded"`
 }
 
 // rpc returns what other members ask.
@@ -43,32 +45,27 @@ func (m *Member) rpc() http.Handler {
 		var news reportBytes
 		if m.read(w, r, &news, func() string { return news.From }) {
 			m.heard(news)
-			answer(w, reply{true})
+			answer(w, reply{OK: true})
 		}
 	})
-	yesOrNo := func(path string, decide func(about) bool) {
+	yesOrNo := func(path string, decide func(about, ledger.State) bool) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			var a about
 			if m.read(w, r, &a, func() string { return a.From }) {
-				answer(w, reply{decide(a)})
+				s, _ := m.machine.look()
+				answer(w, reply{decide(a, s), s.Setup.Version > 0})
 			}
 		})
 	}
-	yesOrNo(consentPath, func(a about) bool {
+	yesOrNo(consentPath, func(a about, _ ledger.State) bool {
 		ok, err := m.voting.consent(a.Epoch, m.now())
 		if err != nil {
 			m.config.Log.Error("give a consent", "err", err)
 		}
 		return ok
 	})
-	yesOrNo(vouchPath, func(a about) bool {
-		s, _ := m.machine.look()
-		return m.voting.vouch(a.Epoch, s.Next(), m.now())
-	})
-	yesOrNo(joinedPath, func(a about) bool {
-		s, _ := m.machine.look()
-		return s.Joined[a.Who] > 0
-	})
+	yesOrNo(vouchPath, func(a about, s ledger.State) bool { return m.voting.vouch(a.Epoch, s.Next(), m.now()) })
+	yesOrNo(joinedPath, func(a about, s ledger.State) bool { return s.Joined[a.Who] > 0 })
 	return mux
 }
 
@@ -172,21 +169,21 @@ func (c *client) ask(ctx context.Context, p Peer, path string, what, into any) e
 	return json.Unmarshal(said, into)
 }
 
-func (c *client) yes(ctx context.Context, p Peer, path string, a about) (bool, error) {
+func (c *client) question(ctx context.Context, p Peer, path string, a about) (reply, error) {
 	var r reply
 	a.From = c.self
 	err := c.ask(ctx, p, path, a, &r)
-	return r.OK, err
+	return r, err
 }
 
 // consent asks a member to consent to an epoch.
 func (c *client) consent(ctx context.Context, p Peer, epoch uint64) bool {
-	ok, err := c.yes(ctx, p, consentPath, about{Epoch: epoch})
-	return ok && err == nil
+	r, err := c.question(ctx, p, consentPath, about{Epoch: epoch})
+	return r.OK && err == nil
 }
 
 // vouch asks a member for its word.
 func (c *client) vouch(ctx context.Context, p Peer, epoch uint64) bool {
-	ok, err := c.yes(ctx, p, vouchPath, about{Epoch: epoch})
-	return ok && err == nil
+	r, err := c.question(ctx, p, vouchPath, about{Epoch: epoch})
+	return r.OK && err == nil
 }

@@ -78,16 +78,30 @@ func port(t *testing.T) string {
 // engines[i] says in YAML; none starts yet. Replication is quick, so that tests are.
 func newLand(t *testing.T, topologyLines string, engines ...string) *land {
 	t.Helper()
+	return describeLand(t, topologyLines, func() string { return "" }, "", engines...)
+}
+
+// newCountry is newLand with a control plane.
+func newCountry(t *testing.T, topologyLines, control string, engines ...string) *land {
+	t.Helper()
+	more := func() string { return fmt.Sprintf(", control: %q, api: %q", port(t), port(t)) }
+	return describeLand(t, topologyLines, more, "control: {dir: \"data/{region}\""+control+"}\n", engines...)
+}
+
+func describeLand(t *testing.T, topologyLines string, more func() string, tail string, engines ...string) *land {
+	t.Helper()
 	l := &land{t: t, dir: t.TempDir(), nodes: map[string]*Node{}}
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\n%s\nregions:\n", topologyLines)
 	var members []pki.Member
 	for i, name := range names() {
-		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: %s\n    node: {links: %q, http: %q}\n", name, i+1, engines[i], port(t), port(t))
+		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: %s\n    node: {links: %q, http: %q%s}\n",
+			name, i+1, engines[i], port(t), port(t), more())
 		members = append(members, pki.Member{Region: name, Hosts: []string{"127.0.0.1"}})
 	}
 	b.WriteString("links: {tls: {ca: ca.pem, cert: \"{region}.pem\", key: \"{region}.key\"}}\n")
 	b.WriteString("policies: {replication: {heartbeat: 50ms, silence: 500ms}}\n")
+	b.WriteString(tail)
 	l.text = b.String()
 	d, err := topology.Parse([]byte(l.text))
 	if err != nil {
@@ -116,7 +130,7 @@ func (l *land) start(name string) *Node {
 func (l *land) startAs(name string, d topology.Deployment, c Config) *Node {
 	l.t.Helper()
 	c.Log = slog.New(slog.NewTextHandler(&l.said, nil))
-	c.RetryMax = 200 * time.Millisecond
+	c.RetryMax, c.File = 200*time.Millisecond, []byte(l.text)
 	n, err := Start(context.WithoutCancel(l.t.Context()), d, name, c)
 	if err != nil {
 		l.t.Fatalf("Start(%s) = %v, want nil", name, err)
@@ -204,12 +218,22 @@ func (l *land) engine(name string) engine.Engine {
 // birth makes a session in a Region, and returns its key.
 func (l *land) birth(name string) crdt.Key {
 	l.t.Helper()
+	k, err := l.tryBirth(name)
+	if err != nil {
+		l.t.Fatalf("a session in %s: %v", name, err)
+	}
+	return k
+}
+
+func (l *land) tryBirth(name string) (crdt.Key, error) {
 	r, _ := l.parts.Region(name)
 	var entropy crdt.IDEntropy
 	_, _ = rand.Read(entropy[:]) // never fails
-	k := crdt.SessionKey(crdt.NewSessionID(crdt.TimeOf(time.Now().Add(time.Hour)), r.ID, entropy))
-	l.apply(name, k, crdt.Op{Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"})
-	return k
+	now := crdt.TimeOf(time.Now())
+	k := crdt.SessionKey(crdt.NewSessionID(now.Add(time.Hour), r.ID, entropy))
+	op := crdt.Op{Stamp: now.Stamp() + 1, Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"}
+	_, err := l.engine(name).Apply(l.t.Context(), k, op)
+	return k, err
 }
 
 func (l *land) apply(name string, k crdt.Key, op crdt.Op) {

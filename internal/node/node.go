@@ -28,6 +28,10 @@ type Config struct {
 	// Engine is used instead of the one that the deployment describes, and left
 	// open by Close. Default: none.
 	Engine engine.Engine
+	// File is the deployment's file, for members of the control plane to agree on.
+	File []byte
+	// Dial opens connections to other members of the control plane. Default TCP.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RetryMin and RetryMax bound the wait before an engine that can't be opened
 	// is tried again. Default 100 ms and 5 s; it doubles, half of it is jitter.
 	RetryMin, RetryMax time.Duration
@@ -56,6 +60,8 @@ type Node struct {
 	traffic    traffic
 	breakers   map[crdt.Region]*breaker // of links that are dialled
 	door       *door                    // nil: no links
+	seat       *seat                    // nil: there is no control plane
+	leased     *leased                  // nil: there are no leases
 	httpAt     net.Addr
 
 	stop context.CancelFunc
@@ -101,7 +107,7 @@ func Start(ctx context.Context, d topology.Deployment, region string, c Config) 
 // listen opens what the node is reached by. If it fails, what it opened ends with
 // ctx.
 func (n *Node) listen(ctx context.Context) error {
-	if d := n.deployment; d.Pushes() && d.Links.TLS != nil {
+	if d := n.deployment; (d.Pushes() || d.Control != nil) && d.Links.TLS != nil {
 		f := d.Links.TLS.For(n.region.Name)
 		var err error
 		if n.keeper, err = pki.Keep(pki.Files(f), n.region.Name, n.config.Log); err != nil {
@@ -123,7 +129,34 @@ func (n *Node) listen(ctx context.Context) error {
 		n.wg.Go(n.door.run)
 		context.AfterFunc(ctx, func() { _ = n.door.Close() })
 	}
+	if n.deployment.Control != nil {
+		if err := n.sit(ctx); err != nil {
+			_ = web.Close() // nobody has come yet
+			return err
+		}
+	}
 	n.serveHTTP(ctx, web)
+	return nil
+}
+
+// sit takes this node's seat among the members of the control plane.
+func (n *Node) sit(ctx context.Context) (err error) {
+	c := seatConfig{
+		deployment: n.deployment, file: n.config.File, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
+		keeper: n.keeper, dial: n.config.Dial, log: n.config.Log,
+	}
+	if n.deployment.Leases() {
+		n.leased = &leased{at: map[string]string{}}
+		for _, r := range n.deployment.Regions {
+			n.leased.at[r.Name] = r.Replicate
+		}
+		c.server = n.leased.control()
+	}
+	if n.seat, err = newSeat(ctx, c); err != nil {
+		return err
+	}
+	n.wg.Go(func() { n.seat.serve(ctx) })
+	n.wg.Go(func() { n.seat.run(ctx, c) })
 	return nil
 }
 
@@ -139,6 +172,12 @@ func (n *Node) run(ctx context.Context) {
 				n.config.Log.Warn("close the engine", "err", err)
 			}
 		}()
+	}
+	if n.leased != nil {
+		if err := n.leased.open(e); err != nil {
+			n.config.Log.Error("this Region can't hold the lease", "err", err)
+		}
+		defer n.leased.close()
 	}
 	var probing sync.WaitGroup
 	probing.Go(func() { n.probe(ctx, e) })

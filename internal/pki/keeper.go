@@ -77,6 +77,22 @@ func (k *Keeper) Server(peers []string) *tls.Config {
 	}
 }
 
+// API returns how an admin API is listened to: with this member's certificate. Who has
+// one by the authority shows it, and others prove who they are by other means.
+func (k *Keeper) API() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			pair, pool := k.current()
+			return &tls.Config{
+				MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
+				ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool, SessionTicketsDisabled: true,
+				NextProtos: []string{"http/1.1"}, // streams of the feed are few, and simple
+			}, nil
+		},
+	}
+}
+
 func isOne(s tls.ConnectionState, peers []string) error {
 	region, err := Peer(s)
 	if err == nil && !slices.Contains(peers, region) {

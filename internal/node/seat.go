@@ -1,0 +1,245 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/feed"
+	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/topology"
+)
+
+// A seat is this process's place among the members of the control plane: the member, and
+// the address where it is asked. Without it the process goes on serving.
+type seat struct {
+	deployment topology.Deployment
+	self       string
+	log        *slog.Logger
+	keeper     *pki.Keeper // nil: no TLS
+	views      *views
+
+	links, api net.Listener
+	mux        *http.ServeMux
+
+	mu     sync.Mutex // guards what follows
+	asked  http.Handler
+	member *control.Member
+	err    error // why there is none; nil: it is being opened, or there is one
+}
+
+// A seatConfig is what a seat is made of.
+type seatConfig struct {
+	deployment topology.Deployment
+	file       []byte // of the deployment
+	self       string
+	links, api string // where to listen
+	keeper     *pki.Keeper
+	server     *control.Server // nil: a witness
+	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
+	measure    func() control.Measured
+	log        *slog.Logger
+}
+
+// newSeat listens for other members, and for those who ask.
+func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
+	s := &seat{deployment: c.deployment, self: c.self, log: c.log, keeper: c.keeper, mux: http.NewServeMux(), views: newViews(c.deployment.Name)}
+	var listen net.ListenConfig
+	var err error
+	if s.links, err = listen.Listen(ctx, "tcp", c.links); err != nil {
+		return nil, fmt.Errorf("listen for other members: %w", err)
+	}
+	if s.api, err = listen.Listen(ctx, "tcp", c.api); err != nil {
+		_ = s.links.Close() // nobody has come yet
+		return nil, fmt.Errorf("listen for the admin API: %w", err)
+	}
+	if c.keeper != nil {
+		s.api = tls.NewListener(s.api, c.keeper.API())
+	}
+	s.mux.HandleFunc("/v1/member/", s.serveMember)
+	s.mux.Handle("GET /v1/feed", s.believed(feed.Handler(s.views)))
+	return s, nil
+}
+
+// serveMember hands on what other members ask.
+func (s *seat) serveMember(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	h := s.asked
+	s.mu.Unlock()
+	if h == nil {
+		http.Error(w, "this member begins", http.StatusServiceUnavailable)
+		return
+	}
+	h.ServeHTTP(w, r)
+}
+
+// believed lets those in who have a certificate by the deployment's authority; without
+// TLS, as on loopback, everybody.
+func (s *seat) believed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.keeper != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+			http.Error(w, "show a certificate by the deployment's authority", http.StatusUnauthorized)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// serve answers until ctx ends.
+func (s *seat) serve(ctx context.Context) {
+	const (
+		patience = 10 * time.Second
+		header   = 16 << 10
+		grace    = time.Second
+	)
+	server := &http.Server{
+		Handler: s.mux, ReadHeaderTimeout: patience, ReadTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: header,
+		BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stop := context.AfterFunc(ctx, func() {
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		if server.Shutdown(ending) != nil {
+			_ = server.Close() // nobody is left to tell
+		}
+	})
+	defer stop()
+	if err := server.Serve(s.api); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("the admin API is not served any more", "err", err)
+	}
+}
+
+// run is the member until ctx ends.
+func (s *seat) run(ctx context.Context, c seatConfig) {
+	d := c.deployment
+	var members []control.Peer
+	for _, v := range d.Voters() {
+		members = append(members, control.Peer{Name: v.Name, ID: v.ID, Links: v.Control, API: v.API, Witness: v.Witness})
+	}
+	m, err := control.Open(ctx, control.Config{
+		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d, c.file), Dir: d.Control.DirOf(c.self),
+		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: c.measure,
+		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
+	})
+	s.mu.Lock()
+	s.member, s.err = m, err
+	s.mu.Unlock()
+	if err != nil {
+		if ctx.Err() == nil {
+			c.log.Error("this member takes no part: sessions are served all the same", "err", err)
+		}
+		return
+	}
+	s.views.follow(ctx, m)
+	if err := m.Close(); err != nil {
+		c.log.Warn("close the member", "err", err)
+	}
+}
+
+func (s *seat) setAsked(h http.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = h
+}
+
+// seated returns the member; nil if there is none, and why.
+func (s *seat) seated() (*control.Member, error) {
+	if s == nil {
+		return nil, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.member, s.err
+}
+
+// setupOf returns what members agree on first.
+func setupOf(d topology.Deployment, file []byte) ledger.Setup {
+	return ledger.Setup{
+		File: string(file), Regions: d.Names(), Leases: d.Leases(), Primary: d.Primary,
+		Controls: d.Control.Controls, Rules: d.Control.Rules,
+	}
+}
+
+// A views is what is agreed on, for those who serve sessions. It is fed from one
+// goroutine and asked by many.
+type views struct {
+	name string
+
+	mu      sync.Mutex // guards what follows
+	view    feed.View  // none: its Deployment is empty
+	state   ledger.State
+	current bool // this member hears a leader
+	changed chan struct{}
+}
+
+func newViews(name string) *views { return &views{name: name, changed: make(chan struct{})} }
+
+// Latest returns the View, and what is closed when there is another.
+func (v *views) Latest() (feed.View, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.view, v.changed
+}
+
+// Current reports whether there is somebody to hear of changes from.
+func (v *views) Current() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.current
+}
+
+// follow takes in what a member knows, until ctx ends.
+func (v *views) follow(ctx context.Context, m *control.Member) {
+	looks := time.NewTicker(time.Second)
+	defer looks.Stop()
+	for {
+		s, changed := m.State()
+		v.take(s, m.Leader() != "")
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-looks.C:
+		}
+	}
+}
+
+// take keeps a state, and tells if those who serve sessions must know.
+func (v *views) take(s ledger.State, current bool) {
+	view := viewOf(v.name, s)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.current, v.state = current, s
+	was := v.view
+	was.Index = view.Index
+	if s.Setup.Version == 0 || equal(was, view) {
+		return
+	}
+	v.view = view
+	close(v.changed)
+	v.changed = make(chan struct{})
+}
+
+// viewOf returns what those who serve sessions must know of a state.
+func viewOf(name string, s ledger.State) feed.View {
+	view := feed.View{
+		Deployment: name, Index: s.Index, Epoch: s.Lease.Epoch, Primary: s.Lease.Holder, Away: s.Away(),
+		Version: s.Setup.Version, File: s.Setup.File,
+	}
+	if h := s.Handover; h.Pending() {
+		view.Next, view.NextEpoch = h.To, h.Epoch
+	}
+	return view
+}
+
+// version returns what runs here.
+func version() string { return cmp.Or(buildVersion(), "unknown") }

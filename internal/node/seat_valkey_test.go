@@ -1,0 +1,105 @@
+//go:build integration
+
+package node
+
+import (
+	"testing"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/valkeytest"
+)
+
+// agreed waits for what members agree on to be so, at a node.
+func (l *land) agreed(name, what string, is func(ledger.State) bool) (s ledger.State) {
+	l.t.Helper()
+	eventually(l.t, what, func() bool {
+		m, err := l.nodes[name].seat.seated()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if m == nil {
+			return false
+		}
+		s, _ = m.State()
+		return is(s)
+	})
+	return s
+}
+
+// seat returns the member of a node that runs.
+func (l *land) seat(name string) *control.Member {
+	l.t.Helper()
+	m, err := l.nodes[name].seat.seated()
+	if m == nil {
+		l.t.Fatalf("%s is no member: %v", name, err)
+	}
+	return m
+}
+
+func passive(t *testing.T) (*land, map[string]*valkeytest.Server) {
+	t.Helper()
+	servers := map[string]*valkeytest.Server{}
+	var engines []string
+	for _, name := range names() {
+		servers[name] = valkeytest.Start(t, "--repl-diskless-sync-delay", "0", "--appendonly", "yes")
+		engines = append(engines, on(servers[name]))
+	}
+	return newCountry(t, "topology: active-passive\nprimary: west", "", engines...), servers
+}
+
+// Nodes found a control plane, have the servers follow the primary's, and hand over as
+// planned: what was written before is there, and old holders take nothing more.
+func TestSwitchoverOnValkey(t *testing.T) {
+	l, _ := passive(t)
+	for _, name := range names() {
+		l.start(name)
+	}
+	l.agreed("north", "west holds the lease", func(s ledger.State) bool { return s.Lease.Holder == "west" })
+	before := l.under("west", 1)
+	if _, err := l.seat("north").Propose(t.Context(), ledger.Command{Plan: &ledger.Plan{To: "east", By: "ann"}}); err != nil {
+		t.Fatal(err)
+	}
+	s := l.agreed("north", "all is done", func(s ledger.State) bool { return s.Handover.Step == ledger.Done })
+	if s.Lease.Holder != "east" || s.Lease.Epoch != 2 || s.Lease.Unplanned {
+		t.Errorf("the lease is %+v, want epoch 2 of east, planned", s.Lease)
+	}
+	after := l.under("east", 2)
+	for _, k := range []crdt.Key{before, after} {
+		for _, name := range names() {
+			eventually(t, name+" has it", func() bool {
+				e, _ := l.nodes[name].Engine()
+				r, err := e.Read(t.Context(), k, crdt.Token{})
+				return err == nil && !r.IsBottom()
+			})
+		}
+	}
+	west, _ := l.nodes["west"].Engine()
+	own, _ := engine.As[*valkey.Engine](west)
+	for epoch := range uint64(3) {
+		own.Under(epoch)
+		if _, err := own.Apply(t.Context(), after, crdt.Op{Destroy: true}); err == nil {
+			t.Errorf("the old primary took a write of epoch %d", epoch)
+		}
+	}
+}
+
+// under has a session begin at a Region's server in an epoch, as soon as that takes writes.
+func (l *land) under(name string, epoch uint64) (k crdt.Key) {
+	l.t.Helper()
+	eventually(l.t, name+" takes a write", func() bool {
+		e, ok := l.nodes[name].Engine()
+		if !ok {
+			return false
+		}
+		own, _ := engine.As[*valkey.Engine](e)
+		own.Under(epoch)
+		var err error
+		k, err = l.tryBirth(name)
+		return err == nil
+	})
+	return k
+}
