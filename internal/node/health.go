@@ -154,6 +154,9 @@ func (n *Node) Health() Health {
 	if n.follows() {
 		h.Peers = append(h.Peers, n.primaryHealth(&h, news))
 	}
+	if _, err := n.seat.seated(); err != nil {
+		h.Warnings = append(h.Warnings, "this node takes no part in the control plane: "+err.Error())
+	}
 	if n.keeper != nil {
 		if left := time.Until(n.keeper.Expiry()); left < pki.ExpirySoon {
 			h.Warnings = append(h.Warnings, fmt.Sprintf(`the certificate ends in %d hours: run "roam pki init --renew"`, int(left.Hours())))

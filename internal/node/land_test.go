@@ -63,15 +63,23 @@ func (l *log) String() string {
 
 func names() []string { return []string{"west", "east", "north"} }
 
-// port returns an address that nobody has at this moment.
+// given are the addresses that port has returned: what is free again may be given again.
+var given sync.Map
+
+// port returns an address that nobody has at this moment, and that no other call returned.
 func port(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		_ = l.Close() // it was not used
+		if _, was := given.LoadOrStore(addr, true); !was {
+			return addr
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // newLand describes three Regions with certificates, whose engines are as

@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/steered"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
@@ -61,7 +62,7 @@ type Node struct {
 	breakers   map[crdt.Region]*breaker // of links that are dialled
 	door       *door                    // nil: no links
 	seat       *seat                    // nil: there is no control plane
-	leased     *leased                  // nil: there are no leases
+	leased     *steered.Server          // nil: there are no leases
 	httpAt     net.Addr
 
 	stop context.CancelFunc
@@ -146,11 +147,12 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		keeper: n.keeper, dial: n.config.Dial, log: n.config.Log,
 	}
 	if n.deployment.Leases() {
-		n.leased = &leased{at: map[string]string{}}
+		at := map[string]string{}
 		for _, r := range n.deployment.Regions {
-			n.leased.at[r.Name] = r.Replicate
+			at[r.Name] = r.Replicate
 		}
-		c.server = n.leased.control()
+		n.leased = steered.New(steered.Config{At: at})
+		c.server = n.leased.Control()
 	}
 	if n.seat, err = newSeat(ctx, c); err != nil {
 		return err
@@ -174,10 +176,10 @@ func (n *Node) run(ctx context.Context) {
 		}()
 	}
 	if n.leased != nil {
-		if err := n.leased.open(e); err != nil {
+		if err := n.leased.Open(e); err != nil {
 			n.config.Log.Error("this Region can't hold the lease", "err", err)
 		}
-		defer n.leased.close()
+		defer n.leased.Close()
 	}
 	var probing sync.WaitGroup
 	probing.Go(func() { n.probe(ctx, e) })

@@ -1,0 +1,87 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/roam-sessions/roam/internal/feed"
+	"github.com/roam-sessions/roam/internal/pki"
+)
+
+// Nodes agree on what they serve, and who has a certificate hears it from any of them;
+// who has none does not.
+func TestFeedOfAControlPlane(t *testing.T) {
+	l := newCountry(t, activeActive, "", "{memory: {}}", "{memory: {}}", "{memory: {}}")
+	l.startAll()
+	for _, name := range names() {
+		client := l.visitor("north", name)
+		eventually(t, name+" serves what is agreed on", func() bool {
+			resp, err := client.Get("https://" + l.api(name) + "/v1/feed?once")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = resp.Body.Close() }() // it is read
+			line, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, err := feed.ParseLine(bytes.TrimSpace(line))
+			return err == nil && said.View.Deployment == "roam" && said.View.Primary == "" && said.View.Version == 1 && said.View.File == l.text
+		})
+	}
+	stranger := l.visitor("", "west")
+	resp, err := stranger.Get("https://" + l.api("west") + "/v1/feed?once")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close() // nothing is in it
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without a certificate the feed says %s, want %d", resp.Status, http.StatusUnauthorized)
+	}
+}
+
+// A node whose part in the control plane can't be taken serves all the same, and says so.
+func TestBrokenSeat(t *testing.T) {
+	l := newCountry(t, activeActive, "", "{memory: {}}", "{memory: {}}", "{memory: {}}")
+	dir := l.parts.Control.DirOf("east")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "voter.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.startAll()
+	eventually(t, "east says so", func() bool {
+		_, h := health(t, l.nodes["east"].HTTP())
+		return h.Ready && strings.Contains(strings.Join(h.Warnings, "\n"), "takes no part in the control plane")
+	})
+}
+
+func (l *land) api(name string) string {
+	r, _ := l.parts.Region(name)
+	return r.Node.API
+}
+
+// visitor returns a client that asks a Region's node, with another's certificate or none.
+func (l *land) visitor(as, of string) *http.Client {
+	l.t.Helper()
+	name := cmp.Or(as, of)
+	keeper, err := pki.Keep(pki.Files(l.parts.Links.TLS.For(name)), name, slog.New(slog.DiscardHandler))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	config := keeper.Client(of, "127.0.0.1")
+	if as == "" {
+		config.Certificates = nil
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	l.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: patience}
+}

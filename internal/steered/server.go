@@ -1,0 +1,207 @@
+package steered
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/judge"
+	"github.com/roam-sessions/roam/internal/steer"
+)
+
+// nudgeAfter is for how long a server that is linked may have heard nothing before it is
+// to connect anew. A holder's server has ten heartbeats a second.
+const nudgeAfter = 2 * time.Second
+
+// A Config is what a Server is made of.
+type Config struct {
+	// At is the host:port, by Region, where each one's server is replicated from, as seen
+	// from this one's. Required.
+	At map[string]string
+}
+
+// A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
+// by many goroutines, but for Look, of which one is enough.
+type Server struct {
+	config Config
+
+	mu     sync.Mutex // guards what follows
+	engine *valkey.Engine
+	chain  *valkey.Chain
+
+	mood mood // of look's goroutine: the control plane looks once at a time
+}
+
+// A mood is what looking remembers.
+type mood struct {
+	clock   time.Duration
+	clocked time.Time // when the clock was asked; zero: never
+	nudged  time.Time
+}
+
+// New returns the server of a Region.
+func New(c Config) *Server { return &Server{config: c} }
+
+// Control returns what the control plane uses.
+func (s *Server) Control() *control.Server {
+	return &control.Server{Leased: s, Steered: s, Look: s.look, Salvage: s.salvage}
+}
+
+// Open says that the engine is open. It fails if there can be no lease at it.
+func (s *Server) Open(e engine.Engine) error {
+	own, ok := engine.As[*valkey.Engine](e)
+	if !ok {
+		return errors.New("a lease needs an engine on a server")
+	}
+	chain, err := own.Chain()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engine, s.chain = own, chain
+	return nil
+}
+
+// Close lets go of the engine, which is open still.
+func (s *Server) Close() {
+	s.mu.Lock()
+	chain := s.chain
+	s.engine, s.chain = nil, nil
+	s.mu.Unlock()
+	if chain != nil {
+		_ = chain.Close() // it never fails
+	}
+}
+
+// parts returns what is open.
+func (s *Server) parts() (*valkey.Engine, *valkey.Chain, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engine == nil {
+		return nil, nil, engine.ErrUnreachable
+	}
+	return s.engine, s.chain, nil
+}
+
+// look asks how the server is.
+func (s *Server) look(ctx context.Context) (steer.Server, error) {
+	e, chain, err := s.parts()
+	if err != nil {
+		return steer.Server{}, err
+	}
+	role, err := chain.Role(ctx)
+	if err != nil {
+		return steer.Server{}, err
+	}
+	out := steer.Server{Primary: role.Primary, Linked: role.LinkUp && !role.Syncing && !role.Loading}
+	for region, addr := range s.config.At {
+		if addr == role.Follows {
+			out.Follows = region
+		}
+	}
+	if out.Marked, err = chain.Marked(ctx); err != nil {
+		return steer.Server{}, err
+	}
+	beat, err := chain.Beaten(ctx)
+	if err != nil {
+		return steer.Server{}, err
+	}
+	if beat.N > 0 {
+		out.Beat = judge.Beat{Epoch: beat.Epoch, N: beat.N, At: beat.At.Std()}
+	}
+	out.Clock = s.clock(ctx, e)
+	s.nudge(ctx, chain, role)
+	return out, nil
+}
+
+// clock returns how far the server's clock is ahead of this process's, asked once a
+// second; nil: it could not be asked.
+func (s *Server) clock(ctx context.Context, e *valkey.Engine) *time.Duration {
+	if time.Since(s.mood.clocked) > time.Second {
+		clocks, err := e.Clocks(ctx)
+		if err != nil || len(clocks.Times()) == 0 {
+			return nil
+		}
+		s.mood.clock = clocks.Times()[0] - time.Duration(crdt.TimeOf(time.Now()))*time.Millisecond
+		s.mood.clocked = time.Now()
+	}
+	ahead := s.mood.clock
+	return &ahead
+}
+
+// nudge has a server connect anew that hears nothing though it is linked: after a cut the
+// old connection may be dumb for seconds.
+func (s *Server) nudge(ctx context.Context, chain *valkey.Chain, r valkey.Role) {
+	if r.Primary || !r.LinkUp || r.Silent < nudgeAfter || time.Since(s.mood.nudged) < nudgeAfter {
+		return
+	}
+	s.mood.nudged = time.Now()
+	_, _ = chain.Nudge(ctx, nudgeAfter) // it is tried again
+}
+
+// Clocks asks for the clocks of the primaries.
+func (s *Server) Clocks(ctx context.Context) ([]time.Duration, control.GrantFunc, error) {
+	e, _, err := s.parts()
+	if err != nil {
+		return nil, nil, err
+	}
+	clocks, err := e.Clocks(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return clocks.Times(), func(ctx context.Context, epoch uint64, lasts time.Duration) error {
+		return e.Grant(ctx, epoch, clocks, lasts)
+	}, nil
+}
+
+// End ends an epoch for good. A server that has had a later one has ended it too.
+func (s *Server) End(ctx context.Context, epoch uint64) error {
+	e, _, err := s.parts()
+	if err != nil {
+		return err
+	}
+	if err := e.EndLease(ctx, epoch); !errors.Is(err, engine.ErrNotPrimary) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) chained(do func(*valkey.Chain) error) error {
+	_, chain, err := s.parts()
+	if err != nil {
+		return err
+	}
+	return do(chain)
+}
+
+// Mark writes down that an epoch is over.
+func (s *Server) Mark(ctx context.Context, epoch uint64) error {
+	return s.chained(func(c *valkey.Chain) error { return c.Mark(ctx, epoch) })
+}
+
+// Beat writes a heartbeat.
+func (s *Server) Beat(ctx context.Context, epoch uint64) error {
+	return s.chained(func(c *valkey.Chain) error { return c.Beat(ctx, epoch) })
+}
+
+// Promote has the server take writes.
+func (s *Server) Promote(ctx context.Context) error {
+	return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+}
+
+// Follow has the server follow that of another Region.
+func (s *Server) Follow(ctx context.Context, region string) error {
+	host, port, err := net.SplitHostPort(s.config.At[region])
+	if err != nil {
+		return fmt.Errorf("where the server of %q is replicated from: %w", region, err)
+	}
+	return s.chained(func(c *valkey.Chain) error { return c.Follow(ctx, host, port) })
+}
