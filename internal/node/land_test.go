@@ -63,48 +63,55 @@ func (l *log) String() string {
 
 func names() []string { return []string{"west", "east", "north"} }
 
-// given are the addresses that port has returned: what is free again may be given again.
-var given sync.Map
-
-// port returns an address that nobody has at this moment, and that no other call returned.
+// port returns an address that nobody has at this moment.
 func port(t *testing.T) string {
 	t.Helper()
-	for {
+	return ports(t, 1)[0]
+}
+
+// ports returns different ones: each is held until all are known.
+func ports(t *testing.T, n int) (out []string) {
+	t.Helper()
+	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		addr := l.Addr().String()
-		_ = l.Close() // it was not used
-		if _, was := given.LoadOrStore(addr, true); !was {
-			return addr
-		}
+		defer func() { _ = l.Close() }() // it was not used
+		out = append(out, l.Addr().String())
 	}
+	return out
 }
 
 // newLand describes three Regions with certificates, whose engines are as
 // engines[i] says in YAML; none starts yet. Replication is quick, so that tests are.
 func newLand(t *testing.T, topologyLines string, engines ...string) *land {
 	t.Helper()
-	return describeLand(t, topologyLines, func() string { return "" }, "", engines...)
+	return describeLand(t, topologyLines, func([]string) string { return "" }, "", engines...)
 }
 
 // newCountry is newLand with a control plane.
 func newCountry(t *testing.T, topologyLines, control string, engines ...string) *land {
 	t.Helper()
-	more := func() string { return fmt.Sprintf(", control: %q, api: %q", port(t), port(t)) }
-	return describeLand(t, topologyLines, more, "control: {dir: \"data/{region}\""+control+"}\n", engines...)
+	more := func(at []string) string { return fmt.Sprintf(", control: %q, api: %q, dns: %q", at[2], at[3], at[4]) }
+	const zone = ", dns: {zone: session.internal, nameservers: [{name: ns.session.internal, addrs: [127.0.0.1]}]}"
+	return describeLand(t, topologyLines, more, "control: {dir: \"data/{region}\""+zone+control+"}\n", engines...)
 }
 
-func describeLand(t *testing.T, topologyLines string, more func() string, tail string, engines ...string) *land {
+func describeLand(t *testing.T, topologyLines string, more func(at []string) string, tail string, engines ...string) *land {
 	t.Helper()
 	l := &land{t: t, dir: t.TempDir(), nodes: map[string]*Node{}}
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\n%s\nregions:\n", topologyLines)
 	var members []pki.Member
+	free := ports(t, 5*len(names()))
 	for i, name := range names() {
-		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: %s\n    node: {links: %q, http: %q%s}\n",
-			name, i+1, engines[i], port(t), port(t), more())
+		at, endpoint := free[5*i:], ""
+		if tail != "" {
+			endpoint = fmt.Sprintf("    endpoint: {addrs: [127.0.0.%d], port: 6379}\n", i+1)
+		}
+		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: %s\n%s    node: {links: %q, http: %q%s}\n",
+			name, i+1, engines[i], endpoint, at[0], at[1], more(at))
 		members = append(members, pki.Member{Region: name, Hosts: []string{"127.0.0.1"}})
 	}
 	b.WriteString("links: {tls: {ca: ca.pem, cert: \"{region}.pem\", key: \"{region}.key\"}}\n")

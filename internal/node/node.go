@@ -157,6 +157,14 @@ func (n *Node) sit(ctx context.Context) (err error) {
 	if n.seat, err = newSeat(ctx, c); err != nil {
 		return err
 	}
+	zone, err := newZone(ctx, n.deployment, n.region, n.seat.views, n.config)
+	if err != nil {
+		n.seat.close()
+		return err
+	}
+	if zone != nil {
+		n.wg.Go(func() { zone.run(ctx, n.config.Log.Error) })
+	}
 	n.wg.Go(func() { n.seat.serve(ctx) })
 	n.wg.Go(func() { n.seat.run(ctx, c) })
 	return nil

@@ -70,6 +70,11 @@ func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 	return s, nil
 }
 
+// close lets go of what newSeat listens at, if nothing else is begun.
+func (s *seat) close() {
+	_, _ = s.links.Close(), s.api.Close() // nobody has come yet
+}
+
 // serveMember hands on what other members ask.
 func (s *seat) serveMember(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
@@ -188,6 +193,30 @@ func (v *views) Latest() (feed.View, <-chan struct{}) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.view, v.changed
+}
+
+// agreed returns what is agreed on, and what is closed when those who serve sessions, or
+// ask for names, must know of something else.
+func (v *views) agreed() (ledger.State, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state, v.changed
+}
+
+// notify has a channel say that something has changed, until ctx ends.
+func (v *views) notify(ctx context.Context, into chan<- struct{}) {
+	for {
+		_, changed := v.agreed()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		select {
+		case into <- struct{}{}:
+		default: // it says so already
+		}
+	}
 }
 
 // Current reports whether there is somebody to hear of changes from.

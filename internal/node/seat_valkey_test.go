@@ -3,6 +3,8 @@
 package node
 
 import (
+	"context"
+	"net"
 	"testing"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -59,6 +61,7 @@ func TestSwitchoverOnValkey(t *testing.T) {
 		l.start(name)
 	}
 	l.agreed("north", "west holds the lease", func(s ledger.State) bool { return s.Lease.Holder == "west" })
+	eventually(t, "north answers that west is the writer", func() bool { return l.writer("north") == "west.session.internal." })
 	before := l.under("west", 1)
 	if _, err := l.seat("north").Propose(t.Context(), ledger.Command{Plan: &ledger.Plan{To: "east", By: "ann"}}); err != nil {
 		t.Fatal(err)
@@ -77,6 +80,9 @@ func TestSwitchoverOnValkey(t *testing.T) {
 			})
 		}
 	}
+	for _, name := range names() {
+		eventually(t, name+" answers that east is the writer", func() bool { return l.writer(name) == "east.session.internal." })
+	}
 	west, _ := l.nodes["west"].Engine()
 	own, _ := engine.As[*valkey.Engine](west)
 	for epoch := range uint64(3) {
@@ -85,6 +91,20 @@ func TestSwitchoverOnValkey(t *testing.T) {
 			t.Errorf("the old primary took a write of epoch %d", epoch)
 		}
 	}
+}
+
+// writer asks a node where the writer is.
+func (l *land) writer(of string) string {
+	l.t.Helper()
+	r, _ := l.parts.Region(of)
+	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, r.Node.DNS)
+	}}
+	name, err := resolver.LookupCNAME(l.t.Context(), "write.session.internal.")
+	if err != nil {
+		return err.Error()
+	}
+	return name
 }
 
 // under has a session begin at a Region's server in an epoch, as soon as that takes writes.
