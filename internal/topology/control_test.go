@@ -60,7 +60,7 @@ control:
     - {name: pager, url: "https://hooks.example:8443/x?y=z", secret_file: hook, kinds: [promoted, alarm]}
     - {name: topic, url: "http://127.0.0.1:9000/", secret_env: HOOK, sns: true, topic_arn: "arn:aws:sns:us-west-1:1:roam"}
   tokens:
-    - {name: look, role: viewer, sha256_file: /abs/look}
+    - {name: look, role: viewer, sha256_file: look}
     - {name: do, role: operator, sha256_env: DO}
   dns:
     zone: Session.Internal.
@@ -148,7 +148,7 @@ func controlOfEverything() *Control {
 			{Name: "topic", URL: "http://127.0.0.1:9000/", Secret: Source{Env: "HOOK"}, SNS: true, TopicARN: "arn:aws:sns:us-west-1:1:roam"},
 		},
 		Tokens: []Token{
-			{Name: "look", Role: Viewer, SHA256: Source{File: "/abs/look"}}, {Name: "do", Role: Operator, SHA256: Source{Env: "DO"}},
+			{Name: "look", Role: Viewer, SHA256: Source{File: "/etc/roam/look"}}, {Name: "do", Role: Operator, SHA256: Source{Env: "DO"}},
 		},
 		DNS: dnsOfEverything(),
 	}
@@ -222,6 +222,41 @@ func TestControlOfOneRegion(t *testing.T) {
 		want := &Control{Dir: "data/{region}", Judge: judge.Config{Regions: []string{"a"}}}
 		if diff := cmp.Diff(want, d.Control); diff != "" || d.Leases() || len(d.Voters()) != 1 {
 			t.Errorf("%q (-want +got):\n%s\nleases %t, voters %v", section, diff, d.Leases(), d.Voters())
+		}
+	}
+}
+
+// What looks like a fault and is none.
+func TestControlThatIsGood(t *testing.T) {
+	tls := "links: {tls: {ca: c, cert: c, key: k}}\n"
+	for name, file := range map[string]string{
+		"servers of one machine follow each other there": `topology: active-passive
+primary: a
+regions:
+  - {name: a, id: 1, engine: {valkey: {addrs: ["127.0.0.1:1"]}}, node: {http: "127.0.0.1:2", control: "127.0.0.1:3", api: "127.0.0.1:4"}}
+  - {name: b, id: 2, engine: {valkey: {addrs: ["127.0.0.1:5"]}}, node: {http: "127.0.0.1:6", control: "127.0.0.1:7", api: "127.0.0.1:8"}}
+  - {name: c, id: 3, engine: {valkey: {addrs: ["127.0.0.1:9"]}}, node: {http: "127.0.0.1:10", control: "127.0.0.1:11", api: "127.0.0.1:12"}}
+control: {lease: {mode: strict}}
+`,
+		"nobody follows the server of one Region": `topology: active-passive
+primary: a
+regions: [{name: a, id: 1, engine: {valkey: {addrs: ["127.0.0.1:1"]}}, node: {control: "10.0.0.1:1", api: "10.0.0.1:2"}}]
+control: {dir: /x}
+` + tls,
+		"in active-active nodes push, not servers; one member is on loopback": `topology: active-active
+regions:
+  - {name: a, id: 1, engine: {valkey: {addrs: ["127.0.0.1:1"]}}, node: {links: "10.0.0.1:3", control: "10.0.0.1:1", api: "10.0.0.1:2"}}
+  - {name: b, id: 2, engine: {valkey: {addrs: ["127.0.0.1:1"]}}, node: {links: "10.0.0.2:3", control: "127.0.0.1:1", api: "10.0.0.2:2"}}
+control: {dir: /x, witnesses: [{name: w, id: 16, control: "10.0.0.3:1", api: "10.0.0.3:2"}]}
+` + tls,
+	} {
+		d, err := Parse([]byte("version: 1\n" + file))
+		if err != nil {
+			t.Errorf("%s: Parse = %v, want nil", name, err)
+			continue
+		}
+		if d.Leases() != (d.Topology == ActivePassive) {
+			t.Errorf("%s: leases %t", name, d.Leases())
 		}
 	}
 }

@@ -191,14 +191,15 @@ func (s namespace) deep(name string, steps int) bool {
 	return len(n.aliases) > 0 && (steps == maxChain || slices.ContainsFunc(n.aliases, func(to string) bool { return s.deep(to, steps+1) }))
 }
 
-// exists reports whether a name is there, or one below it, whatever happens.
+// exists reports whether a name is there, or one below it, whatever happens. The zone is:
+// the writer's name is below it.
 func (s namespace) exists(name string) bool {
 	for other, n := range s.names {
 		if within(other, name) && !n.absent {
 			return true
 		}
 	}
-	return name == s.zone
+	return false
 }
 
 // host reports a target that must have addresses and, in the zone, may have none: clients

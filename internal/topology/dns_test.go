@@ -277,6 +277,72 @@ func TestTheLargestZone(t *testing.T) {
 	}
 }
 
+// zoned is a file with one Region, whose endpoint leads to a target, and some names.
+func zoned(zone, endpoint, names string) string {
+	return fmt.Sprintf(`version: 1
+topology: active-active
+regions: [{name: west, id: 1, engine: {memory: {}}, node: {control: "127.0.0.1:3", api: "127.0.0.1:4", dns: "127.0.0.1:53"}, endpoint: {target: %s}}]
+control: {dns: {zone: %s, nameservers: [{name: ns.example}], names: [%s]}}
+`, endpoint, zone, names)
+}
+
+// A name stands for eight others in turn, and not for nine; those that lead to the writer
+// too.
+func TestChains(t *testing.T) {
+	for _, long := range []int{7, 8} {
+		var names strings.Builder
+		for i := range long {
+			to := "elsewhere.example"
+			if i < long-1 {
+				to = fmt.Sprintf("c%d.z", i+1)
+			}
+			fmt.Fprintf(&names, "{name: c%d, target: %s}, ", i, to)
+		}
+		d, err := Parse([]byte(zoned("z", "c0.z", names.String())))
+		if (err == nil) != (long == 7) {
+			t.Errorf("a Region whose name stands for %d others in turn: Parse = %v", long+1, err)
+		}
+		if err == nil {
+			err = zones(d)
+			if err != nil {
+				t.Errorf("package dns refuses %d: %v", long+1, err)
+			}
+		}
+	}
+}
+
+// Names have bounds, and so do those that are made of them.
+func TestLongNames(t *testing.T) {
+	label := strings.Repeat("x", 63)
+	zone := strings.TrimSuffix(strings.Repeat(label[:49]+".", 4), ".") // 199 characters
+	publish := func(name string) string {
+		return strings.Replace(zoned("z", "a.example", ""), "names: []", "publish: [{server: \"ns:53\", zone: x, name: "+name+"}]", 1)
+	}
+	below := func(n int) string { // a name of n characters below x
+		s := strings.Repeat(label+".", 4)
+		return "a." + s[len(s)-(n-len("a.x")):] + "x"
+	}
+	for _, c := range []struct {
+		file string
+		good bool
+	}{
+		{zoned(zone, "a.example", "{name: "+label[:53]+", target: a.example}"), true}, // 253 with its dot
+		{zoned(zone, "a.example", "{name: "+label[:54]+", target: a.example}"), false},
+		{zoned("z", strings.Repeat("abc.", 63)+"a", ""), true},
+		{zoned("z", strings.Repeat("abc.", 63)+"ab", ""), false},
+		{publish(below(247)), true},
+		{publish(below(248)), false},
+	} {
+		d, err := Parse([]byte(c.file))
+		if (err == nil) != c.good {
+			t.Errorf("Parse = %v, want good: %t\n%s", err, c.good, c.file)
+		}
+		if err == nil {
+			soundControl(t, d)
+		}
+	}
+}
+
 func TestNamesLeadSomewhere(t *testing.T) {
 	soundControl(t, parsed(t, everything))
 	soundControl(t, parsed(t, ControlExample()))
