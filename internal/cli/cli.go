@@ -74,7 +74,7 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
 	})
 	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), checkCommand(), configCommand(), pkiCommand(), versionCommand())
+	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), witnessCommand(), checkCommand(), configCommand(), pkiCommand(), versionCommand())
 	strictHelp(root)
 	return root
 }

@@ -29,8 +29,6 @@ type Config struct {
 	// Engine is used instead of the one that the deployment describes, and left
 	// open by Close. Default: none.
 	Engine engine.Engine
-	// File is the deployment's file, for members of the control plane to agree on.
-	File []byte
 	// Dial opens connections to other members of the control plane. Default TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RetryMin and RetryMax bound the wait before an engine that can't be opened
@@ -143,7 +141,7 @@ func (n *Node) listen(ctx context.Context) error {
 // sit takes this node's seat among the members of the control plane.
 func (n *Node) sit(ctx context.Context) (err error) {
 	c := seatConfig{
-		deployment: n.deployment, file: n.config.File, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
+		deployment: n.deployment, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
 		keeper: n.keeper, dial: n.config.Dial, log: n.config.Log,
 	}
 	if n.deployment.Leases() {

@@ -40,7 +40,6 @@ type seat struct {
 // A seatConfig is what a seat is made of.
 type seatConfig struct {
 	deployment topology.Deployment
-	file       []byte // of the deployment
 	self       string
 	links, api string // where to listen
 	keeper     *pki.Keeper
@@ -131,7 +130,7 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		members = append(members, control.Peer{Name: v.Name, ID: v.ID, Links: v.Control, API: v.API, Witness: v.Witness})
 	}
 	m, err := control.Open(ctx, control.Config{
-		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d, c.file), Dir: d.Control.DirOf(c.self),
+		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d), Dir: d.Control.DirOf(c.self),
 		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: c.measure,
 		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
 	})
@@ -167,9 +166,9 @@ func (s *seat) seated() (*control.Member, error) {
 }
 
 // setupOf returns what members agree on first.
-func setupOf(d topology.Deployment, file []byte) ledger.Setup {
+func setupOf(d topology.Deployment) ledger.Setup {
 	return ledger.Setup{
-		File: string(file), Regions: d.Names(), Leases: d.Leases(), Primary: d.Primary,
+		File: d.Text, Regions: d.Names(), Leases: d.Leases(), Primary: d.Primary,
 		Controls: d.Control.Controls, Rules: d.Control.Rules,
 	}
 }

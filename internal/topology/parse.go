@@ -53,6 +53,7 @@ func Parse(file []byte) (Deployment, error) {
 	if len(p.faults) > 0 {
 		return Deployment{}, p.faults.sorted()
 	}
+	d.Text = string(file)
 	return d, nil
 }
 

@@ -28,6 +28,8 @@ type Deployment struct {
 	Links    Links
 	Policies Policies
 	Control  *Control // nil: who the primary is stands in the file, and nobody watches
+	// Text is the file that says so.
+	Text string
 }
 
 // A Region is one Region of a Deployment.
