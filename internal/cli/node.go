@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/roam-sessions/roam/internal/node"
+	"github.com/roam-sessions/roam/internal/topology"
 )
 
 func nodeCommand() *cobra.Command {
@@ -55,24 +58,61 @@ func runNode(c *cobra.Command, config, region, format string) error {
 	if region == "" {
 		return usagef("--region is missing: want one of %s", strings.Join(d.Names(), ", "))
 	}
-	n, err := node.Start(c.Context(), d, region, node.Config{Log: log})
-	if errors.Is(err, node.ErrRegion) {
-		return usagef("--region %q is not in %s: want one of %s", region, config, strings.Join(d.Names(), ", "))
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = n.Close() }() // never fails
-	r, _ := d.Region(region)
+	folder := filepath.Dir(config)
+	d = node.Agreed(d, region, folder, log)
+	return runs(c.Context(), log, d, func(ctx context.Context, d topology.Deployment) (process, error) {
+		n, err := node.Start(ctx, d, region, node.Config{Log: log, Folder: folder})
+		if errors.Is(err, node.ErrRegion) {
+			return nil, usagef("--region %q is not in %s: want one of %s", region, config, strings.Join(d.Names(), ", "))
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, _ := d.Region(region)
+		return n, tellNode(c.OutOrStdout(), d, r, n)
+	})
+}
+
+// tellNode says where a node is reached.
+func tellNode(to io.Writer, d topology.Deployment, r topology.Region, n *node.Node) error {
+	var b strings.Builder
 	if d.Pushes() {
-		if _, err := fmt.Fprintf(c.OutOrStdout(), "links    %s\n", r.Node.Links); err != nil {
+		fmt.Fprintf(&b, "links    %s\n", r.Node.Links)
+	}
+	fmt.Fprintf(&b, "health   http://%s/readyz\nmetrics  http://%s/metrics\n", n.HTTP(), n.HTTP())
+	if d.Control != nil {
+		fmt.Fprintf(&b, "api      %s\n", r.Node.API)
+	}
+	_, err := io.WriteString(to, b.String())
+	return err
+}
+
+// A process runs by a deployment until it is closed, and tells of another one that it
+// should run by.
+type process interface {
+	Replaced() <-chan topology.Deployment
+	Close() error
+}
+
+// runs runs a process until ctx ends, by what members of the deployment agreed on last.
+func runs(ctx context.Context, log *slog.Logger, d topology.Deployment, start func(context.Context, topology.Deployment) (process, error)) error {
+	for {
+		p, err := start(ctx, d)
+		if err != nil {
+			if p != nil {
+				_ = p.Close() // err says more
+			}
 			return err
 		}
+		select {
+		case <-ctx.Done():
+			log.Info("ending: saying goodbye to peers")
+			return p.Close()
+		case d = <-p.Replaced():
+			log.Info("members agreed on another file: starting again by it", "regions", d.Names())
+			if err := p.Close(); err != nil {
+				return err
+			}
+		}
 	}
-	if _, err := fmt.Fprintf(c.OutOrStdout(), "health   http://%s/readyz\nmetrics  http://%s/metrics\n", n.HTTP(), n.HTTP()); err != nil {
-		return err
-	}
-	<-c.Context().Done()
-	log.Info("ending: saying goodbye to peers", "region", region)
-	return nil
 }

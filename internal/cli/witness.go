@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -39,20 +41,19 @@ func runWitness(c *cobra.Command, config, name, format string) error {
 	if err != nil {
 		return err
 	}
-	w, err := node.StartWitness(c.Context(), d, name, node.Config{Log: log})
-	if errors.Is(err, node.ErrWitness) {
-		return usagef("--name %q is not in %s: want one of %q", name, config, witnessesOf(d))
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = w.Close() }() // never fails
-	if _, err := fmt.Fprintf(c.OutOrStdout(), "api      %s\n", w.API()); err != nil {
-		return err
-	}
-	<-c.Context().Done()
-	log.Info("ending", "witness", name)
-	return w.Err()
+	folder := filepath.Dir(config)
+	d = node.Agreed(d, name, folder, log)
+	return runs(c.Context(), log, d, func(ctx context.Context, d topology.Deployment) (process, error) {
+		w, err := node.StartWitness(ctx, d, name, node.Config{Log: log, Folder: folder})
+		if errors.Is(err, node.ErrWitness) {
+			return nil, usagef("--name %q is not in %s: want one of %q", name, config, witnessesOf(d))
+		}
+		if err != nil {
+			return nil, err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "api      %s\n", w.API())
+		return w, err
+	})
 }
 
 func completeWitnesses(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -29,6 +29,9 @@ type Config struct {
 	// Engine is used instead of the one that the deployment describes, and left
 	// open by Close. Default: none.
 	Engine engine.Engine
+	// Folder is that of the deployment's file, from which paths in another one are seen
+	// that members agree on. Default: the present one.
+	Folder string
 	// Dial opens connections to other members of the control plane. Default TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// RetryMin and RetryMax bound the wait before an engine that can't be opened
@@ -142,7 +145,7 @@ func (n *Node) listen(ctx context.Context) error {
 func (n *Node) sit(ctx context.Context) (err error) {
 	c := seatConfig{
 		deployment: n.deployment, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
-		keeper: n.keeper, dial: n.config.Dial, log: n.config.Log,
+		keeper: n.keeper, dial: n.config.Dial, folder: n.config.Folder, log: n.config.Log,
 	}
 	if n.deployment.Leases() {
 		at := map[string]string{}

@@ -30,6 +30,9 @@ type seat struct {
 
 	links, api net.Listener
 	mux        *http.ServeMux
+	kept       string // path of what members agreed on last, for the next start
+	folder     string
+	replaced   chan topology.Deployment
 
 	mu     sync.Mutex // guards what follows
 	asked  http.Handler
@@ -46,12 +49,16 @@ type seatConfig struct {
 	server     *control.Server // nil: a witness
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	measure    func() control.Measured
+	folder     string // of the deployment's file
 	log        *slog.Logger
 }
 
 // newSeat listens for other members, and for those who ask.
 func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
-	s := &seat{deployment: c.deployment, self: c.self, log: c.log, keeper: c.keeper, mux: http.NewServeMux(), views: newViews(c.deployment.Name)}
+	s := &seat{
+		deployment: c.deployment, self: c.self, log: c.log, keeper: c.keeper, mux: http.NewServeMux(), views: newViews(c.deployment.Name),
+		kept: keptPath(c.deployment, c.self), folder: c.folder, replaced: make(chan topology.Deployment, 1),
+	}
 	var listen net.ListenConfig
 	var err error
 	if s.links, err = listen.Listen(ctx, "tcp", c.links); err != nil {
@@ -143,9 +150,29 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		}
 		return
 	}
-	s.views.follow(ctx, m)
+	s.views.follow(ctx, m, s.changed)
 	if err := m.Close(); err != nil {
 		c.log.Warn("close the member", "err", err)
+	}
+}
+
+// changed keeps what members agreed on, and tells of another file than the one that this
+// process runs by.
+func (s *seat) changed(view feed.View) {
+	if err := keep(s.kept, view); err != nil {
+		s.log.Warn("keep what members agreed on", "err", err)
+	}
+	if view.Version <= 1 || view.File == "" || view.File == s.deployment.Text {
+		return
+	}
+	d, err := topology.Parse([]byte(view.File))
+	if err != nil {
+		s.log.Error("members agreed on a file that this version can't read: run the version of the others", "err", err)
+		return
+	}
+	select {
+	case s.replaced <- d.Under(s.folder):
+	default: // there is one already, and the newest is kept
 	}
 }
 
@@ -225,13 +252,16 @@ func (v *views) Current() bool {
 	return v.current
 }
 
-// follow takes in what a member knows, until ctx ends.
-func (v *views) follow(ctx context.Context, m *control.Member) {
+// follow takes in what a member knows, until ctx ends, and tells of what those who serve
+// sessions must know.
+func (v *views) follow(ctx context.Context, m *control.Member, tell func(feed.View)) {
 	looks := time.NewTicker(time.Second)
 	defer looks.Stop()
 	for {
 		s, changed := m.State()
-		v.take(s, m.Leader() != "")
+		if view, is := v.take(s, m.Leader() != ""); is {
+			tell(view)
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -241,8 +271,8 @@ func (v *views) follow(ctx context.Context, m *control.Member) {
 	}
 }
 
-// take keeps a state, and tells if those who serve sessions must know.
-func (v *views) take(s ledger.State, current bool) {
+// take keeps a state, and reports whether those who serve sessions must know.
+func (v *views) take(s ledger.State, current bool) (feed.View, bool) {
 	view := viewOf(v.name, s)
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -250,11 +280,12 @@ func (v *views) take(s ledger.State, current bool) {
 	was := v.view
 	was.Index = view.Index
 	if s.Setup.Version == 0 || equal(was, view) {
-		return
+		return feed.View{}, false
 	}
 	v.view = view
 	close(v.changed)
 	v.changed = make(chan struct{})
+	return view, true
 }
 
 // viewOf returns what those who serve sessions must know of a state.

@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/feed"
+	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/pki"
 )
 
@@ -62,6 +65,42 @@ func TestBrokenSeat(t *testing.T) {
 		_, h := health(t, l.nodes["east"].HTTP())
 		return h.Ready && strings.Contains(strings.Join(h.Warnings, "\n"), "takes no part in the control plane")
 	})
+}
+
+// Members agree on another file: every node hears that it is to run by it, those that start
+// with the old one too.
+func TestAnotherFile(t *testing.T) {
+	l := newCountry(t, activeActive, "", "{memory: {}}", "{memory: {}}", "{memory: {}}")
+	l.startAll()
+	var m *control.Member
+	eventually(t, "west is a member of something", func() bool {
+		m, _ = l.nodes["west"].seat.seated()
+		if m == nil {
+			return false
+		}
+		s, _ := m.State()
+		return s.Setup.Version == 1
+	})
+	s, _ := m.State()
+	setup := s.Setup
+	setup.Version, setup.File = 2, strings.Replace(l.text, "silence: 500ms", "silence: 700ms", 1)
+	if _, err := m.Propose(t.Context(), ledger.Command{Describe: &ledger.Describe{Setup: setup}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names() {
+		select {
+		case d := <-l.nodes[name].Replaced():
+			if d.Policies.Replication.Silence != 700*time.Millisecond {
+				t.Errorf("%s is to run by a silence of %v", name, d.Policies.Replication.Silence)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%s did not hear of another file", name)
+		}
+		d := Agreed(l.parts, name, l.dir, slog.New(slog.DiscardHandler))
+		if d.Policies.Replication.Silence != 700*time.Millisecond || d.Control.Dir != l.parts.Control.Dir {
+			t.Errorf("%s would start with a silence of %v, in %q", name, d.Policies.Replication.Silence, d.Control.Dir)
+		}
+	}
 }
 
 func (l *land) api(name string) string {
