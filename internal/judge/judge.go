@@ -32,8 +32,8 @@ func (r Rules) Config() Config { return r.c }
 // called more often, the worst of a period counts. Periods in which it was not called
 // are missing. It changes no argument, and equal arguments have equal results.
 //
-// Path fail over 1/1: from the control plane, with what members reported; a failover
-// that it finds is carried out there, under the lease, if the epoch is still the same.
+// Path fail over 1/4: from what members reported; next steer.Chief.Tick, which carries out
+// what is found if the epoch is still the same.
 func (r Rules) Judge(old State, in Observations, now time.Time) (State, Verdict) {
 	s := old.clone()
 	shift := s.tick(r.c, now)

@@ -226,6 +226,8 @@ type Primaries struct {
 // with, but for writes that sleep before another try. It fails, and changes nothing, if a
 // Region is not configured, or if one Region is to take all writes where each did, or the
 // other way round.
+//
+// Path fail over 4/4: from steer.Local.Tick, by the feed.
 func (r *Router) SetPrimary(p Primaries) error {
 	rules, err := r.rules().With(p)
 	if err != nil {

@@ -108,7 +108,8 @@ type Observation struct {
 
 // Tick judges if it is time to, and returns what is to be done.
 //
-// Path fail over 1/3: from the members, which report what they see.
+// Path fail over 2/4: from judge.Rules.Judge, which it asks; next Local.Tick, in the node of
+// the Region that was granted the lease.
 func (c *Chief) Tick(o Observation, now lease.Time) []Act {
 	acts := c.judge(o, now)
 	if o.State.Lease.Epoch > 0 {

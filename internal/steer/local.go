@@ -146,7 +146,8 @@ func (l *Local) Tick(now lease.Time) []Act {
 
 // reign holds the lease.
 //
-// Path fail over 2/3: from Chief, which granted it.
+// Path fail over 3/4: from Chief.Tick, which had it granted; next router.SetPrimary, in
+// applications.
 func (l *Local) reign(now lease.Time) []Act {
 	epoch := l.state.Lease.Epoch
 	if l.holder != nil && l.holder.Epoch() == epoch && l.holder.Stopped() {
