@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -56,7 +57,7 @@ func passive(t *testing.T) (*land, map[string]*valkeytest.Server) {
 // Nodes found a control plane, have the servers follow the primary's, and hand over as
 // planned: what was written before is there, and old holders take nothing more.
 func TestSwitchoverOnValkey(t *testing.T) {
-	l, _ := passive(t)
+	l, servers := passive(t)
 	for _, name := range names() {
 		l.start(name)
 	}
@@ -69,6 +70,9 @@ func TestSwitchoverOnValkey(t *testing.T) {
 	s := l.agreed("north", "all is done", func(s ledger.State) bool { return s.Handover.Step == ledger.Done })
 	if s.Lease.Holder != "east" || s.Lease.Epoch != 2 || s.Lease.Unplanned {
 		t.Errorf("the lease is %+v, want epoch 2 of east, planned", s.Lease)
+	}
+	if info := servers["east"].Do("INFO", "stats"); !strings.Contains(info, "sync_full:0") || !strings.Contains(info, "sync_partial_ok:2") {
+		t.Errorf("east gave others all data anew: %s", info[strings.Index(info, "sync_full"):][:60])
 	}
 	after := l.under("east", 2)
 	for _, k := range []crdt.Key{before, after} {

@@ -20,6 +20,11 @@ import (
 // to connect anew. A holder's server has ten heartbeats a second.
 const nudgeAfter = 2 * time.Second
 
+// rests is for how long a server takes no writes that has ended its lease for another's:
+// until it follows that one, or longest. Should it be granted the next lease itself, this
+// is how long it may have to wait.
+const rests = 3 * time.Second
+
 // A Config is what a Server is made of.
 type Config struct {
 	// At is the host:port, by Region, where each one's server is replicated from, as seen
@@ -182,9 +187,14 @@ func (s *Server) chained(do func(*valkey.Chain) error) error {
 	return do(chain)
 }
 
-// Mark writes down that an epoch is over.
+// Mark writes down that an epoch is over, and has the server rest until it follows.
 func (s *Server) Mark(ctx context.Context, epoch uint64) error {
-	return s.chained(func(c *valkey.Chain) error { return c.Mark(ctx, epoch) })
+	return s.chained(func(c *valkey.Chain) error {
+		if err := c.Mark(ctx, epoch); err != nil {
+			return err
+		}
+		return c.Rest(ctx, rests)
+	})
 }
 
 // Beat writes a heartbeat.
@@ -194,7 +204,7 @@ func (s *Server) Beat(ctx context.Context, epoch uint64) error {
 
 // Promote has the server take writes.
 func (s *Server) Promote(ctx context.Context) error {
-	return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+	return s.chained(func(c *valkey.Chain) error { return errors.Join(c.Promote(ctx), c.Wake(ctx)) })
 }
 
 // Follow has the server follow that of another Region.
@@ -203,5 +213,5 @@ func (s *Server) Follow(ctx context.Context, region string) error {
 	if err != nil {
 		return fmt.Errorf("where the server of %q is replicated from: %w", region, err)
 	}
-	return s.chained(func(c *valkey.Chain) error { return c.Follow(ctx, host, port) })
+	return s.chained(func(c *valkey.Chain) error { return errors.Join(c.Follow(ctx, host, port), c.Wake(ctx)) })
 }
