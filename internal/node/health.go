@@ -133,7 +133,7 @@ type BreakerHealth struct {
 // Health returns how the node is.
 func (n *Node) Health() Health {
 	n.mu.Lock()
-	r, news, failure, asked, known := n.replica, n.news, n.failure, n.asked, n.known
+	r, chase, primary, failure, asked, known := n.replica, n.chase, n.primary, n.failure, n.asked, n.known
 	n.mu.Unlock()
 	h := Health{
 		Region: n.region.Name, Links: n.deployment.Pushes(), Why: []string{}, Warnings: []string{}, Peers: []PeerHealth{},
@@ -151,8 +151,8 @@ func (n *Node) Health() Health {
 	if r != nil {
 		n.peersHealth(&h, r)
 	}
-	if n.follows() {
-		h.Peers = append(h.Peers, n.primaryHealth(&h, news))
+	if primary = cmp.Or(primary, n.deployment.Primary); n.follows(primary) {
+		h.Peers = append(h.Peers, n.primaryHealth(&h, primary, chase))
 	}
 	if _, err := n.seat.seated(); err != nil {
 		h.Warnings = append(h.Warnings, "this node takes no part in the control plane: "+err.Error())
@@ -167,18 +167,18 @@ func (n *Node) Health() Health {
 
 // primaryHealth is what is known of the primary, whose server replicates to the one
 // here by itself.
-func (n *Node) primaryHealth(h *Health, news *opener.News) PeerHealth {
-	ph := PeerHealth{Region: n.deployment.Primary}
-	if news == nil {
+func (n *Node) primaryHealth(h *Health, primary string, chase *opener.Chase) PeerHealth {
+	ph := PeerHealth{Region: primary}
+	if chase == nil {
 		n.heard(h, &ph, 0, false)
 		return ph
 	}
-	if err := news.Err(); err != nil {
+	if err := chase.Err(); err != nil {
 		ph.LastError = err.Error()
 	}
-	age, ok := news.Heard(0)
+	age, ok := chase.Heard(0)
 	n.heard(h, &ph, age, ok)
-	if lag := news.Lag(0); lag > 0 {
+	if lag := chase.Lag(0); lag > 0 {
 		seconds := lag.Seconds()
 		ph.LagSeconds = &seconds
 	}
@@ -223,8 +223,8 @@ func (n *Node) heard(h *Health, ph *PeerHealth, age time.Duration, ok bool) {
 }
 
 // follows reports whether the server here replicates the primary's by itself.
-func (n *Node) follows() bool {
-	return len(n.peers) > 0 && !n.deployment.Pushes() && !n.deployment.TakesWrites(n.region.Name)
+func (n *Node) follows(primary string) bool {
+	return len(n.peers) > 0 && !n.deployment.Pushes() && primary != "" && primary != n.region.Name
 }
 
 // name returns the name of a peer.

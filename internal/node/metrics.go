@@ -38,7 +38,7 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 		s.gauge("roam_certificate_expiry_timestamp_seconds", "When the certificate for links ends.", float64(n.keeper.Expiry().Unix()))
 	}
 	n.mu.Lock()
-	e, r, news, asked := n.engine, n.replica, n.news, n.asked
+	e, r, chase, primary, asked := n.engine, n.replica, n.chase, n.primary, n.asked
 	n.mu.Unlock()
 	if asked.err == nil {
 		s.gauge("roam_log_head_entries", "Entries ever logged by the engine's present actors, as last asked.", entries(&asked.head))
@@ -50,12 +50,12 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 		s.gauge("roam_engine_max_bytes", "Bytes that records may have: births are refused from 80 % on.", float64(st.MaxBytes))
 		s.gauge("roam_engine_log_bytes", "Bytes of the log.", float64(st.LogBytes))
 	}
-	if news != nil {
-		if age, ok := news.Heard(0); ok {
-			s.gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds(), "peer", n.deployment.Primary)
+	if chase != nil && n.follows(primary) {
+		if age, ok := chase.Heard(0); ok {
+			s.gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds(), "peer", primary)
 		}
-		if lag := news.Lag(0); lag > 0 {
-			s.gauge("roam_primary_lag_seconds", "How late a write of the primary gets to the server here, as last measured.", lag.Seconds(), "peer", n.deployment.Primary)
+		if lag := chase.Lag(0); lag > 0 {
+			s.gauge("roam_primary_lag_seconds", "How late a write of the primary gets to the server here, as last measured.", lag.Seconds(), "peer", primary)
 		}
 	}
 	if r == nil {

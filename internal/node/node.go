@@ -64,6 +64,7 @@ type Node struct {
 	door       *door                    // nil: no links
 	seat       *seat                    // nil: there is no control plane
 	leased     *steered.Server          // nil: there are no leases
+	canary     *canary                  // nil: nobody reports how writes go
 	httpAt     net.Addr
 
 	stop context.CancelFunc
@@ -72,8 +73,9 @@ type Node struct {
 	mu      sync.Mutex // guards what follows
 	engine  engine.Engine
 	replica *replica.Replica
-	news    *opener.News // of a server that replicates the primary's by itself
-	failure error        // why there is no engine, or no replica; nil: there is all
+	chase   *opener.Chase // of a server that replicates the primary's by itself
+	primary string        // whose, then
+	failure error         // why there is no engine, or no replica; nil: there is all
 	asked   answer
 	known   bool // there is an answer
 }
@@ -155,6 +157,8 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		n.leased = steered.New(steered.Config{At: at})
 		c.server = n.leased.Control()
 	}
+	n.canary = newCanary(n.region.ID)
+	c.measure = n.measured
 	if n.seat, err = newSeat(ctx, c); err != nil {
 		return err
 	}
@@ -193,6 +197,9 @@ func (n *Node) run(ctx context.Context) {
 	var probing sync.WaitGroup
 	probing.Go(func() { n.probe(ctx, e) })
 	defer probing.Wait()
+	if n.deployment.Pushes() && n.canary != nil {
+		n.wg.Go(func() { n.canary.sing(ctx, n.region.Name, e) })
+	}
 	if !n.deployment.Pushes() {
 		n.set(e, nil, nil)
 		n.config.Log.Info("no links are needed: the engines replicate by themselves, or there is one Region")
