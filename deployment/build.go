@@ -8,6 +8,7 @@ import (
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/feed"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -23,12 +24,58 @@ type builder struct {
 	deployment *Deployment
 	topology   topology.Deployment
 	options    Options
+	steers     *steering // nil: nobody does
+	feed       *feed.Client
+	version    uint64 // of the file, as the control plane counts
+}
+
+// heed follows the control plane, if Options say where, and returns what it has agreed
+// that roam.yaml says; that is t, unless it has pushed another one. It waits for the first
+// word, for as long as Options say.
+func (b *builder) heed(ctx, background context.Context, t topology.Deployment, dir string) (topology.Deployment, error) {
+	o := b.options
+	if len(o.Feed) == 0 && o.Topology == "" {
+		return t, nil
+	}
+	f, err := feed.Follow(background, feed.Config{URLs: o.Feed, HTTP: o.FeedClient, Path: o.Topology, Log: o.Log})
+	if err != nil {
+		return t, err
+	}
+	b.feed = f
+	b.deployment.closers = append(b.deployment.closers, f.Close)
+	if len(o.Feed) > 0 {
+		timer := time.NewTimer(max(o.Patience, 0))
+		defer timer.Stop()
+		select {
+		case <-f.Told():
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	v, _ := f.Latest()
+	if b.version = v.Version; v.File == "" {
+		return t, nil
+	}
+	pushed, err := topology.Parse([]byte(v.File))
+	if err != nil {
+		o.Log.Warn("roam.yaml as the control plane pushed it has faults: the file stands", "version", v.Version, "err", err)
+		return t, nil
+	}
+	return pushed.Under(dir), nil
 }
 
 // build opens everything; background is for what outlives ctx. The other Regions are
 // tried while this one is being opened.
 func (b *builder) build(ctx, background context.Context, region string) error {
 	d, o := b.deployment, b.options
+	if b.feed != nil {
+		b.steers = newSteering(b.feed, b.topology, region, o.Log)
+		b.steers.version = b.version
+		d.steers = b.steers
+		for name, e := range o.Engines {
+			b.steers.enter(name, e)
+		}
+	}
 	here, _ := b.topology.Region(region) // check has found it
 	d.config.Here = roam.Region{ID: here.ID, Name: here.Name}
 	if o.Journal != "" {
@@ -49,6 +96,7 @@ func (b *builder) build(ctx, background context.Context, region string) error {
 		if d.config.Here.Engine, err = b.own(ctx, here, here.Engine, b.here()); err != nil {
 			return fmt.Errorf("engine of %s: %w", region, err)
 		}
+		b.enter(region, d.config.Here.Engine)
 	}
 	if here.Side != nil {
 		if d.config.Here.Side, err = b.own(ctx, here, *here.Side, b.side()); err != nil {
@@ -56,8 +104,19 @@ func (b *builder) build(ctx, background context.Context, region string) error {
 		}
 	}
 	b.follow(background, here)
+	if b.steers != nil {
+		b.steers.start(background)
+		d.closers = append(d.closers, b.steers.close)
+	}
 	b.wait(ctx)
 	return nil
+}
+
+// enter notes an engine that has been opened, for the lease.
+func (b *builder) enter(region string, e engine.Engine) {
+	if b.steers != nil {
+		b.steers.enter(region, e)
+	}
 }
 
 // here returns how this Region's engine is opened, main how those of others are, and side
@@ -107,7 +166,16 @@ func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 
 func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e topology.Engine, c opener.Config) *opener.Lazy {
 	l := opener.NewLazy(ctx, "open the "+what+" of "+r.Name, opener.Retry{Log: b.options.Log},
-		func(ctx context.Context) (engine.Engine, error) { return opener.Open(ctx, r.ID, e, c) })
+		func(ctx context.Context) (engine.Engine, error) {
+			out, err := opener.Open(ctx, r.ID, e, c)
+			if err == nil && what == mainEngine {
+				b.enter(r.Name, out)
+			}
+			return out, err
+		})
+	if what == mainEngine && b.steers != nil {
+		b.steers.sources[r.Name] = l
+	}
 	b.deployment.lazies = append(b.deployment.lazies, part{r.Name, what, l})
 	b.deployment.closers = append(b.deployment.closers, l.Close)
 	return l
@@ -129,7 +197,11 @@ func (b *builder) follow(ctx context.Context, here topology.Region) {
 			d.config.Links = heads
 			d.closers = append(d.closers, heads.Close)
 		}
-	case !t.TakesWrites(here.Name) && b.options.Engines[here.Name] == nil:
+	case b.options.Engines[here.Name] != nil || t.Primary == "":
+	case b.steers != nil:
+		b.steers.chase = opener.NewChase(d.config.Here.Engine, every)
+		d.config.Links = b.steers.chase
+	case !t.TakesWrites(here.Name):
 		for _, p := range d.lazies {
 			if p.region == t.Primary && p.what == mainEngine {
 				news := opener.Follow(ctx, p.engine, d.config.Here.Engine, every)
@@ -142,11 +214,7 @@ func (b *builder) follow(ctx context.Context, here topology.Region) {
 
 // wait waits for the other Regions, for as long as Options say.
 func (b *builder) wait(ctx context.Context) {
-	patience := b.options.Patience
-	if patience == 0 {
-		patience = defaultPatience
-	}
-	t := time.NewTimer(max(patience, 0))
+	t := time.NewTimer(max(b.options.Patience, 0))
 	defer t.Stop()
 	for _, p := range b.deployment.lazies {
 		select {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -51,7 +53,18 @@ type Options struct {
 	// Journal is the path of the file that keeps logouts while no engine takes them, as
 	// roam.OpenJournal says; of one process only. Default: they are kept in memory.
 	Journal string
-	// Patience is how long Open waits for the other Regions, so that the first requests
+	// Feed are where nodes tell what the control plane agreed on, such as
+	// https://10.0.0.1:7440/v1/feed, the nearest first; http is for this machine. One is
+	// followed at a time. Default: none, so that the file says which Region takes all
+	// writes, and no lease is known of.
+	Feed []string
+	// FeedClient asks them: its certificates, and whom it trusts. Default: one without a
+	// certificate, that trusts whom the system does.
+	FeedClient *http.Client
+	// Topology is the path of a file that keeps what they said last, for when none of them
+	// is there at the next start; of one process only. Default: it is not kept.
+	Topology string
+	// Patience is how long Open waits for the Feed, and then for the other Regions, so that the first requests
 	// find those that are there. Default 1 s; below 0: not at all.
 	Patience time.Duration
 }
@@ -60,7 +73,8 @@ type Options struct {
 // goroutines.
 type Deployment struct {
 	config  roam.Config
-	lazies  []part // what is opened in the background
+	steers  *steering // nil: nobody does
+	lazies  []part    // what is opened in the background
 	stop    context.CancelFunc
 	closing sync.Once
 	closers []func() error // in the order of opening
@@ -81,22 +95,28 @@ func Open(ctx context.Context, path, region string, o Options) (*Deployment, err
 	if faults := Faults(nil); errors.As(err, &faults) {
 		return nil, fmt.Errorf("deployment of %s:\n%w", path, faults)
 	}
-	if err == nil {
-		err = check(t, region, o)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("deployment of %s: %w", path, err)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Deployment{config: configOf(t)}
-	d.config.Log = o.Log
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
 	// What is tried in the background outlives ctx.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	d.stop = stop
-	b := builder{deployment: d, topology: t, options: o}
-	if err := b.build(ctx, background, region); err != nil {
+	d := &Deployment{stop: stop}
+	b := builder{deployment: d, options: o}
+	if b.topology, err = b.heed(ctx, background, t, filepath.Dir(path)); err == nil {
+		err = check(b.topology, region, o)
+	}
+	if err == nil {
+		d.config = configOf(b.topology)
+		d.config.Log = o.Log
+		err = b.build(ctx, background, region)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("deployment of %s: %w", path, err), d.Close())
 	}
 	return d, nil
@@ -144,8 +164,19 @@ func configOf(t topology.Deployment) roam.Config {
 // file: it should name neighbours beside each other, or they are sorted here.
 func (d *Deployment) Config() roam.Config {
 	c := d.config
+	if d.steers != nil && d.steers.primary() != 0 {
+		c.Primary = d.steers.primary()
+	}
 	c.Peers, c.Backoff = slices.Clone(c.Peers), slices.Clone(c.Backoff)
 	return c
+}
+
+// Attach has a Store of this Config write where the control plane says, from now on: call
+// it once, when the Store is open. Without Options.Feed and Topology it does nothing.
+func (d *Deployment) Attach(store *roam.Store) {
+	if d.steers != nil {
+		d.steers.attach(store)
+	}
 }
 
 // Waiting returns why engines and side stores of other Regions are not open yet, by the

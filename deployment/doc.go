@@ -21,6 +21,17 @@
 // whether nodes push logs or servers replicate by themselves, and with no node's help.
 // What is no matter of the file, such as Observe, is set on the Config before it is used.
 //
+// Which Region takes the writes may change, where members of a control plane agree on it.
+// Name the nodes that tell in Options.Feed, a file that keeps what they said last in
+// Options.Topology, and give the Store to the Deployment when it is open:
+//
+//	d.Attach(store)
+//
+// From then on the Store writes where the lease is, in a planned switchover without a
+// gap that users notice; the age of what is here is measured by the primary there is; and
+// connections to who was the primary are made anew. With all nodes away, the last word
+// stands, also of an application that starts then.
+//
 // This Region's engine and side store must answer when Open is called. A Region that is
 // away holds nobody up: it is tried until it can be opened, and calls to it fail with
 // engine.ErrUnreachable meanwhile, at once, as those to a Region that is cut off do.

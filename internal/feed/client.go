@@ -89,6 +89,8 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	view    View       // the zero View: there is none
 	changed chan struct{}
+	first   sync.Once
+	told    chan struct{} // closed by the first View that a node has told
 	heard   time.Time
 }
 
@@ -102,7 +104,7 @@ func Follow(ctx context.Context, c Config) (*Client, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("follow the feed: %w", err)
 	}
-	f := &Client{config: c, own: own, changed: make(chan struct{})}
+	f := &Client{config: c, own: own, changed: make(chan struct{}), told: make(chan struct{})}
 	f.view = f.kept()
 	begun := f.view
 	ctx, f.stop = context.WithCancel(ctx)
@@ -177,6 +179,9 @@ func (f *Client) Changed() <-chan struct{} {
 	return f.changed
 }
 
+// Told returns what is closed when a node has told its View, be it what the disk had.
+func (f *Client) Told() <-chan struct{} { return f.told }
+
 // Heard returns when a node last said something, if only that nothing has changed; zero:
 // none has.
 func (f *Client) Heard() time.Time {
@@ -203,6 +208,7 @@ func (f *Client) take(l Line) error {
 			close(f.changed)
 			f.changed = make(chan struct{})
 		}
+		f.first.Do(func() { close(f.told) })
 	}
 	f.heard = time.Now()
 	return nil
