@@ -64,6 +64,11 @@ type Config struct {
 	Judge judge.Config
 	// Alarms are evaluated by whoever leads.
 	Alarms []alarm.Alarm
+	// Told returns how far others were told of events while this member leads, and Learn
+	// takes in what the leader says of that; nil: nobody is told.
+	Told func() map[string]uint64
+	// Learn: see Told.
+	Learn func(map[string]uint64)
 	// Version is what this member says it runs.
 	Version string
 	// Log is told what nobody asked for. Default: discarded.
@@ -125,6 +130,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Measure == nil {
 		c.Measure = func() Measured { return Measured{} }
+	}
+	if c.Told == nil {
+		c.Told = func() map[string]uint64 { return nil }
+	}
+	if c.Learn == nil {
+		c.Learn = func(map[string]uint64) {}
 	}
 	c.Lease = c.Lease.WithDefaults()
 	if err := c.Lease.Check(); err != nil {

@@ -23,6 +23,8 @@ type reportBytes struct {
 	Data    []alarm.Datum  `json:"data,omitempty"`
 	Server  steer.Server   `json:"server"`
 	Version string         `json:"version"`
+	// Told is how far others were told of events, of the member that leads.
+	Told map[string]uint64 `json:"told,omitempty"`
 }
 
 // heard is what a member reported last.
@@ -49,6 +51,9 @@ func (m *Member) take(news reportBytes, at time.Time) {
 		Report: judge.Report{Member: news.From, At: at, Views: news.Views, Writes: news.Writes}, Server: news.Server,
 	}
 	m.reports[news.From] = h
+	if news.From != m.config.Self && news.From == m.Leader() {
+		m.config.Learn(news.Told)
+	}
 }
 
 // reportAll tells all members what this one sees, itself included, once a period.
@@ -82,6 +87,9 @@ func (m *Member) compose(now time.Time) reportBytes {
 	measured := m.config.Measure()
 	news := reportBytes{
 		From: m.config.Self, At: now, Writes: measured.Writes, Data: measured.Data, Server: m.server, Version: m.config.Version,
+	}
+	if m.chief != nil {
+		news.Told = m.config.Told()
 	}
 	for _, p := range m.config.others() {
 		if h, ok := m.reports[p.Name]; ok && now.Sub(h.arrived) <= 3*period/2 {

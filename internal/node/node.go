@@ -147,7 +147,7 @@ func (n *Node) listen(ctx context.Context) error {
 func (n *Node) sit(ctx context.Context) (err error) {
 	c := seatConfig{
 		deployment: n.deployment, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
-		keeper: n.keeper, dial: n.config.Dial, folder: n.config.Folder, log: n.config.Log,
+		keeper: n.keeper, dial: n.config.Dial, getenv: n.config.Getenv, folder: n.config.Folder, log: n.config.Log,
 	}
 	if n.deployment.Leases() {
 		at := map[string]string{}

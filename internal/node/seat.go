@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/events"
 	"github.com/roam-sessions/roam/internal/feed"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/pki"
@@ -33,6 +34,7 @@ type seat struct {
 	kept       string // path of what members agreed on last, for the next start
 	folder     string
 	replaced   chan topology.Deployment
+	deliverer  *events.Deliverer // nil: there are no webhooks
 
 	mu     sync.Mutex // guards what follows
 	asked  http.Handler
@@ -49,6 +51,7 @@ type seatConfig struct {
 	server     *control.Server // nil: a witness
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
 	measure    func() control.Measured
+	getenv     func(string) string
 	folder     string // of the deployment's file
 	log        *slog.Logger
 }
@@ -61,6 +64,9 @@ func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 	}
 	var listen net.ListenConfig
 	var err error
+	if s.deliverer, err = newDeliverer(c, s.views); err != nil {
+		return nil, err
+	}
 	if s.links, err = listen.Listen(ctx, "tcp", c.links); err != nil {
 		return nil, fmt.Errorf("listen for other members: %w", err)
 	}
@@ -73,6 +79,7 @@ func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 	}
 	s.mux.HandleFunc("/v1/member/", s.serveMember)
 	s.mux.Handle("GET /v1/feed", s.believed(feed.Handler(s.views)))
+	s.mux.Handle("GET /v1/events", s.believed(events.Stream(c.deployment.Name, s.views.events, c.log)))
 	return s, nil
 }
 
@@ -140,6 +147,7 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d), Dir: d.Control.DirOf(c.self),
 		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: c.measure,
 		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
+		Told: s.told, Learn: s.learn,
 	})
 	s.mu.Lock()
 	s.member, s.err = m, err
@@ -150,7 +158,13 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		}
 		return
 	}
+	var beside sync.WaitGroup
+	if s.deliverer != nil {
+		beside.Go(func() { s.deliverer.Run(ctx) })
+		beside.Go(func() { deliver(ctx, s.deliverer, m, s.self) })
+	}
 	s.views.follow(ctx, m, s.changed)
+	beside.Wait()
 	if err := m.Close(); err != nil {
 		c.log.Warn("close the member", "err", err)
 	}
@@ -173,6 +187,21 @@ func (s *seat) changed(view feed.View) {
 	select {
 	case s.replaced <- d.Under(s.folder):
 	default: // there is one already, and the newest is kept
+	}
+}
+
+// told returns how far webhooks were told of events, for other members.
+func (s *seat) told() map[string]uint64 {
+	if s.deliverer == nil {
+		return nil
+	}
+	return s.deliverer.Cursors()
+}
+
+// learn takes in how far the member that leads has told them.
+func (s *seat) learn(told map[string]uint64) {
+	if s.deliverer != nil {
+		s.deliverer.Learn(told)
 	}
 }
 
@@ -210,9 +239,19 @@ type views struct {
 	state   ledger.State
 	current bool // this member hears a leader
 	changed chan struct{}
+	more    chan struct{} // closed when there is another event
 }
 
-func newViews(name string) *views { return &views{name: name, changed: make(chan struct{})} }
+func newViews(name string) *views {
+	return &views{name: name, changed: make(chan struct{}), more: make(chan struct{})}
+}
+
+// events returns the last events, and what is closed when there are more.
+func (v *views) events() ([]ledger.Event, <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state.Events, v.more
+}
 
 // Latest returns the View, and what is closed when there is another.
 func (v *views) Latest() (feed.View, <-chan struct{}) {
@@ -276,6 +315,10 @@ func (v *views) take(s ledger.State, current bool) (feed.View, bool) {
 	view := viewOf(v.name, s)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if s.Seq != v.state.Seq {
+		close(v.more)
+		v.more = make(chan struct{})
+	}
 	v.current, v.state = current, s
 	was := v.view
 	was.Index = view.Index

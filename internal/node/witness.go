@@ -30,7 +30,7 @@ func StartWitness(ctx context.Context, d topology.Deployment, name string, c Con
 		return nil, fmt.Errorf("%w: %q", ErrWitness, name)
 	}
 	config := seatConfig{
-		deployment: d, self: name, links: self.Control, api: self.API, dial: c.Dial, folder: c.Folder, log: c.Log.With("witness", name),
+		deployment: d, self: name, links: self.Control, api: self.API, dial: c.Dial, getenv: c.Getenv, folder: c.Folder, log: c.Log.With("witness", name),
 	}
 	if d.Links.TLS != nil {
 		var err error

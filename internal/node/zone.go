@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -73,15 +72,11 @@ func keyOf(k *topology.Key, getenv func(string) string) (*dns.Key, error) {
 	if k == nil {
 		return nil, nil
 	}
-	text := getenv(k.Secret.Env)
-	if k.Secret.File != "" {
-		b, err := os.ReadFile(k.Secret.File)
-		if err != nil {
-			return nil, fmt.Errorf("secret of the key %s: %w", k.Name, err)
-		}
-		text = string(b)
+	text, err := secretOf(k.Secret, getenv)
+	if err != nil {
+		return nil, fmt.Errorf("secret of the key %s: %w", k.Name, err)
 	}
-	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	secret, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(secret) == 0 {
 		return nil, fmt.Errorf("secret of the key %s: %w", k.Name, errors.New("it is no base64, or not there"))
 	}
