@@ -1,0 +1,289 @@
+package salvage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+)
+
+// A Reader has what a Spool has.
+type Reader interface {
+	// Read emits what comes after from, in order within each partition.
+	Read(ctx context.Context, from engine.Positions, emit func(engine.Batch) error) error
+}
+
+// A Tailer can say how far its log is without touching it. Head may have a server take
+// over a log, and so write to it.
+type Tailer interface {
+	// Tail returns the positions of the newest entries.
+	Tail(ctx context.Context) (engine.Positions, error)
+}
+
+// Config is what Run is told. Target is required, and one of Old and Spool.
+type Config struct {
+	// Old is the engine on the former primary's server, as that has come back; nil: it has
+	// not. It is read and never written to.
+	Old engine.Engine
+	// Intact says that Old's server has not started anew since it was the primary, so that
+	// its log ends where it ended. Otherwise what came last may be missing in it.
+	Intact bool
+	// Spool is what the former primary's node kept of the log; nil: nothing.
+	Spool Reader
+	// Target is an engine that writes at the present primary.
+	Target engine.Engine
+	// Fork is how far the target has the former primary's log: what comes after it is what
+	// was missing, be it brought home by an earlier run. Where it names no actor that is not
+	// known, all of the log is compared, and only what is missing still is listed.
+	Fork engine.Positions
+	// Held reports whether another Region's engine has a record as well. Run returns nil
+	// only when all have been seen to be held. nil: there is no other Region.
+	Held func(ctx context.Context, rec crdt.Record) (bool, error)
+	// Progress, if set, is called now and then by Run's goroutine.
+	Progress func(Progress)
+	// Rate bounds the records that are looked at a second, so that the target has time for
+	// its users. Default 2,000.
+	Rate int
+	// Items bounds the writes that the outcome names. Default and most 100,000.
+	Items int
+	// Quiet is for how long a log may say nothing until it is thought to have no more.
+	// Default 3 s.
+	Quiet time.Duration
+	// Clock is the time. Default time.Now.
+	Clock func() time.Time
+	// Log is told how it goes. Default: discarded.
+	Log *slog.Logger
+}
+
+// Progress is how far a Run has come.
+type Progress struct {
+	Entries uint64 // of the log that came after the fork
+	Records uint64 // that were looked at
+	Adopted uint64 // that were changed at home
+}
+
+const maxItems = 100_000
+
+func (c Config) withDefaults() Config {
+	if c.Rate == 0 {
+		c.Rate = 2000
+	}
+	if c.Items == 0 {
+		c.Items = maxItems
+	}
+	if c.Quiet == 0 {
+		c.Quiet = 3 * time.Second
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func (c Config) check() error {
+	var faults []error
+	if c.Target == nil {
+		faults = append(faults, errors.New("no Target"))
+	}
+	if c.Old == nil && c.Spool == nil {
+		faults = append(faults, errors.New("neither Old nor Spool: there is nothing to look at"))
+	}
+	if c.Rate < 1 || c.Items < 1 || c.Items > maxItems || c.Quiet < 0 {
+		faults = append(faults, fmt.Errorf("Rate %d, Items %d, Quiet %v: want 1 or more, 1 to %d, 0 or more", c.Rate, c.Items, c.Quiet, maxItems))
+	}
+	return errors.Join(faults...)
+}
+
+// Run brings home what the former primary took and the target has not got. It returns nil
+// when all that can be had is at the target and held by another Region: only then may the
+// source be given other data or be deleted. After an error the outcome is of what was done
+// so far; run again then. Doing it twice, or after a crash in between, changes nothing.
+//
+// Endings are brought before the rest of what is looked at together, and win.
+func Run(ctx context.Context, c Config) (Outcome, error) {
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		return Outcome{}, fmt.Errorf("salvage: %w", err)
+	}
+	r := &run{Config: c, out: Outcome{Open: !c.Intact || c.Old == nil}}
+	err := r.all(ctx)
+	if err != nil {
+		return r.out, fmt.Errorf("salvage: %w", err)
+	}
+	c.Log.Info("salvage is done", "summary", r.out.Summary(), "adopted", r.out.Adopted)
+	return r.out, nil
+}
+
+// An entry is one of a log, beyond the fork.
+type entry struct {
+	frag crdt.Fragment
+	// after: the target had not got it when it took over, whether or not it has by now.
+	after bool
+}
+
+const (
+	// maxGathered and maxGatheredBytes bound what is looked at together.
+	maxGathered      = 50_000
+	maxGatheredBytes = 64 << 20
+)
+
+// A run is one Run under way. Its fields are its goroutine's.
+type run struct {
+	Config
+	out      Outcome
+	progress Progress
+	pace     pace
+	stuck    error // of the first record that can't be brought home now
+
+	gathered []entry
+	bytes    int
+	seen     [crdt.Partitions]map[crdt.Actor]spans
+	ends     [crdt.Partitions]uint64 // the last number that is known of
+}
+
+func (r *run) all(ctx context.Context) error {
+	if r.Spool != nil {
+		err := r.Spool.Read(ctx, r.Fork, func(b engine.Batch) error { return r.gather(ctx, b) })
+		if err != nil {
+			return err
+		}
+	}
+	if r.Old != nil {
+		if err := r.follow(ctx); err != nil {
+			return fmt.Errorf("the former primary: %w", err)
+		}
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if gone := r.holes(); gone != 0 && r.Old != nil {
+		if err := r.scan(ctx, gone); err != nil {
+			return err
+		}
+	}
+	return r.stuck
+}
+
+// gather takes in a batch of either source, and settles what has come together if that is
+// enough.
+func (r *run) gather(ctx context.Context, b engine.Batch) error {
+	p, fork := b.Partition, r.Fork[b.Partition]
+	if b = beyond(b, fork); len(b.Frags) == 0 {
+		return nil
+	}
+	if r.seen[p] == nil {
+		r.seen[p] = map[crdt.Actor]spans{}
+	}
+	seen := r.seen[p][b.Actor]
+	for i, f := range b.Frags {
+		n := b.First + uint64(i) //nolint:gosec // positive
+		if f.Effect.Key.IsZero() || seen.has(n) {
+			continue
+		}
+		r.progress.Entries++
+		r.gathered = append(r.gathered, entry{f, b.Actor == fork.Actor})
+		r.bytes += size(f)
+	}
+	last := b.Last().N
+	r.seen[p][b.Actor] = seen.with(b.First, last)
+	r.ends[p] = max(r.ends[p], last)
+	if len(r.gathered) >= maxGathered || r.bytes >= maxGatheredBytes {
+		return r.settle(ctx)
+	}
+	return nil
+}
+
+// size returns about how many bytes a fragment takes.
+func size(f crdt.Fragment) int {
+	const fixed = 512
+	n := fixed
+	for _, x := range f.Effect.Fields {
+		n += fixed/4 + len(x.Name) + len(x.Value)
+	}
+	return n
+}
+
+// errAll ends a Follow that has come to the log's end; errQuiet one that says nothing.
+var (
+	errAll   = errors.New("the log has no more")
+	errQuiet = errors.New("the log says nothing more")
+)
+
+// follow gathers what the former primary's log has.
+func (r *run) follow(ctx context.Context) error {
+	log, ok := engine.As[engine.Log](r.Old)
+	if !ok {
+		return errors.New("its engine keeps no log")
+	}
+	tail, err := tailOf(ctx, r.Old, log)
+	if err != nil {
+		return err
+	}
+	var left engine.Partitions
+	for p, end := range tail {
+		r.ends[p] = max(r.ends[p], end.N)
+		if end.N > 0 && end != r.Fork[p] {
+			left |= engine.PartitionsOf(uint16(p)) //nolint:gosec // below Partitions
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	quiet, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(r.Quiet, func() { cancel(errQuiet) })
+	defer timer.Stop()
+	err = log.Follow(quiet, r.Fork, func(b engine.Batch) error {
+		timer.Stop()
+		defer timer.Reset(r.Quiet)
+		if err := r.gather(ctx, b); err != nil {
+			return err
+		}
+		if b.Last().N >= tail[b.Partition].N {
+			left &^= engine.PartitionsOf(b.Partition)
+		}
+		if left == 0 {
+			return errAll
+		}
+		return nil
+	})
+	if errors.Is(err, errAll) || errors.Is(err, errQuiet) && ctx.Err() == nil {
+		return nil // what it should have had and has not is a hole
+	}
+	return err
+}
+
+func tailOf(ctx context.Context, e engine.Engine, log engine.Log) (engine.Positions, error) {
+	if t, ok := engine.As[Tailer](e); ok {
+		return t.Tail(ctx)
+	}
+	return log.Head(ctx)
+}
+
+// holes notes which numbers nobody had, and returns their partitions.
+func (r *run) holes() engine.Partitions {
+	var gone engine.Partitions
+	for p, end := range r.ends {
+		var all spans
+		for _, seen := range r.seen[p] {
+			for _, s := range seen {
+				all = all.with(s.first, s.last)
+			}
+		}
+		for _, s := range all.lacks(r.Fork[p].N+1, end) {
+			gone |= engine.PartitionsOf(uint16(p)) //nolint:gosec // below Partitions
+			if len(r.out.Holes) < maxHoles {
+				r.out.Holes = append(r.out.Holes, Hole{uint16(p), s.first, s.last}) //nolint:gosec // below Partitions
+			} else {
+				r.out.HolesLeft++
+			}
+		}
+	}
+	return gone
+}
