@@ -43,7 +43,7 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 			return func() []steer.Act { return m.local.Marked(a.Epoch, m.now()) }
 		})
 	case steer.Promote:
-		do(func(ctx context.Context) letter { return m.turned(ctx, "nobody", server.Promote(ctx)) })
+		do(m.promote)
 	case steer.Follow:
 		do(func(ctx context.Context) letter { return m.turned(ctx, a.Region, server.Follow(ctx, a.Region)) })
 	case steer.Salvage:
@@ -66,6 +66,36 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 			return nil
 		})
 	}
+}
+
+// promote has the server take writes.
+func (m *Member) promote(ctx context.Context) letter {
+	fork, err := m.config.Server.Promote(ctx)
+	seen := m.turned(ctx, "nobody", err)
+	return func() []steer.Act {
+		if fork != "" {
+			m.fork = fork
+		}
+		if seen == nil {
+			return nil
+		}
+		return seen()
+	}
+}
+
+// forked has agreed where this Region's server and the one that it lost parted.
+func (m *Member) forked() []steer.Act {
+	if m.fork == "" {
+		return nil
+	}
+	for _, r := range m.state.Receipts {
+		if r.To == m.config.Self && r.Fork == "" && r.Closed.IsZero() && m.state.Lease.Holder == m.config.Self && m.state.Lease.From == r.From {
+			fork := m.fork
+			m.fork = ""
+			return []steer.Act{{Kind: steer.Propose, Command: ledger.Command{Fork: &ledger.Fork{Epoch: r.Epoch, At: fork}}}}
+		}
+	}
+	return nil
 }
 
 // turned looks at the server anew after its role was to change.
@@ -145,9 +175,14 @@ func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act)
 	if m.salvaging {
 		return
 	}
+	receipt, owes := m.state.Owes(m.config.Self)
+	if !owes || receipt.Epoch != a.Epoch {
+		return
+	}
 	m.salvaging = true
+	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch}
 	acts.Go(func() {
-		err := m.config.Server.Salvage(ctx, a.Epoch, a.Region, func(ctx context.Context, s ledger.Salvage) error {
+		err := m.config.Server.Salvage(ctx, order, func(ctx context.Context, s ledger.Salvage) error {
 			_, err := m.Propose(ctx, ledger.Command{Salvage: &s})
 			return err
 		})

@@ -90,7 +90,15 @@ type Server struct {
 	// Salvage has what it and the spool took in an epoch be taken in by the server of
 	// another Region, and tells what came of it, for the receipt. It returns nil when
 	// the receipt was closed, and may be called again.
-	Salvage func(ctx context.Context, epoch uint64, to string, tell func(context.Context, ledger.Salvage) error) error
+	Salvage func(ctx context.Context, o Order, tell func(context.Context, ledger.Salvage) error) error
+}
+
+// An Order is what is to be salvaged, and by whom it is to be taken in: the Region To,
+// which holds the lease of Epoch.
+type Order struct {
+	Receipt ledger.Receipt
+	To      string
+	Epoch   uint64
 }
 
 // A Leased looks at a lease in the step that writes.
@@ -108,8 +116,9 @@ type Steered interface {
 	Mark(ctx context.Context, epoch uint64) error
 	// Beat writes a heartbeat of an epoch.
 	Beat(ctx context.Context, epoch uint64) error
-	// Promote has it take writes.
-	Promote(ctx context.Context) error
+	// Promote has it take writes, and returns how far it had followed, for the receipt of
+	// what it lacks; empty: that is not known.
+	Promote(ctx context.Context) (fork string, err error)
 	// Follow has it follow the server of another Region.
 	Follow(ctx context.Context, region string) error
 }

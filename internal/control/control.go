@@ -58,6 +58,7 @@ type Member struct {
 	grantTry  uint64
 	looking   bool
 	salvaging bool
+	fork      string // where the server and the one before parted, until that is agreed
 	gathering bool
 	server    steer.Server
 	grew      time.Time // when the server's beat last grew
@@ -246,7 +247,9 @@ func (m *Member) beat(ctx context.Context) {
 			m.wg.Go(func() {
 				beating, cancel := context.WithTimeout(ctx, actTime)
 				defer cancel()
-				_ = m.config.Server.Beat(beating, epoch) // that there is none is seen
+				if err := m.config.Server.Beat(beating, epoch); err != nil && ctx.Err() == nil {
+					m.config.Log.Debug("no heartbeat", "epoch", epoch, "err", err) // that there is none is seen
+				}
 				<-busy
 			})
 			return nil
@@ -265,7 +268,7 @@ func (m *Member) applied(s ledger.State, renewal bool) {
 		if m.local == nil {
 			return nil
 		}
-		return m.local.Agreed(s, now)
+		return append(m.local.Agreed(s, now), m.forked()...)
 	})
 }
 

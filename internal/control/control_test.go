@@ -127,19 +127,22 @@ func (s *server) Beat(_ context.Context, epoch uint64) error {
 	})
 }
 
-func (s *server) Promote(context.Context) error {
-	return s.locked(func() error { s.primary, s.follows = true, ""; return nil })
+func (s *server) Promote(context.Context) (string, error) {
+	return "fork of " + s.name, s.locked(func() error { s.primary, s.follows = true, ""; return nil })
 }
 
 func (s *server) Follow(_ context.Context, region string) error {
 	return s.locked(func() error { s.primary, s.follows = false, region; return nil })
 }
 
-func (s *server) salvage(ctx context.Context, epoch uint64, _ string, tell func(context.Context, ledger.Salvage) error) error {
+func (s *server) salvage(ctx context.Context, o control.Order, tell func(context.Context, ledger.Salvage) error) error {
 	if err := s.locked(func() error { s.owed++; return nil }); err != nil {
 		return err
 	}
-	return tell(ctx, ledger.Salvage{Epoch: epoch, Closed: true, Counts: map[ledger.Fate]uint64{ledger.Recovered: 1}})
+	if o.Receipt.Fork != "fork of "+o.To {
+		return fmt.Errorf("the fork is %q, of %s", o.Receipt.Fork, o.To)
+	}
+	return tell(ctx, ledger.Salvage{Epoch: o.Receipt.Epoch, Closed: true, Counts: map[ledger.Fate]uint64{ledger.Recovered: 1}})
 }
 
 // A house is members on loopback.

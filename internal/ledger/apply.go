@@ -50,6 +50,8 @@ func (s State) attend(c Command) (State, error) {
 	switch {
 	case c.Join != nil:
 		return s.join(*c.Join)
+	case c.Fork != nil:
+		return s.fork(*c.Fork)
 	case c.Salvage != nil:
 		return s.salvage(*c.Salvage, c.At)
 	case c.Readmit != nil:
@@ -227,6 +229,20 @@ func (s State) watched(w Watched) (State, error) {
 	for _, e := range w.Events {
 		s = s.tell(e)
 	}
+	return s, nil
+}
+
+// maxFork bounds what an engine says of a place in its log.
+const maxFork = 4 << 10
+
+// fork notes in a receipt where logs parted.
+func (s State) fork(f Fork) (State, error) {
+	i := slices.IndexFunc(s.Receipts, func(r Receipt) bool { return r.Epoch == f.Epoch })
+	if i < 0 || s.Receipts[i].Fork != "" || len(f.At) > maxFork {
+		return s, fmt.Errorf("%w: no receipt of epoch %d lacks it, or it has %d bytes", ErrStale, f.Epoch, len(f.At))
+	}
+	s.Receipts = slices.Clone(s.Receipts)
+	s.Receipts[i].Fork = f.At
 	return s, nil
 }
 

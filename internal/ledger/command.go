@@ -32,6 +32,7 @@ type Command struct {
 	Grant    *Grant    `json:"grant,omitempty"`
 	Plan     *Plan     `json:"plan,omitempty"`
 	Advance  *Advance  `json:"advance,omitempty"`
+	Fork     *Fork     `json:"fork,omitempty"`
 	Salvage  *Salvage  `json:"salvage,omitempty"`
 	Readmit  *Readmit  `json:"readmit,omitempty"`
 	Steer    *Steer    `json:"steer,omitempty"`
@@ -101,6 +102,13 @@ type Advance struct {
 	Epoch uint64 `json:"epoch"`
 	Step  Step   `json:"step"`
 	Why   string `json:"why,omitempty"`
+}
+
+// A Fork says how far the new primary's server had followed the old one's, for the receipt
+// of an epoch. The first word counts.
+type Fork struct {
+	Epoch uint64 `json:"epoch"`
+	At    string `json:"at"`
 }
 
 // A Salvage adds to the receipt of an epoch.

@@ -179,6 +179,9 @@ type Receipt struct {
 	// Lag is how far To was behind when it was chosen, in seconds, as members knew. What
 	// was written in that time is unknown until From's server or node is back.
 	Lag float64 `json:"lag"`
+	// Fork is how far To's server had followed From's, as its engine says it; empty: not
+	// known, so that all is compared.
+	Fork string `json:"fork,omitempty"`
 
 	Counts map[Fate]uint64 `json:"counts,omitempty"`
 	Items  []Item          `json:"items,omitempty"`

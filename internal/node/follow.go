@@ -24,12 +24,14 @@ func (n *Node) follow(ctx context.Context, e engine.Engine) {
 	n.mu.Lock()
 	n.chase = chase
 	n.mu.Unlock()
+	var before string // who held the lease before; empty: this node did not see that
 	for ctx.Err() == nil {
 		reign, changed := n.reign()
 		n.mu.Lock()
 		n.primary = reign.holder
 		n.mu.Unlock()
-		n.during(ctx, e, chase, reign, changed)
+		n.during(ctx, e, chase, reign, before != "" && before != n.region.Name, changed)
+		before = reign.holder
 	}
 }
 
@@ -53,12 +55,15 @@ func (n *Node) reign() (reign, <-chan struct{}) {
 }
 
 // during measures for as long as a reign lasts.
-func (n *Node) during(ctx context.Context, e engine.Engine, chase *opener.Chase, r reign, changed <-chan struct{}) {
+func (n *Node) during(ctx context.Context, e engine.Engine, chase *opener.Chase, r reign, fresh bool, changed <-chan struct{}) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	primary := e
 	if r.holder == n.region.Name {
 		chase.Own()
+		if r.epoch > 0 {
+			n.wg.Go(func() { n.keepLog(ctx, e, fresh) })
+		}
 	} else if region, ok := n.deployment.Region(r.holder); ok {
 		retry := opener.Retry{Min: n.config.RetryMin, Max: n.config.RetryMax, Log: n.config.Log}
 		lazy := opener.NewLazy(ctx, "open the primary's engine", retry, func(ctx context.Context) (engine.Engine, error) {

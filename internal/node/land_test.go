@@ -144,7 +144,7 @@ func (l *land) start(name string) *Node {
 
 func (l *land) startAs(name string, d topology.Deployment, c Config) *Node {
 	l.t.Helper()
-	c.Log = slog.New(slog.NewTextHandler(&l.said, nil))
+	c.Log = slog.New(slog.NewTextHandler(&l.said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c.RetryMax, c.Folder = 200*time.Millisecond, l.dir
 	n, err := Start(context.WithoutCancel(l.t.Context()), d, name, c)
 	if err != nil {

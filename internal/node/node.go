@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/salvage"
 	"github.com/roam-sessions/roam/internal/steered"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -64,6 +65,7 @@ type Node struct {
 	door       *door                    // nil: no links
 	seat       *seat                    // nil: there is no control plane
 	leased     *steered.Server          // nil: there are no leases
+	spool      *salvage.Spool           // nil: there is none
 	canary     *canary                  // nil: nobody reports how writes go
 	httpAt     net.Addr
 
@@ -154,7 +156,10 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		for _, r := range n.deployment.Regions {
 			at[r.Name] = r.Replicate
 		}
-		n.leased = steered.New(steered.Config{At: at})
+		n.spool = n.openSpool()
+		n.leased = steered.New(steered.Config{
+			Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Log: n.config.Log,
+		})
 		c.server = n.leased.Control()
 	}
 	n.canary = newCanary(n.region.ID)
@@ -259,6 +264,11 @@ func (n *Node) replicate(ctx context.Context, e engine.Engine) *replica.Replica 
 func (n *Node) Close() error {
 	n.stop()
 	n.wg.Wait()
+	if n.spool != nil {
+		if err := n.spool.Close(); err != nil {
+			n.config.Log.Warn("close the spool", "err", err)
+		}
+	}
 	return nil
 }
 

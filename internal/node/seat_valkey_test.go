@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -19,6 +20,11 @@ import (
 // agreed waits for what members agree on to be so, at a node.
 func (l *land) agreed(name, what string, is func(ledger.State) bool) (s ledger.State) {
 	l.t.Helper()
+	defer func() {
+		if l.t.Failed() {
+			l.t.Logf("%s: %s", what, l.verdict())
+		}
+	}()
 	eventually(l.t, what, func() bool {
 		m, err := l.nodes[name].seat.seated()
 		if err != nil {
@@ -41,6 +47,18 @@ func (l *land) seat(name string) *control.Member {
 		l.t.Fatalf("%s is no member: %v", name, err)
 	}
 	return m
+}
+
+// verdict says what the judge found last, and held back.
+func (l *land) verdict() string {
+	for _, n := range l.nodes {
+		if m, _ := n.seat.seated(); m != nil {
+			if s := m.Status(); s.Judged {
+				return fmt.Sprintf("findings %v, held %v, of %+v", s.Verdict.Findings, s.Verdict.Held, s.Members)
+			}
+		}
+	}
+	return "nobody leads"
 }
 
 func passive(t *testing.T) (*land, map[string]*valkeytest.Server) {
@@ -95,6 +113,47 @@ func TestSwitchoverOnValkey(t *testing.T) {
 			t.Errorf("the old primary took a write of epoch %d", epoch)
 		}
 	}
+}
+
+// The primary's server dies with writes that nobody else has. Another Region takes over;
+// when the server is back what it took alone is taken in there, and it follows.
+func TestFailoverOnValkey(t *testing.T) {
+	l, servers := passive(t)
+	door := valkeytest.NewDoor(t, servers["west"].Addr) // to what others replicate
+	l.parts.Regions[0].Replicate = door.Addr
+	for _, name := range names() {
+		l.start(name)
+	}
+	l.agreed("north", "west holds the lease", func(s ledger.State) bool { return s.Lease.Holder == "west" })
+	both := l.under("west", 1)
+	l.everywhere(both, "a session that all have", func(r crdt.Record) bool { return !r.IsBottom() })
+	door.Hold(true)
+	alone, err := l.tryBirth("west")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.apply("west", both, crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("alone"))}})
+	servers["west"].Kill()
+	s := l.agreed("north", "another Region holds the lease", func(s ledger.State) bool { return s.Lease.Holder != "west" })
+	to := s.Lease.Holder
+	later := l.under(to, s.Lease.Epoch)
+	if r, owes := s.Owes("west"); !owes || r.Epoch != 1 || r.To != to {
+		t.Errorf("the receipt is %+v, %v; want one of epoch 1, to %s", r, owes, to)
+	}
+
+	servers["west"].Restart()
+	s = l.agreed("north", "the receipt is complete", func(s ledger.State) bool { _, owes := s.Owes("west"); return !owes })
+	receipt := s.Receipts[0]
+	if receipt.Counts[ledger.Recovered] != 2 || len(receipt.Items) != 2 || receipt.Fork == "" {
+		t.Errorf("the receipt is %+v, want the two writes that only west had", receipt)
+	}
+	for _, k := range []crdt.Key{alone, later} {
+		l.everywhere(k, "a session that one side took", func(r crdt.Record) bool { return !r.IsBottom() })
+	}
+	l.everywhere(both, "the write that only west had", func(r crdt.Record) bool {
+		v, _ := r.Value("a")
+		return string(v) == "alone"
+	})
 }
 
 // writer asks a node where the writer is.

@@ -213,7 +213,9 @@ func (l *Local) follow(now lease.Time) []Act {
 		return l.once(Act{Kind: End, Epoch: l.holder.Epoch()}, now)
 	}
 	holder := l.state.Lease.Holder
-	if r, owes := l.state.Owes(l.config.Region); owes {
+	if r, owes := l.state.Owes(l.config.Region); owes && !l.server.Known {
+		return nil // what it has must be looked at
+	} else if owes {
 		return l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: holder}, now)
 	}
 	if l.server.Known && !l.server.Foreign && (l.server.Primary || l.server.Follows != holder) {

@@ -2,11 +2,143 @@ package steered
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"fmt"
 
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/router"
+	"github.com/roam-sessions/roam/internal/salvage"
 )
 
-func (s *Server) salvage(ctx context.Context, epoch uint64, to string, tell func(context.Context, ledger.Salvage) error) error {
-	return errors.New("soon")
+// positionBytes is how long a place in a log is, as it is agreed on: the actor's number and
+// the entry's, big-endian.
+const positionBytes = 4 + 8
+
+// forkOf returns places in a log as they are agreed on.
+func forkOf(at engine.Positions) string {
+	b := make([]byte, 0, len(at)*positionBytes)
+	for _, p := range at {
+		b = binary.BigEndian.AppendUint32(b, uint32(p.Actor))
+		b = binary.BigEndian.AppendUint64(b, p.N)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// parseFork returns the places of what forkOf made; none for the empty text, so that all
+// of a log is looked at.
+func parseFork(text string) (at engine.Positions, err error) {
+	if text == "" {
+		return at, nil
+	}
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err == nil && len(b) != len(at)*positionBytes {
+		err = fmt.Errorf("%d bytes, want %d", len(b), len(at)*positionBytes)
+	}
+	if err != nil {
+		return at, fmt.Errorf("where the logs parted: %w", err)
+	}
+	for i := range at {
+		p := b[i*positionBytes:]
+		at[i] = engine.Position{Actor: crdt.Actor(binary.BigEndian.Uint32(p)), N: binary.BigEndian.Uint64(p[4:])}
+	}
+	return at, nil
+}
+
+// salvage has what the server and the spool took be taken in by the primary.
+func (s *Server) salvage(ctx context.Context, order control.Order, tell func(context.Context, ledger.Salvage) error) error {
+	old, _, err := s.parts()
+	if err != nil {
+		return err
+	}
+	fork, err := parseFork(order.Receipt.Fork)
+	if err != nil {
+		return err
+	}
+	target, err := s.config.Open(ctx, order.To)
+	if err != nil {
+		return fmt.Errorf("open the engine of %s: %w", order.To, err)
+	}
+	defer func() { _ = target.Close() }() // of a server it never fails
+	if own, ok := engine.As[*valkey.Engine](target); ok {
+		own.Under(order.Epoch)
+	}
+	others, err := s.others(ctx, order.To)
+	defer closeAll(others)
+	if err != nil {
+		return err
+	}
+	c := salvage.Config{Old: old, Intact: s.intact(ctx), Target: target, Fork: fork, Log: s.config.Log}
+	if s.config.Spool != nil {
+		c.Spool = s.config.Spool
+	}
+	if len(others) > 0 {
+		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
+	}
+	out, err := salvage.Run(ctx, c)
+	if err != nil {
+		return err
+	}
+	return tell(ctx, receipt(order.Receipt.Epoch, out))
+}
+
+// others opens the engines of Regions that are neither here nor at the target. One is
+// enough; if there are some and none can be opened, it fails.
+func (s *Server) others(ctx context.Context, to string) (open []engine.Engine, err error) {
+	for region := range s.config.At {
+		if region == s.config.Self || region == to {
+			continue
+		}
+		e, failed := s.config.Open(ctx, region)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("open the engine of %s: %w", region, failed))
+			continue
+		}
+		open = append(open, e)
+	}
+	if len(open) > 0 {
+		return open, nil
+	}
+	return nil, err
+}
+
+func closeAll(engines []engine.Engine) {
+	for _, e := range engines {
+		_ = e.Close() // of a server it never fails
+	}
+}
+
+// held reports whether an engine has a record.
+func held(ctx context.Context, engines []engine.Engine, rec crdt.Record) (bool, error) {
+	var failed error
+	for _, e := range engines {
+		have, err := e.Read(ctx, rec.Key, crdt.Token{})
+		if err == nil && router.Holds(have, rec) {
+			return true, nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return false, failed
+}
+
+// receipt returns what an outcome adds to the receipt of an epoch, which it closes.
+func receipt(epoch uint64, out salvage.Outcome) ledger.Salvage {
+	r := ledger.Salvage{Epoch: epoch, Closed: true, Counts: map[ledger.Fate]uint64{}}
+	for fate, n := range out.Counts {
+		r.Counts[ledger.Fate(fate)] = n
+	}
+	for _, item := range out.Items[:min(len(out.Items), ledger.MaxItems)] {
+		r.Items = append(r.Items, ledger.Item{
+			Session: item.Session, Kind: string(item.Kind), At: item.At.Std(), Fate: ledger.Fate(item.Fate),
+		})
+	}
+	if !out.Complete() {
+		r.Note = out.Summary()
+	}
+	return r
 }

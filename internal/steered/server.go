@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/judge"
+	"github.com/roam-sessions/roam/internal/salvage"
 	"github.com/roam-sessions/roam/internal/steer"
 )
 
@@ -27,9 +29,18 @@ const rests = 3 * time.Second
 
 // A Config is what a Server is made of.
 type Config struct {
+	// Self is its Region.
+	Self string
 	// At is the host:port, by Region, where each one's server is replicated from, as seen
 	// from this one's. Required.
 	At map[string]string
+	// Open opens the engine of another Region, for a while. Required.
+	Open func(ctx context.Context, region string) (engine.Engine, error)
+	// Spool is what this Region's node keeps of the log while its server is the primary;
+	// nil: nothing.
+	Spool *salvage.Spool
+	// Log is told how salvage goes. Default: discarded.
+	Log *slog.Logger
 }
 
 // A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
@@ -40,6 +51,8 @@ type Server struct {
 	mu     sync.Mutex // guards what follows
 	engine *valkey.Engine
 	chain  *valkey.Chain
+	// run is of the server's process, as seen last; reigned, when it took a lease last.
+	run, reigned string
 
 	mood mood // of look's goroutine: the control plane looks once at a time
 }
@@ -106,6 +119,9 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 	if err != nil {
 		return steer.Server{}, err
 	}
+	s.mu.Lock()
+	s.run = role.RunID
+	s.mu.Unlock()
 	out := steer.Server{Primary: role.Primary, Linked: role.LinkUp && !role.Syncing && !role.Loading}
 	for region, addr := range s.config.At {
 		if addr == role.Follows {
@@ -152,6 +168,18 @@ func (s *Server) nudge(ctx context.Context, chain *valkey.Chain, r valkey.Role) 
 	_, _ = chain.Nudge(ctx, nudgeAfter) // it is tried again
 }
 
+// intact reports whether the server has not started anew since it held a lease.
+func (s *Server) intact(ctx context.Context) bool {
+	_, chain, err := s.parts()
+	if err != nil {
+		return false
+	}
+	role, err := chain.Role(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && role.RunID != "" && role.RunID == s.reigned
+}
+
 // Clocks asks for the clocks of the primaries.
 func (s *Server) Clocks(ctx context.Context) ([]time.Duration, control.GrantFunc, error) {
 	e, _, err := s.parts()
@@ -163,7 +191,13 @@ func (s *Server) Clocks(ctx context.Context) ([]time.Duration, control.GrantFunc
 		return nil, nil, err
 	}
 	return clocks.Times(), func(ctx context.Context, epoch uint64, lasts time.Duration) error {
-		return e.Grant(ctx, epoch, clocks, lasts)
+		err := e.Grant(ctx, epoch, clocks, lasts)
+		if err == nil {
+			s.mu.Lock()
+			s.reigned = s.run
+			s.mu.Unlock()
+		}
+		return err
 	}, nil
 }
 
@@ -202,9 +236,21 @@ func (s *Server) Beat(ctx context.Context, epoch uint64) error {
 	return s.chained(func(c *valkey.Chain) error { return c.Beat(ctx, epoch) })
 }
 
-// Promote has the server take writes.
-func (s *Server) Promote(ctx context.Context) error {
-	return s.chained(func(c *valkey.Chain) error { return errors.Join(c.Promote(ctx), c.Wake(ctx)) })
+// Promote has the server take writes, and returns how far its log was then: what another
+// one has beyond that was not replicated.
+func (s *Server) Promote(ctx context.Context) (fork string, err error) {
+	e, chain, err := s.parts()
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(chain.Promote(ctx), chain.Wake(ctx)); err != nil {
+		return "", err
+	}
+	at, err := e.Tail(ctx) // nobody writes before it holds the lease
+	if err != nil {
+		return "", nil //nolint:nilerr // it is the primary; all of a log is compared then
+	}
+	return forkOf(at), nil
 }
 
 // Follow has the server follow that of another Region.
