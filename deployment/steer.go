@@ -198,13 +198,12 @@ func (s *steering) follow(ctx context.Context, v, was feed.View) {
 		return
 	}
 	s.followed = v.Primary
-	switch {
-	case v.Primary == s.here:
+	if v.Primary == s.here {
 		s.chase.Own()
-	default:
-		planned := was.Next == v.Primary && was.NextEpoch == v.Epoch && was.Primary != s.here
-		s.chase.To(ctx, s.sources[v.Primary], planned)
+		return
 	}
+	planned := was.Next == v.Primary && was.NextEpoch == v.Epoch && was.Primary != s.here
+	s.chase.To(ctx, s.sources[v.Primary], planned)
 }
 
 const (

@@ -19,8 +19,8 @@ import (
 	"github.com/roam-sessions/roam/internal/feed"
 )
 
-// A node tells what was agreed on, as one of the control plane does.
-type node struct {
+// A teller tells what was agreed on, as one of the control plane does.
+type teller struct {
 	*httptest.Server
 
 	mu      sync.Mutex // guards what follows
@@ -28,27 +28,27 @@ type node struct {
 	changed chan struct{}
 }
 
-func newNode(t *testing.T, v feed.View) *node {
+func newTeller(t *testing.T, v feed.View) *teller {
 	t.Helper()
-	n := &node{view: v, changed: make(chan struct{})}
+	n := &teller{view: v, changed: make(chan struct{})}
 	n.Server = httptest.NewServer(feed.Handler(n))
 	t.Cleanup(n.end)
 	return n
 }
 
 // end ends it, and what it is telling.
-func (n *node) end() {
+func (n *teller) end() {
 	n.CloseClientConnections()
 	n.Close()
 }
 
-func (n *node) Latest() (feed.View, <-chan struct{}) {
+func (n *teller) Latest() (feed.View, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.view, n.changed
 }
 
-func (n *node) put(v feed.View) {
+func (n *teller) put(v feed.View) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.view = v
@@ -143,7 +143,7 @@ func view(index, epoch uint64, primary string) feed.View {
 func TestPartsFollowTheFeed(t *testing.T) {
 	path := write(t, three)
 	o, told := recorders(t)
-	n := newNode(t, view(1, 5, "east"))
+	n := newTeller(t, view(1, 5, "east"))
 	o.Feed, o.Topology = []string{n.URL}, filepath.Join(t.TempDir(), "view")
 	d := open(t, path, "north", o)
 	wantTold(t, told, "east 0", "west 0", "north 0", "east 5", "west 5", "north 5")
@@ -194,7 +194,7 @@ func TestPartsFollowTheFeed(t *testing.T) {
 // Where nodes have said nothing, and nothing is on the disk, the file says who writes.
 func TestFileSaysUntilTheFeedDoes(t *testing.T) {
 	o, told := recorders(t)
-	n := newNode(t, feed.View{})
+	n := newTeller(t, feed.View{})
 	o.Feed, o.Patience = []string{n.URL}, time.Millisecond
 	d := open(t, write(t, three), "east", o)
 	if c := d.Config(); c.Primary != 7 {
@@ -243,7 +243,7 @@ func TestFeedOfAnotherFile(t *testing.T) {
 		o, told := recorders(t)
 		var log safe
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
-		n := newNode(t, v)
+		n := newTeller(t, v)
 		o.Feed = []string{n.URL}
 		d := open(t, write(t, three), "east", o)
 		if c := d.Config(); c.Primary != 7 || !strings.Contains(log.String(), what) {
@@ -278,7 +278,7 @@ func TestPushedFile(t *testing.T) {
 		}
 		v := view(3, 1, "east")
 		v.Version, v.File = 2, c.text
-		o.Feed = []string{newNode(t, v).URL}
+		o.Feed = []string{newTeller(t, v).URL}
 		d, err := Open(t.Context(), write(t, three), c.region, o)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: Open = %v", what, err)

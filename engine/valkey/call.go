@@ -100,6 +100,10 @@ func (e *Engine) mends(ctx context.Context, err error) (may, mended bool) {
 	}
 	switch kind, _, _ := strings.Cut(text, " "); kind {
 	case "READONLY":
+		if e.epoch.Load() != 0 {
+			e.renewAside() // where there are leases, the caller knows of another writer
+			return false, false
+		}
 		return true, e.link.renew(e.option())
 	case "MOVED":
 		mended := e.config.alone && e.showReplica(ctx)

@@ -24,7 +24,8 @@ const (
 
 // Under has writes be refused with engine.ErrNotPrimary by a server that does not hold
 // the lease of epoch; 0, the default: leases are not known here, and a server that has
-// ever held one refuses. It is told to every engine that writes, once an epoch.
+// ever held one refuses. It is told to every engine that writes, once an epoch. Whoever
+// is under one is refused by a replica at once, which no promotion is waited for.
 func (e *Engine) Under(epoch uint64) { e.epoch.Store(min(epoch, maxEpoch)) }
 
 // Clocks are what the clocks of an engine's primaries said, and which servers these were.

@@ -50,6 +50,19 @@ func (e *Engine) reconnect() error {
 	return nil
 }
 
+// renewAside has connections made anew, for calls to come, and holds up nobody.
+func (e *Engine) renewAside() {
+	if e.renewing.CompareAndSwap(false, true) {
+		done := e.aside(func() {
+			defer e.renewing.Store(false)
+			e.link.renew(e.option())
+		})
+		if !done {
+			e.renewing.Store(false) // it is closed
+		}
+	}
+}
+
 // replace puts another client in the place of the one there is, and reports whether it
 // did: not once the link is closed.
 func (l *link) replace(next valkey.Client) bool {

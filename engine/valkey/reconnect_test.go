@@ -121,3 +121,54 @@ func TestReconnectToNobody(t *testing.T) {
 		t.Errorf("Reconnect after Close = %v, want ErrClosed", err)
 	}
 }
+
+// A replica refuses whoever is under a lease at once: another Region takes the writes, and
+// the caller knows which. Meanwhile it is looked where the name leads.
+func TestReplicaRefusesAtOnceUnderALease(t *testing.T) {
+	primary, replica := valkeytest.Start(t), valkeytest.Start(t)
+	door := valkeytest.NewDoor(t, replica.Addr)
+	e, err := valkey.Open(t.Context(), 1, valkey.Config{Addrs: []string{door.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }() // never fails
+	replica.Do("REPLICAOF", "127.0.0.1", primary.Port())
+	begun := time.Now()
+	if err := born(e, 1); !errors.Is(err, engine.ErrNotPrimary) || time.Since(begun) < 150*time.Millisecond {
+		t.Errorf("without a lease: %v after %v, want ErrNotPrimary after a while: somebody may be promoted", err, time.Since(begun))
+	}
+	e.Under(1)
+	longest := time.Duration(0)
+	for n := range uint32(100) {
+		begun := time.Now()
+		if err := born(e, n); !errors.Is(err, engine.ErrNotPrimary) {
+			t.Fatalf("a birth at a replica = %v, want ErrNotPrimary", err)
+		}
+		longest = max(longest, time.Since(begun))
+	}
+	if longest > 100*time.Millisecond {
+		t.Errorf("the longest of 100 refusals took %v, want a round trip", longest)
+	}
+	door.Lead(primary.Addr)
+	granter, err := valkey.Open(t.Context(), 1, valkey.Config{Addrs: []string{primary.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = granter.Close() }() // never fails
+	clocks, err := granter.Clocks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := granter.Grant(t.Context(), 1, clocks, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		err := born(e, 1)
+		if err == nil {
+			break
+		}
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("ten seconds after the name moved: %v", err)
+		}
+	}
+}

@@ -59,6 +59,7 @@ type Engine struct {
 	connected atomic.Bool        // the last answer came over a connection
 	level     atomic.Int32       // of memory: DESIGN R13
 	epoch     atomic.Uint64      // of the lease that writes want; 0: none
+	renewing  atomic.Bool        // connections are being made anew, aside
 	readOnly  atomic.Int64       // when a cluster's replica was last told to show what it has; Unix ns
 	released  marks              // what peers hold of the log
 	written   marks              // what there was of it

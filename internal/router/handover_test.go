@@ -27,11 +27,14 @@ func several(n int, r Result, then ...Result) []Result {
 	return append(out, then...)
 }
 
-// turnsScript is what is asked while both sides of a switchover refuse.
-func turnsScript() string {
+// turnsScript is what is asked while both sides of a switchover refuse, until a turn.
+func turnsScript(turns int) string {
 	script := "apply 2; apply 3; "
-	for pause := firstTurn; pause <= firstTurn<<(maxTurns-1); pause *= 2 {
-		script += fmt.Sprintf("sleep %v; apply 3; apply 2; ", pause*3/4)
+	for i := range turns {
+		script += fmt.Sprintf("sleep %v; apply 3; ", min(firstTurn<<i, mostTurn)*3/4)
+		if (i+1)%turnBack == 0 {
+			script += "apply 2; "
+		}
 	}
 	return script
 }
@@ -52,13 +55,13 @@ func handoverScenes() map[string]writeScene {
 			want: writeWant{script: "apply 2; apply 3; sleep 3.75ms; apply 3; ", region: north, most: soon},
 		},
 		"and then the primary, if the switchover was given up": {
-			rules: handover, op: put(), results: several(3, no(), ok()),
-			want: writeWant{script: "apply 2; apply 3; sleep 3.75ms; apply 3; apply 2; ", region: east, most: soon},
+			rules: handover, op: put(), results: several(6, no(), ok()),
+			want: writeWant{script: turnsScript(turnBack), region: east, most: 2 * soon},
 		},
 		"beyond a switchover's time it is an outage": {
-			rules: handoverSided, op: put(), results: several(20, no(), ok()),
+			rules: handoverSided, op: put(), results: several(2+maxTurns+maxTurns/turnBack+6, no(), ok()),
 			want: writeWant{
-				script: turnsScript() + "sleep 50ms; apply 3 (retry); apply 2; sleep 100ms; apply 3 (retry); apply 2; sleep 200ms; apply 3 (retry); apply 2; apply side; ",
+				script: turnsScript(maxTurns) + "sleep 50ms; apply 2 (retry); apply 3; sleep 100ms; apply 2 (retry); apply 3; sleep 200ms; apply 2 (retry); apply 3; apply side; ",
 				rung:   LocalOnly, region: west,
 			},
 		},
@@ -112,7 +115,7 @@ func TestSwitchoverIsBounded(t *testing.T) {
 				return Result{Err: err}
 			}}
 			got := w.play(t, func(now crdt.Time, last Result) Step { return plan.Next(now, last, 1) })
-			if spent := w.now.Sub(start); spent > 2200*time.Millisecond || tries > 2+2*maxTurns+8 {
+			if spent := w.now.Sub(start); spent > 2200*time.Millisecond || tries > 2+maxTurns+maxTurns/turnBack+8 {
 				t.Fatalf("code %d: %d tries in %v: %s", code, tries, spent, w.script.String())
 			}
 			if got.Answer.Rung != Refused || !errors.Is(got.Err, ErrUnavailable) && !errors.Is(got.Err, ErrUnknownOutcome) {

@@ -54,13 +54,17 @@ type WritePlan struct {
 }
 
 const (
-	// firstTurn is the longest sleep before two Regions that have both refused in a
-	// switchover are asked again; it doubles, and is random above its half. What lies
+	// firstTurn is the longest sleep before Regions that have refused in a switchover are
+	// asked again; it doubles up to mostTurn, and is random above its half. What lies
 	// between the end of one and the beginning of the other is one way between them and
-	// some work of the new primary's node (DESIGN 13: a round trip and 20 ms).
+	// some work of the new primary's node; a write is to wait for little more than that
+	// (DESIGN 13: a round trip and 20 ms).
 	firstTurn = 5 * time.Millisecond
+	mostTurn  = 20 * time.Millisecond
 	// maxTurns bounds these sleeps, to a third of a second: beyond it is an outage.
-	maxTurns = 6
+	maxTurns = 16
+	// turnBack is in how many turns the old primary is asked once.
+	turnBack = 4
 )
 
 // NewWritePlan returns the plan of w. The rules must stay as they are.
@@ -132,8 +136,9 @@ func (p *WritePlan) afterError(now crdt.Time, err error, jitter float64) Step {
 }
 
 // turn goes from the side of a switchover that has refused to the other one. Where both
-// have, that is tried again first which is to take writes: it has only to be ready, while
-// the other, if it has stopped, will not begin again unless the switchover is given up.
+// have, that is asked again after a moment which is to take writes: it has only to be
+// ready. The other one, which has stopped, begins again only if the switchover is given
+// up, and may be far away: it is asked now and then.
 func (p *WritePlan) turn(now crdt.Time, jitter float64) Step {
 	p.turning, p.sent = true, true
 	p.refused++
@@ -141,12 +146,15 @@ func (p *WritePlan) turn(now crdt.Time, jitter float64) Step {
 		return p.try(now, false)
 	}
 	if p.turns >= maxTurns {
-		p.turning = false
+		p.turning, p.targets = false, p.rules.Writers()
 		return p.backOff(now, jitter)
 	}
-	pause := firstTurn << p.turns
+	pause := min(firstTurn<<p.turns, mostTurn)
 	p.turns++
-	p.targets, p.next = []crdt.Region{p.rules.Next, p.rules.Primary}, 0
+	p.targets, p.next = []crdt.Region{p.rules.Next}, 0
+	if p.turns%turnBack == 0 {
+		p.targets = append(p.targets, p.rules.Primary)
+	}
 	sleep := pause/2 + time.Duration(jitter*float64(pause/2))
 	if now.Add(sleep) >= p.end {
 		return p.fallBack(now)
