@@ -37,7 +37,9 @@ func (b *builder) heed(ctx, background context.Context, t topology.Deployment, d
 	if len(o.Feed) == 0 && o.Topology == "" {
 		return t, nil
 	}
-	f, err := feed.Follow(background, feed.Config{URLs: o.Feed, HTTP: o.FeedClient, Path: o.Topology, Log: o.Log})
+	f, err := feed.Follow(background, feed.Config{
+		URLs: o.Feed, HTTP: o.FeedClient, Path: o.Topology, Deployment: t.Name, Log: o.Log,
+	})
 	if err != nil {
 		return t, err
 	}

@@ -77,6 +77,9 @@ func (s *steering) apply(ctx context.Context) {
 	if !ok {
 		return
 	}
+	if v.Primary == "" { // of a control plane that has given nobody the lease yet, too
+		v.Primary = s.topology.Primary
+	}
 	if err := s.check(v); err != nil {
 		s.log.Warn("what the control plane says is of another roam.yaml: restart with that", "version", v.Version, "err", err)
 		return
@@ -107,8 +110,8 @@ func (s *steering) check(v feed.View) error {
 			faults = append(faults, fmt.Errorf("%w: %q", ErrRegion, name))
 		}
 	}
-	if (v.Primary == "") != (s.topology.Primary == "") {
-		faults = append(faults, fmt.Errorf("primary %q: the file has %q", v.Primary, s.topology.Primary))
+	if s.topology.Primary == "" && v.Primary != "" {
+		faults = append(faults, fmt.Errorf("primary %q: by the file every Region writes", v.Primary))
 	}
 	return errors.Join(faults...)
 }

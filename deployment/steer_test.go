@@ -84,6 +84,7 @@ func (w wrapped) Unwrap() engine.Engine { return w.Engine }
 
 const three = `
 version: 1
+name: shop
 topology: active-passive
 primary: west
 regions:
@@ -209,8 +210,13 @@ func TestFileSaysUntilTheFeedDoes(t *testing.T) {
 		t.Errorf("the Store's Primary = %d, want 7", store.Primary())
 	}
 	wantTold(t, told, "east 0", "west 0", "north 0")
-	n.put(view(1, 1, "north"))
-	wantTold(t, told, "east 1", "west 1", "north 1")
+	n.put(feed.View{Deployment: "shop", Index: 1}) // nobody has been given the lease yet
+	wantTold(t, told, "east 0", "west 0", "north 0")
+	if d.steers.primary() != 7 || store.Primary() != 7 {
+		t.Errorf("the Store's Primary = %d before anybody has the lease, want 7", store.Primary())
+	}
+	n.put(view(2, 1, "north"))
+	wantTold(t, told, "east 1", "west 1", "north 1", "west anew")
 	if d.steers.primary() != 9 || store.Primary() != 9 {
 		t.Errorf("the Store's Primary = %d, want 9", store.Primary())
 	}
@@ -236,18 +242,23 @@ func (s *safe) String() string {
 
 // What the file does not know changes nothing, and is told.
 func TestFeedOfAnotherFile(t *testing.T) {
-	for what, v := range map[string]feed.View{
-		"no such Region": view(2, 2, "south"),
-		"primary":        {Deployment: "shop", Index: 2},
+	active := strings.NewReplacer("active-passive", "active-active", "primary: west\n", "").Replace(three)
+	for what, c := range map[string]struct {
+		view feed.View
+		file string
+		want crdt.Region
+	}{
+		"no such Region":           {view(2, 2, "south"), three, 7},
+		"by the file every Region": {view(2, 2, "east"), active, 0},
 	} {
 		o, told := recorders(t)
 		var log safe
 		o.Log = slog.New(slog.NewTextHandler(&log, nil))
-		n := newTeller(t, v)
+		n := newTeller(t, c.view)
 		o.Feed = []string{n.URL}
-		d := open(t, write(t, three), "east", o)
-		if c := d.Config(); c.Primary != 7 || !strings.Contains(log.String(), what) {
-			t.Errorf("%s: Primary = %d, want 7 and a warning: %s", what, c.Primary, log.String())
+		d := open(t, write(t, c.file), "east", o)
+		if got := d.Config(); got.Primary != c.want || !strings.Contains(log.String(), what) {
+			t.Errorf("%s: Primary = %d, want %d and a warning: %s", what, got.Primary, c.want, log.String())
 		}
 		wantTold(t, told, "east 0", "west 0", "north 0")
 	}
@@ -261,7 +272,7 @@ func TestPushedFile(t *testing.T) {
 	}{
 		"a Region more":  {three + `  - {name: south, id: 2, engine: {memory: {}}, node: {links: "127.0.0.1:7", http: "127.0.0.1:8"}}` + "\n", "south", true},
 		"it has faults":  {"version: 1\n", "east", true},
-		"a Region less":  {strings.Join(strings.Split(three, "\n")[:7], "\n") + "\n", "north", false},
+		"a Region less":  {strings.Join(strings.Split(three, "\n")[:8], "\n") + "\n", "north", false},
 		"it is the same": {three, "north", true},
 	} {
 		o, _ := recorders(t)

@@ -49,6 +49,7 @@ func newPair(t *testing.T) *pair {
 	}
 	p.path = write(t, fmt.Sprintf(`
 version: 1
+name: shop
 topology: active-passive
 primary: west
 regions:
