@@ -77,16 +77,14 @@ func rank(ending bool) int {
 
 // finish brings tasks home, lists what was missing, and waits until it is held.
 func (r *run) finish(ctx context.Context, tasks []*task) error {
-	err := each(len(tasks), func(i int) error {
-		if err := r.pace.wait(ctx, r.Rate); err != nil {
-			return err
-		}
-		err := r.bring(ctx, tasks[i])
-		if errors.Is(err, engine.ErrFull) || errors.Is(err, engine.ErrCorrupt) {
-			tasks[i].stuck, err = err, nil // it holds up no others
-		}
-		return err
-	})
+	endings := slices.IndexFunc(tasks, func(t *task) bool { return !t.ending })
+	if endings < 0 {
+		endings = len(tasks)
+	}
+	err := r.bringAll(ctx, tasks[:endings])
+	if err == nil {
+		err = r.bringAll(ctx, tasks[endings:])
+	}
 	now := r.now()
 	for _, t := range tasks {
 		if t.adopted {
@@ -107,6 +105,20 @@ func (r *run) finish(ctx context.Context, tasks []*task) error {
 		r.Progress(r.progress)
 	}
 	return err
+}
+
+// bringAll brings tasks home, some of them at a time.
+func (r *run) bringAll(ctx context.Context, tasks []*task) error {
+	return each(len(tasks), func(i int) error {
+		if err := r.pace.wait(ctx, r.Rate); err != nil {
+			return err
+		}
+		err := r.bring(ctx, tasks[i])
+		if errors.Is(err, engine.ErrFull) || errors.Is(err, engine.ErrCorrupt) {
+			tasks[i].stuck, err = err, nil // it holds up no others
+		}
+		return err
+	})
 }
 
 // bring has the target adopt what it lacks of one record.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -260,6 +261,51 @@ func TestSalvageGoesOnAfterACrash(t *testing.T) {
 		}
 	}
 	w.wantListed(w.run(c))
+}
+
+// An orderly target notes what it is asked to adopt, and has no room for one record.
+type orderly struct {
+	engine.Engine
+	full crdt.Key
+	mu   sync.Mutex // guards dead
+	dead []bool
+}
+
+// Apply notes whether it is told of an end.
+func (o *orderly) Apply(ctx context.Context, k crdt.Key, op crdt.Op) (crdt.Dot, error) {
+	o.mu.Lock()
+	o.dead = append(o.dead, op.Adopt.Dead)
+	o.mu.Unlock()
+	if k == o.full {
+		return crdt.Dot{}, engine.ErrFull
+	}
+	return o.Engine.Apply(ctx, k, op)
+}
+
+// Endings are brought home before all else, and what there is no room for holds up nothing
+// but the end of the salvage.
+func TestEndingsComeFirst(t *testing.T) {
+	w := newWorld(t, memory.Config{})
+	for i := range 20 {
+		w.apply(w.old, w.key(i), birth())
+	}
+	w.replicate()
+	for i := range 10 {
+		w.lose(w.key(i), put("lost"), salvage.Write)
+	}
+	for i := range 5 {
+		w.lose(w.key(10+i), crdt.Op{Destroy: true}, salvage.Destroy)
+	}
+	target := &orderly{Engine: w.home, full: w.key(3)}
+	c := w.config()
+	c.Target = target
+	if out, err := salvage.Run(t.Context(), c); !errors.Is(err, engine.ErrFull) || out.Counts[salvage.Recovered] != 14 {
+		t.Errorf("Run = %v, %v, want all but one recovered, and ErrFull", out.Counts, err)
+	}
+	if len(target.dead) != 15 || slices.Contains(target.dead[:5], false) {
+		t.Errorf("the target was told of ends: %v, want them first", target.dead)
+	}
+	w.wantListed(w.run(w.config()))
 }
 
 // Nothing is done with before another Region has it as well.
