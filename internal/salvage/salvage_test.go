@@ -308,6 +308,26 @@ func TestEndingsComeFirst(t *testing.T) {
 	w.wantListed(w.run(w.config()))
 }
 
+// A forgetful target says that it took what it did not, as a server that was replaced
+// behind its name right after.
+type forgetful struct{ engine.Engine }
+
+// Apply does nothing and tells of a write.
+func (forgetful) Apply(context.Context, crdt.Key, crdt.Op) (crdt.Dot, error) {
+	return crdt.Dot{Actor: crdt.NewActor(2, 1), Stamp: 1}, nil
+}
+
+// What a target took is looked for before it is called recovered.
+func TestSalvageLooksAfterIt(t *testing.T) {
+	w := newWorld(t, memory.Config{})
+	w.lose(w.key(0), birth(), salvage.Birth)
+	c := w.config()
+	c.Target = forgetful{w.home}
+	if out, err := salvage.Run(t.Context(), c); !errors.Is(err, engine.ErrUnavailable) {
+		t.Errorf("Run = %v, %v, want ErrUnavailable", out.Counts, err)
+	}
+}
+
 // Nothing is done with before another Region has it as well.
 func TestSalvageWaitsUntilItIsHeld(t *testing.T) {
 	w := newWorld(t, memory.Config{})

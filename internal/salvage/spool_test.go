@@ -135,9 +135,16 @@ func TestTornEnds(t *testing.T) {
 			}
 		}
 	}
-	for cut := range len(whole) - len(head) {
-		if _, err := salvage.Decode(whole[:cut]); cut < 600 && !errors.Is(err, engine.ErrCorrupt) {
-			t.Fatalf("Decode of %d bytes = %v, want ErrCorrupt", cut, err)
+}
+
+// A file is passed over whose beginning is not whole.
+func TestTornHeaders(t *testing.T) {
+	head := salvage.AppendHeader(nil, 1, engine.Positions{})
+	for at := range head {
+		for what, b := range map[string][]byte{"a cut": head[:at], "a flip": flipped(head, at)} {
+			if _, err := salvage.Decode(b); !errors.Is(err, engine.ErrCorrupt) {
+				t.Fatalf("%s at %d: Decode = %v, want ErrCorrupt", what, at, err)
+			}
 		}
 	}
 }
