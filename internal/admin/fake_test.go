@@ -97,7 +97,7 @@ func (m *member) set(do func(*member)) {
 }
 
 func setupOf(regions ...string) ledger.Setup {
-	s := ledger.Setup{Version: 1, File: "version: 1\n", Regions: regions, Leases: true, Primary: regions[0]}
+	s := ledger.Setup{Version: 1, File: "version: 1\nregions:\n- " + strings.Join(regions, "\n- ") + "\n", Regions: regions, Leases: true, Primary: regions[0]}
 	var users []string
 	for _, r := range regions {
 		s.Controls = append(s.Controls, routing.Control{Name: "users-" + r, Region: r}, routing.Control{Name: "write-" + r, Region: r, Writer: true})
