@@ -62,7 +62,7 @@ func runCheck(c *cobra.Command, name string, f checkFlags) error {
 	rows := check.Run(ctx, d, check.Options{Here: f.region, Getenv: os.Getenv, Now: time.Now(), Progress: shown.set})
 	shown.end()
 	if f.json {
-		err = printJSON(c, map[string]any{"file": name, "state": check.Worst(rows), "rows": rows})
+		err = printJSON(c.OutOrStdout(), map[string]any{"file": name, "state": check.Worst(rows), "rows": rows})
 	} else {
 		err = printRows(c, rows)
 	}

@@ -74,7 +74,9 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 		return usagef("%w\nRun %q for its flags", err, c.CommandPath()+" --help")
 	})
 	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
-	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), witnessCommand(), checkCommand(), configCommand(), pkiCommand(), versionCommand())
+	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), witnessCommand(), statusCommand(), switchoverCommand(), failoverCommand(),
+		receiptsCommand(), eventsCommand(), regionCommand(), modeCommand(), controlsCommand(), tokenCommand(),
+		checkCommand(), configCommand(), pkiCommand(), versionCommand())
 	strictHelp(root)
 	return root
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -136,7 +135,7 @@ func checkConfig(c *cobra.Command, name string, asJSON bool) error {
 			Regions  []string        `json:"regions"`
 			Faults   topology.Faults `json:"faults"`
 		}{name, d.Topology, append([]string{}, d.Names()...), append(topology.Faults{}, bad.faults...)}
-		err = printJSON(c, result)
+		err = printJSON(c.OutOrStdout(), result)
 	case len(bad.faults) > 0:
 		_, err = fmt.Fprintln(c.OutOrStdout(), bad)
 	default:
@@ -148,22 +147,7 @@ func checkConfig(c *cobra.Command, name string, asJSON bool) error {
 	return err
 }
 
-func printJSON(c *cobra.Command, what any) error {
-	out := json.NewEncoder(c.OutOrStdout())
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	return out.Encode(what)
-}
-
 // completeRegions offers the Regions of the file that --config names.
 func completeRegions(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	name, err := c.Flags().GetString("config")
-	if err != nil || name == "" {
-		name = configName
-	}
-	d, err := readConfig(name)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return d.Names(), cobra.ShellCompDirectiveNoFileComp
+	return completed(c, topology.Deployment.Names)
 }

@@ -137,7 +137,7 @@ func membersOfFile(config string) ([]pki.Member, error) {
 
 func printMade(c *cobra.Command, results []pki.Result, asJSON bool) error {
 	if asJSON {
-		return printJSON(c, append([]pki.Result{}, results...))
+		return printJSON(c.OutOrStdout(), append([]pki.Result{}, results...))
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, r := range results {
@@ -159,7 +159,7 @@ func pkiShowCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(c, all)
+				return printJSON(c.OutOrStdout(), all)
 			}
 			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, s := range all {

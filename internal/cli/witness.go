@@ -57,15 +57,7 @@ func runWitness(c *cobra.Command, config, name, format string) error {
 }
 
 func completeWitnesses(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	config, err := c.Flags().GetString("config")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	d, err := readConfig(config)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return witnessesOf(d), cobra.ShellCompDirectiveNoFileComp
+	return completed(c, witnessesOf)
 }
 
 // witnessesOf returns the names of a deployment's witnesses.

@@ -121,6 +121,7 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 		m.cancel()
 		return nil, err
 	}
+	m.publish() // nobody else is there yet
 	m.wg.Go(func() { m.run(ctx) })
 	m.wg.Go(func() { m.beat(ctx) })
 	m.wg.Go(func() { m.reportAll(ctx) })
@@ -165,8 +166,12 @@ func (m *Member) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-m.mail.ready:
+			hurried := m.hurried()
 			for _, letter := range m.mail.take() {
 				do(letter())
+			}
+			if !hurried && m.hurried() {
+				looks.Reset(0)
 			}
 		case <-ticks.C:
 			if m.local != nil {
@@ -184,8 +189,11 @@ func (m *Member) run(ctx context.Context) {
 	}
 }
 
+// hurried reports whether the server is to be looked at as often as can be.
+func (m *Member) hurried() bool { return m.local != nil && m.local.Hurried() }
+
 func (m *Member) nextLook() time.Duration {
-	if m.local != nil && m.local.Hurried() {
+	if m.hurried() {
 		return lookHurried
 	}
 	return lookEvery

@@ -3,7 +3,9 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/admin"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/events"
 	"github.com/roam-sessions/roam/internal/feed"
@@ -36,8 +39,11 @@ type seat struct {
 	replaced   chan topology.Deployment
 	deliverer  *events.Deliverer // nil: there are no webhooks
 
+	tokens []admin.Token
+
 	mu     sync.Mutex // guards what follows
 	asked  http.Handler
+	admin  http.Handler
 	member *control.Member
 	err    error // why there is none; nil: it is being opened, or there is one
 }
@@ -78,8 +84,11 @@ func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 		s.api = tls.NewListener(s.api, c.keeper.API())
 	}
 	s.mux.HandleFunc("/v1/member/", s.serveMember)
-	s.mux.Handle("GET /v1/feed", s.believed(feed.Handler(s.views)))
-	s.mux.Handle("GET /v1/events", s.believed(events.Stream(c.deployment.Name, s.views.events, c.log)))
+	s.mux.HandleFunc("/v1/", s.serveAdmin)
+	if s.tokens, err = tokensOf(c); err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -100,16 +109,16 @@ func (s *seat) serveMember(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
-// believed lets those in who have a certificate by the deployment's authority; without
-// TLS, as on loopback, everybody.
-func (s *seat) believed(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.keeper != nil && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
-			http.Error(w, "show a certificate by the deployment's authority", http.StatusUnauthorized)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
+// serveAdmin hands on what people and applications ask.
+func (s *seat) serveAdmin(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	h := s.admin
+	s.mu.Unlock()
+	if h == nil {
+		http.Error(w, "this member begins", http.StatusServiceUnavailable)
+		return
+	}
+	h.ServeHTTP(w, r)
 }
 
 // serve answers until ctx ends.
@@ -149,8 +158,15 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
 		Told: s.told, Learn: s.learn,
 	})
+	var api http.Handler
+	if err == nil {
+		if api, err = s.newAdmin(m); err != nil {
+			_ = m.Close() // err says more
+			m = nil
+		}
+	}
 	s.mu.Lock()
-	s.member, s.err = m, err
+	s.member, s.admin, s.err = m, api, err
 	s.mu.Unlock()
 	if err != nil {
 		if ctx.Err() == nil {
@@ -203,6 +219,54 @@ func (s *seat) learn(told map[string]uint64) {
 	if s.deliverer != nil {
 		s.deliverer.Learn(told)
 	}
+}
+
+// newAdmin returns the admin API of a member. Without certificates it is open to whoever is
+// on this machine: a deployment that has none is on loopback.
+func (s *seat) newAdmin(m *control.Member) (http.Handler, error) {
+	scheme := "https://"
+	if s.keeper == nil {
+		scheme = "http://"
+	}
+	c := admin.Config{
+		Deployment: s.deployment.Name, Setup: readSetup, Tokens: s.tokens, Open: s.keeper == nil, Members: map[string]string{},
+		Feed: feed.Handler(s.views), Log: s.log,
+	}
+	for _, v := range s.deployment.Voters() {
+		c.Members[v.Name] = scheme + v.API
+	}
+	if s.deliverer != nil {
+		c.Hooks = s.deliverer
+	}
+	return admin.New(m, m, c)
+}
+
+// readSetup returns what members agree on of a file.
+func readSetup(file []byte) (ledger.Setup, error) {
+	d, err := topology.Parse(file)
+	if err != nil {
+		return ledger.Setup{}, err
+	}
+	if d.Control == nil {
+		return ledger.Setup{}, errors.New("it has no control section: its members would be none")
+	}
+	return setupOf(d), nil
+}
+
+// tokensOf reads the hashes of the tokens that are let in.
+func tokensOf(c seatConfig) (tokens []admin.Token, err error) {
+	for _, t := range c.deployment.Control.Tokens {
+		text, err := secretOf(t.SHA256, c.getenv)
+		if err != nil {
+			return nil, fmt.Errorf("hash of the token %s: %w", t.Name, err)
+		}
+		hash, err := hex.DecodeString(text)
+		if err != nil || len(hash) != sha256.Size {
+			return nil, fmt.Errorf("hash of the token %s: want %d hexadecimal digits", t.Name, 2*sha256.Size)
+		}
+		tokens = append(tokens, admin.Token{Name: t.Name, Role: admin.Role(t.Role), SHA256: [sha256.Size]byte(hash)})
+	}
+	return tokens, nil
 }
 
 func (s *seat) setAsked(h http.Handler) {
