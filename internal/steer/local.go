@@ -46,7 +46,7 @@ type Kind uint8
 // servers let go of an epoch, for good, and tell Ended; Mark: write down at the server that
 // it is over, and tell Marked; Promote and Follow: have the server take writes, or follow a
 // Region's; Salvage: have what the server and the spool have taken in an epoch be taken in
-// by a Region, and propose what came of it. Of a Chief: Consents, ask every member to
+// by a Region, which may be its own, and propose what came of it. Of a Chief: Consents, ask every member to
 // consent to an epoch, and tell Consented; Lead: have a member lead the quorum. Of both:
 // Propose.
 const (
@@ -159,7 +159,12 @@ func (l *Local) reign(now lease.Time) []Act {
 	if l.holder == nil || l.holder.Epoch() != epoch {
 		l.holder = lease.NewHolder(l.config.Lease, epoch, l.config.Others, now)
 	}
-	return l.leases(l.holder.Tick(now))
+	acts := l.leases(l.holder.Tick(now))
+	if r, owes := l.state.Owes(l.config.Region); owes && l.gave == epoch {
+		// It has the lease again: what its server has is there, what only its node has is not.
+		return append(acts, l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: l.config.Region}, now)...)
+	}
+	return acts
 }
 
 // leave ends the present epoch at the server: it is marked as over there for the target

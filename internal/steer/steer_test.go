@@ -124,3 +124,22 @@ func TestDeposed(t *testing.T) {
 		t.Errorf("as nobody has heard that, it does %+v", acts)
 	}
 }
+
+// Who has the lease again takes in what it took before, and nobody has looked at: its node
+// may have what its server has not any more.
+func TestSalvageAtHome(t *testing.T) {
+	s := apply(t, founded(t),
+		ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}},
+		ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}},
+		ledger.Command{Depose: &ledger.Depose{Epoch: 2, Wish: "east"}},
+		ledger.Command{Grant: &ledger.Grant{Newest: 2, To: "east"}})
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	only(t, "east reigns", east.Agreed(s, 0), steer.Leases)
+	if acts := east.Tick(0); len(acts) != 0 {
+		t.Errorf("before its server has the lease it does %+v", acts)
+	}
+	if a := only(t, "its server has the lease", east.Gave(3, 1), steer.Salvage); a.Epoch != 1 || a.Region != "east" {
+		t.Errorf("it salvages %+v", a)
+	}
+}
