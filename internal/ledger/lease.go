@@ -7,11 +7,12 @@ import (
 )
 
 // renew counts a renewal. While the holder drains it is not renewed: its servers are to
-// stop.
+// stop. Once it is deposed nobody is, not even who has the next epoch reserved: each renewal
+// puts off the grant.
 func (s State) renew(r Renew) (State, error) {
 	l, h := s.Lease, s.Handover
 	holds := r.Epoch == l.Epoch && r.Region == l.Holder && !l.Released && !l.Deposed && h.Step != Draining
-	reserved := h.Pending() && r.Epoch == h.Epoch && r.Region == h.To
+	reserved := h.Pending() && !l.Deposed && r.Epoch == h.Epoch && r.Region == h.To
 	if r.Epoch == 0 || !holds && !reserved {
 		return s, fmt.Errorf("%w: %s asks to renew %d", ErrStale, r.Region, r.Epoch)
 	}

@@ -168,6 +168,18 @@ func TestGrantDuringSwitchover(t *testing.T) {
 	b.refuses(b.renew(8, "west"), ledger.ErrStale)
 }
 
+// Once the lease is to be granted anew the target of a switchover is renewed no more:
+// nobody could ever grant it else.
+func TestDeposedDuringSwitchover(t *testing.T) {
+	b := founded(t)
+	b.do(ledger.Command{Plan: &ledger.Plan{To: "west"}})
+	b.do(ledger.Command{Advance: &ledger.Advance{Epoch: 8, Step: ledger.Draining}})
+	b.do(b.renew(8, "west"))
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "east"}})
+	b.refuses(b.renew(8, "west"), ledger.ErrStale)
+	b.do(ledger.Command{Grant: &ledger.Grant{Newest: 8, Renewals: 1, To: "east"}})
+}
+
 // Regions come and go, but for the one that holds the lease.
 func TestDescribe(t *testing.T) {
 	b := founded(t)
