@@ -159,7 +159,8 @@ func (l *Local) reign(now lease.Time) []Act {
 	if l.holder == nil || l.holder.Epoch() != epoch {
 		l.holder = lease.NewHolder(l.config.Lease, epoch, l.config.Others, now)
 	}
-	acts := l.leases(l.holder.Tick(now))
+	// One that is armed still has heard of its own beginning only now, after a restart.
+	acts := l.leases(append(l.holder.Begin(now), l.holder.Tick(now)...))
 	if r, owes := l.state.Owes(l.config.Region); owes && l.gave == epoch {
 		// It has the lease again: what its server has is there, what only its node has is not.
 		return append(acts, l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: l.config.Region}, now)...)

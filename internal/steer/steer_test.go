@@ -143,3 +143,18 @@ func TestSalvageAtHome(t *testing.T) {
 		t.Errorf("it salvages %+v", a)
 	}
 }
+
+// A target that starts anew after it has begun arms itself, as it has not heard that; once
+// it has, it goes on.
+func TestTargetStartsAnew(t *testing.T) {
+	s := apply(t, founded(t), ledger.Command{Plan: &ledger.Plan{To: "west"}}, ledger.Command{Advance: &ledger.Advance{Epoch: 2, Step: ledger.Draining}})
+	west := local("west")
+	only(t, "west starts", west.Agreed(s, 0), steer.Leases)
+	west.Saw(steer.Server{Known: true, Primary: true}, 0)
+	s = apply(t, s, ledger.Command{Advance: &ledger.Advance{Epoch: 2, Step: ledger.Repointing}})
+	ask := only(t, "west hears that it has begun", west.Agreed(s, 1), steer.Leases)
+	renew := only(t, "its clock", west.Clocks(2, ask.Lease.Try, []time.Duration{time.Hour}, 2), steer.Leases)
+	if give := only(t, "the renewal", west.Renewed(2, renew.Lease.Try, 3), steer.Leases); give.Lease.Kind != lease.Grant {
+		t.Errorf("west does %+v, want to grant", give.Lease)
+	}
+}
