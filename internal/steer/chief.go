@@ -66,6 +66,7 @@ type Chief struct {
 	stage   ledger.Step // of the switchover, and since when this leader has seen it
 	since   lease.Time
 	lead    lease.Time // not to hand over leadership before
+	reign   uint64     // the epoch when that was looked at last
 	due     map[string]lease.Time
 }
 
@@ -342,8 +343,12 @@ func (c *Chief) Consented(member string, epoch uint64, o Observation, now lease.
 
 // elsewhere has another member lead than that of the Region that holds the lease: with it
 // the leader would be lost as well, and a new one waits for as long as a lease lasts
-// before it grants the next.
+// before it grants the next. Who was just granted the lease is not disturbed: its first
+// renewal is on its way, and nobody writes before that is agreed.
 func (c *Chief) elsewhere(o Observation, now lease.Time) []Act {
+	if epoch := o.State.Lease.Epoch; epoch != c.reign {
+		c.reign, c.lead = epoch, max(c.lead, now+leadTime/2)
+	}
 	if o.State.Lease.Holder != c.config.Self || now < c.lead {
 		return nil
 	}

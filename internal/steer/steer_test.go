@@ -1,9 +1,11 @@
 package steer_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/lease"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/steer"
@@ -156,5 +158,37 @@ func TestTargetStartsAnew(t *testing.T) {
 	renew := only(t, "its clock", west.Clocks(2, ask.Lease.Try, []time.Duration{time.Hour}, 2), steer.Leases)
 	if give := only(t, "the renewal", west.Renewed(2, renew.Lease.Try, 3), steer.Leases); give.Lease.Kind != lease.Grant {
 		t.Errorf("west does %+v, want to grant", give.Lease)
+	}
+}
+
+// A leader whose Region holds the lease has another member lead, but not before whoever was
+// just granted the lease has begun.
+func TestLeadsElsewhere(t *testing.T) {
+	s := founded(t)
+	config := steer.ChiefConfig{
+		Self: "west", Members: []string{"east", "west", "north"}, Lease: lease.Config{}.WithDefaults(),
+		Judge: judge.Config{Regions: []string{"east", "west", "north"}},
+	}
+	c, err := steer.NewChief(config, s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := func(now lease.Time) bool {
+		o := steer.Observation{State: s, Wall: noon.Add(time.Duration(now))}
+		for _, m := range config.Members {
+			o.Reports = append(o.Reports, steer.Report{Report: judge.Report{Member: m, At: o.Wall}, Server: steer.Server{Known: true}})
+		}
+		return slices.ContainsFunc(c.Tick(o, now), func(a steer.Act) bool { return a.Kind == steer.Lead && a.Region != "west" })
+	}
+	now := lease.Time(time.Minute)
+	if leads(now) {
+		t.Error("another is to lead while the lease is elsewhere")
+	}
+	s = apply(t, s, ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}}, ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}})
+	if leads(now) || leads(now.Add(3*time.Second)) {
+		t.Error("another is to lead as soon as west has the lease")
+	}
+	if !leads(now.Add(6 * time.Second)) {
+		t.Error("west goes on leading")
 	}
 }
