@@ -26,6 +26,10 @@ const (
 	// both planes. With neither From nor To it heals every link and revives
 	// every Region.
 	ActHeal = "heal"
+	// ActSwitchover begins to have Region take all writes, where there is a control plane.
+	ActSwitchover = "switchover"
+	// ActReadmit lets Region be promoted again that has lost the lease.
+	ActReadmit = "readmit"
 )
 
 // Planes of an action.
@@ -75,6 +79,11 @@ func (a Action) Check(s State) error {
 			return refuse(`add "alive": true to revive it, false to kill it`, "action region has no alive")
 		}
 		return checkRegion(s, "region", a.Region)
+	case ActSwitchover, ActReadmit:
+		if s.Control == nil {
+			return refuse("start the demo with --engine valkey, and choose "+ActivePassive, "there is no lease to move: no control plane runs here")
+		}
+		return checkRegion(s, "region", a.Region)
 	case ActTopology:
 		if a.Topology != ActiveActive && a.Topology != ActivePassive {
 			return refuse("use "+ActiveActive+" or "+ActivePassive, "unknown topology %q", a.Topology)
@@ -97,12 +106,14 @@ func (a Action) checkFields() error {
 		stray.From, stray.To, stray.Plane, stray.Cut, stray.DelayMs, stray.Loss = "", "", "", nil, nil, nil
 	case ActRegion:
 		stray.Region, stray.Alive = "", nil
+	case ActSwitchover, ActReadmit:
+		stray.Region = ""
 	case ActTopology:
 		stray.Topology = ""
 	case ActHeal:
 		stray.From, stray.To = "", ""
 	default:
-		return refuse("use link, region, topology or heal", "unknown kind of action %q", a.Kind)
+		return refuse("use link, region, topology, heal, switchover or readmit", "unknown kind of action %q", a.Kind)
 	}
 	if stray != (Action{}) {
 		return refuse("leave out: "+strings.Join(stray.fields(), ", "), "action %s has fields that it does not take", a.Kind)

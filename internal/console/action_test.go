@@ -29,6 +29,12 @@ func TestCheckPassesWhatMakesSense(t *testing.T) {
 			t.Errorf("Check(%+v) = %v, want nil", a, err)
 		}
 	}
+	for _, kind := range []string{ActSwitchover, ActReadmit} {
+		a := Action{Kind: kind, Region: "us-west-2"}
+		if err := a.Check(newControlled().State()); err != nil {
+			t.Errorf("Check(%+v) with a control plane = %v, want nil", a, err)
+		}
+	}
 }
 
 func TestCheckRefuses(t *testing.T) {
@@ -56,12 +62,24 @@ func TestCheckRefuses(t *testing.T) {
 		{Action{Kind: ActHeal, From: "us-west-1"}, `to names no Region`},
 		{Action{Kind: ActHeal, From: "us-west-1", To: "us-west-1"}, "itself"},
 		{Action{Kind: ActHeal, Plane: PlaneCalls}, "does not take"},
+		{Action{Kind: ActSwitchover, Region: "us-west-2"}, "no control plane"},
+		{Action{Kind: ActReadmit, Region: "us-west-2"}, "no control plane"},
+		{Action{Kind: ActSwitchover, Region: "us-west-2", Alive: new(true)}, "does not take"},
+		{Action{Kind: ActReadmit, To: "us-west-2"}, "does not take"},
 	} {
-		err := c.a.Check(s)
-		var refusal *Refusal
-		if !errors.As(err, &refusal) || !strings.Contains(refusal.Problem, c.word) || refusal.Next == "" {
-			t.Errorf("Check(%+v) = %v, want a *Refusal with %q, and what to do next", c.a, err, c.word)
-		}
+		wantRefusal(t, c.a, s, c.word)
+	}
+	for _, kind := range []string{ActSwitchover, ActReadmit} {
+		wantRefusal(t, Action{Kind: kind, Region: "mars"}, newControlled().State(), "mars")
+	}
+}
+
+func wantRefusal(t *testing.T, a Action, s State, word string) {
+	t.Helper()
+	err := a.Check(s)
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Problem, word) || refusal.Next == "" {
+		t.Errorf("Check(%+v) = %v, want a *Refusal with %q, and what to do next", a, err, word)
 	}
 }
 
@@ -73,7 +91,7 @@ func FuzzDecodeAction(f *testing.F) {
 		`{"kind":"link","from":"us-west-1","to":"us-west-2","plane":"all","delayMs":250,"loss":0.05}`,
 		`{"kind":"region","region":"us-west-1","alive":false}`,
 		`{"kind":"topology","topology":"active-passive"}`,
-		`{"kind":"heal"}`, `null`, `{}`, `{"kind":"heal"}x`, `{"loss":1e999}`, `{"delayMs":1.5}`,
+		`{"kind":"heal"}`, `{"kind":"switchover","region":"us-west-2"}`, `{"kind":"readmit","region":"us-west-2"}`, `null`, `{}`, `{"kind":"heal"}x`, `{"loss":1e999}`, `{"delayMs":1.5}`,
 	} {
 		f.Add([]byte(s))
 	}

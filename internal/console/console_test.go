@@ -264,12 +264,12 @@ func TestFormatPage(t *testing.T) {
 			t.Errorf("example of a %s encodes as %s, want every name that the page has and no other: %s", kind, b, m[2])
 		}
 		if a, ok := v.(*Action); ok {
-			if err := a.Check(newFake().State()); err != nil {
+			if err := a.Check(newControlled().State()); err != nil {
 				t.Errorf("example action %s is refused: %v", b, err)
 			}
 		}
 	}
-	for kind, least := range map[string]int{"state": 1, "event": 1, "action": 4, "problem": 1} {
+	for kind, least := range map[string]int{"state": 1, "event": 1, "action": 6, "problem": 1} {
 		if seen[kind] < least {
 			t.Errorf("docs/formats/console.md has %d examples of a %s, want %d or more", seen[kind], kind, least)
 		}

@@ -48,6 +48,27 @@ func newFake() *fake {
 	return f
 }
 
+// newControlled is a fake that has a control plane.
+func newControlled() *fake {
+	f := newFake()
+	f.now.Topology, f.now.Primary = ActivePassive, "us-west-1"
+	f.now.Control = &Control{
+		Leader: "us-west-2", Epoch: 3, Holder: "us-west-1", Since: "2026-03-14T09:26:53Z", Held: true, LastsMs: 3400,
+		Name: "write.session.internal", Left: []string{"us-west-2"},
+		Handover: &Handover{From: "us-west-2", To: "us-west-1", Epoch: 3, Step: "done", ArmedMs: new(812.0), BegunMs: new(1003.0), EndedMs: new(1480.0)},
+		Names: []Name{
+			{Region: "us-west-1", Writer: "us-west-1", TTLMs: 10_000},
+			{Region: "us-west-2", Writer: "us-west-1", TTLMs: 10_000},
+			{Region: "eu-central-1", Problem: "it is dead"},
+		},
+		Receipts: []Receipt{
+			{Epoch: 2, From: "us-west-2", To: "us-west-1", At: "2026-03-14T09:20:01Z", Open: true, Counts: map[string]uint64{"recovered": 3, "superseded": 1}},
+		},
+		Notes: []Note{{Seq: 31, At: "2026-03-14T09:26:53Z", Kind: "promoted", Region: "us-west-1", Text: "it takes all writes: a planned switchover"}},
+	}
+	return f
+}
+
 func (f *fake) State() State {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -101,6 +122,16 @@ func (f *fake) Do(_ context.Context, a Action) error {
 		if r := &f.now.Regions[i]; a.Kind == ActRegion && r.Name == a.Region {
 			r.Alive = *a.Alive
 		}
+	}
+	if c := f.now.Control; c != nil && a.Kind == ActSwitchover {
+		now := *c
+		now.Handover = &Handover{From: c.Holder, To: a.Region, Epoch: c.Epoch + 1, Step: "arming"}
+		f.now.Control = &now
+	}
+	if c := f.now.Control; c != nil && a.Kind == ActReadmit {
+		now := *c
+		now.Left = slices.DeleteFunc(slices.Clone(c.Left), func(name string) bool { return name == a.Region })
+		f.now.Control = &now
 	}
 	if a.Kind == ActTopology {
 		f.now.Topology = a.Topology

@@ -15,6 +15,7 @@ type State struct {
 	Regions   []Region `json:"regions"` // always in the same order
 	Links     []Link   `json:"links"`   // one each way between any two Regions, always in the same order
 	Totals    Totals   `json:"totals"`
+	Control   *Control `json:"control"` // null where there is no control plane
 }
 
 // The topologies.
@@ -148,4 +149,5 @@ const (
 	KindLost     = "lost"      // a write that was acknowledged and is nowhere
 	KindRung     = "rung"      // answers got better or worse
 	KindTopology = "topology"
+	KindControl  = "control" // members of the control plane agreed on something
 )

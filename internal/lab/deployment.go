@@ -11,10 +11,10 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/journal"
+	"github.com/roam-sessions/roam/internal/ledger"
 )
 
 const (
@@ -34,10 +34,13 @@ type deployment struct {
 	lab      *Lab
 	topology string
 	begun    time.Time
-	net      *fault.Net
+	net      *network
 	regions  []*region
 	keeper   keeper
 	cancel   context.CancelFunc
+
+	mu   sync.Mutex // guards what follows
+	told uint64     // the last event of the control plane that was told
 }
 
 // A keeper is where the Regions of a deployment keep records: in this process, or in
@@ -56,6 +59,8 @@ type keeper interface {
 	// kept returns what is kept in a Region's main engine; as it was, if it can't be
 	// asked.
 	kept(r *region) kept
+	// native returns how servers replicate each other; nil: Regions push.
+	native() *natively
 	// stream fills in what the keeper knows of a link, where it replicates by itself.
 	stream(l *console.Link, from, to *region)
 	// Close ends everything. Processes are closed before.
@@ -65,8 +70,8 @@ type keeper interface {
 // own are the engines of a Region as its process has them.
 type own struct {
 	main, side engine.Engine
-	close      bool         // with the process; else they outlive it
-	echo       *valkey.Echo // tells how old main is, where it is a replica of another one
+	close      bool  // with the process; else they outlive it
+	news       *news // tells how old main is, where servers replicate each other; else nil
 }
 
 // kept is what an engine holds.
@@ -81,13 +86,15 @@ type region struct {
 	journal *journal.Journal // on its disk, so to say: the next process finds it
 	stats   stats
 	waking  atomic.Bool // it is being revived, and can't answer yet
+	// What its member knew last, which is on its disk too; nil: it has none.
+	agreed atomic.Pointer[ledger.State]
 
 	mu  sync.RWMutex // guards what follows; held for a moment only
 	now *process     // that runs, or ran last
 }
 
 func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) {
-	d := &deployment{lab: l, topology: topology, begun: time.Now(), net: fault.NewNet(l.config.Seed)}
+	d := &deployment{lab: l, topology: topology, begun: time.Now(), net: newNetwork(l.config.Seed)}
 	ctx, d.cancel = context.WithCancel(ctx)
 	for _, a := range places() {
 		for _, b := range places() {
@@ -128,6 +135,11 @@ func (l *Lab) keeper(d *deployment) keeper {
 func (d *deployment) meet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, meetTime)
 	defer cancel()
+	for !d.governed() {
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("no Region was given the lease: %w", err)
+		}
+	}
 	for _, r := range d.regions {
 		for _, p := range d.byDistance(r) {
 			for ok := !d.carries(p, r); !ok; _, ok = r.process().heard(p.id) {
@@ -142,10 +154,13 @@ func (d *deployment) meet(ctx context.Context) error {
 
 // primary returns the number of the Region that takes all writes; zero if all do.
 func (d *deployment) primary() crdt.Region {
-	if d.topology == console.ActivePassive {
-		return places()[0].id
+	if d.topology != console.ActivePassive {
+		return 0
 	}
-	return 0
+	if s, ok := d.agreed(); ok {
+		return d.region(s.Lease.Holder).id
+	}
+	return places()[0].id
 }
 
 func (d *deployment) openJournals() error {

@@ -64,6 +64,8 @@ func (k *inProcess) kept(r *region) kept {
 	return kept{records: int64(s.Records), bytes: s.Bytes, log: int64(s.LogEntries)}
 }
 
+func (k *inProcess) native() *natively { return nil }
+
 func (k *inProcess) stream(*console.Link, *region, *region) {} // processes push
 
 func (k *inProcess) Close() error {

@@ -24,6 +24,7 @@ type process struct {
 	listener net.Listener
 	replica  *replica.Replica // nil where the servers replicate by themselves
 	store    *roam.Store
+	seat     *seat // nil where there is no control plane
 	shop     http.Handler
 	serving  sync.WaitGroup
 	closing  sync.Once
@@ -51,7 +52,7 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 	}
 	config := roam.Config{
 		Here:           roam.Region{ID: r.id, Name: r.name, Engine: p.engines.main, Side: p.engines.side, Journal: r.journal},
-		Primary:        d.primary(),
+		Primary:        d.primaryOf(r),
 		ReadAfterWrite: l.config.ReadAfterWrite,
 		Observe:        func(o roam.Observation) { l.observe(r, o) },
 		Log:            l.config.Log.With("region", r.name),
@@ -67,6 +68,11 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 	if p.store, err = roam.Open(ctx, config); err != nil {
 		return fmt.Errorf("open the store of %s: %w", r.name, err)
 	}
+	if n := d.keeper.native(); n != nil {
+		if p.seat, err = n.sit(ctx, r, p.store, p.engines); err != nil {
+			return err
+		}
+	}
 	p.shop, err = shop.New(p.store, l.key, shop.Config{
 		Region: r.name, Doors: doors(), Sessions: roam.Options{Cookie: roam.Cookie{Name: l.config.Cookie, Plain: true}},
 	})
@@ -74,13 +80,10 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 }
 
 // link links a Region with its peers, unless its server is, and returns what it knows of
-// them; nil where all is written here.
+// them.
 func (p *process) link(ctx context.Context, d *deployment, r *region, log *slog.Logger) (links roam.Links, err error) {
-	switch {
-	case p.engines.echo != nil:
-		return p.engines.echo, nil
-	case d.native():
-		return nil, nil //nolint:nilnil // the store takes it so
+	if p.engines.news != nil {
+		return p.engines.news, nil
 	}
 	if p.listener, err = d.net.Listen(r.name, replicationPort); err != nil {
 		return nil, fmt.Errorf("listen in %s: %w", r.name, err)
@@ -105,8 +108,8 @@ func (p *process) heard(of crdt.Region) (age time.Duration, ok bool) {
 	switch {
 	case p.replica != nil:
 		return p.replica.Heard(of)
-	case p.engines.echo != nil:
-		return p.engines.echo.Heard(of)
+	case p.engines.news != nil:
+		return p.engines.news.Heard(of)
 	}
 	return 0, false
 }
@@ -116,6 +119,7 @@ func (p *process) heard(of crdt.Region) (age time.Duration, ok bool) {
 func (p *process) Close() error {
 	var errs []error
 	p.closing.Do(func() {
+		p.seat.close()
 		if p.store != nil {
 			errs = append(errs, p.store.Close())
 		}
@@ -126,9 +130,6 @@ func (p *process) Close() error {
 			_ = p.listener.Close() // the replica has, if it ever served it
 		}
 		p.serving.Wait()
-		if p.engines.echo != nil {
-			errs = append(errs, p.engines.echo.Close())
-		}
 		for _, e := range []engine.Engine{p.engines.main, p.engines.side} {
 			if p.engines.close && e != nil {
 				errs = append(errs, e.Close())

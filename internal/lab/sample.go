@@ -47,7 +47,7 @@ func (s *servers) kept(r *region) kept {
 func count(ctx context.Context, s *valkeyserver.Server, regions []*region) (kept, error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTimeout)
 	defer cancel()
-	others := []string{"EXISTS"}
+	others := []string{"EXISTS", "roam:over", "roam:beat"} // of the control plane
 	commands := [][]string{
 		{"DBSIZE"},
 		{"INFO", "memory"},

@@ -31,7 +31,7 @@ const (
 )
 
 // servers keeps records in real servers: two for each Region, which are killed when it
-// is and come back empty. What one Region asks of another's goes through proxies, over
+// is and come back empty, or where they replicate each other with what they had. What one Region asks of another's goes through proxies, over
 // the Calls plane.
 type servers struct {
 	natively   *natively // nil: Regions push
@@ -65,7 +65,7 @@ func newServers(d *deployment, p valkeyserver.Program) *servers {
 		machines: map[*region]*machine{}, routes: map[route]*remote{},
 	}
 	if d.native() {
-		s.natively = &natively{servers: s, patience: syncTimeout}
+		s.natively = &natively{servers: s}
 	}
 	return s
 }
@@ -87,12 +87,7 @@ func (s *servers) begin(ctx context.Context) error {
 	if err := s.natively.begin(ctx); err != nil {
 		return err
 	}
-	if err := together(
-		func() error {
-			return each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) })
-		},
-		func() error { return s.natively.open(ctx) },
-	); err != nil {
+	if err := each(s.routes, func(at route, to *remote) error { return s.connect(ctx, at, to) }); err != nil {
 		return err
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -127,7 +122,7 @@ func (m *machine) start(ctx context.Context, p valkeyserver.Program, args []stri
 	if m.main, err = valkeyserver.Start(ctx, p, valkeyserver.Config{Args: args}); err != nil {
 		return err
 	}
-	m.side, err = valkeyserver.Start(ctx, p, valkeyserver.Config{})
+	m.side, err = valkeyserver.Start(ctx, p, valkeyserver.Config{Args: args})
 	return err
 }
 
@@ -214,7 +209,7 @@ func (s *servers) open(ctx context.Context, r *region) (own, error) {
 		return own{}, errors.Join(err, main.Close())
 	}
 	if s.natively != nil {
-		return s.natively.own(ctx, r, main, side), nil
+		return own{main: main, side: side, close: true, news: &news{}}, nil
 	}
 	filled := func() {
 		if m.revived.Swap(false) {
@@ -245,6 +240,8 @@ func (s *servers) stream(l *console.Link, from, to *region) {
 	}
 }
 
+func (s *servers) native() *natively { return s.natively }
+
 func (s *servers) seen(from, to *region) (main, side engine.Engine) {
 	r := s.routes[route{from, to}]
 	return r.main, r.side
@@ -257,7 +254,7 @@ func (s *servers) kill(r *region) error {
 	return r.process().Close()
 }
 
-// revive starts a Region's servers, which are empty, and a new process.
+// revive starts a Region's servers, and a new process.
 func (s *servers) revive(ctx context.Context, r *region) (tale string, err error) {
 	d := s.deployment
 	ctx = context.WithoutCancel(ctx) // half a Region is of no use to whoever has left
@@ -277,17 +274,14 @@ func (s *servers) revive(ctx context.Context, r *region) (tale string, err error
 // restart starts the servers of a Region that is dead, and tells what is in them.
 func (s *servers) restart(ctx context.Context, r *region) (tale string, err error) {
 	m := s.machines[r]
-	if s.natively != nil {
-		if err := m.side.Restart(ctx); err != nil {
-			return "", err
-		}
-		return s.natively.rejoin(ctx, r)
-	}
-	m.revived.Store(true)
+	m.revived.Store(s.natively == nil)
 	if err := m.both(func(v *valkeyserver.Server) error { return v.Restart(ctx) }); err != nil {
 		return "", err
 	}
 	s.deployment.net.Revive(r.name)
+	if s.natively != nil {
+		return "with what it had", nil
+	}
 	return "with empty servers: its peers give it what they have", nil
 }
 

@@ -30,7 +30,7 @@ func (l *Lab) State() console.State {
 			s.Links = append(s.Links, d.linkState(r, to))
 		}
 	}
-	s.Totals = console.Sum(s.Regions)
+	s.Totals, s.Control = console.Sum(s.Regions), d.controlState()
 	return s
 }
 
@@ -114,6 +114,10 @@ func (l *Lab) Do(ctx context.Context, a console.Action) error {
 		return l.setAlive(ctx, a.Region, *a.Alive)
 	case console.ActLink:
 		l.setLink(d, a)
+	case console.ActSwitchover:
+		return d.switchOver(ctx, a.Region)
+	case console.ActReadmit:
+		return d.readmit(ctx, a.Region)
 	}
 	return nil
 }
