@@ -40,6 +40,7 @@ type view struct {
 	User   string `json:"user"`
 	Left   bool   `json:"left"`
 	Visits int64  `json:"visits"`
+	Theme  string `json:"theme"`
 	Cart   []struct {
 		Item     string `json:"item"`
 		Quantity int    `json:"quantity"`

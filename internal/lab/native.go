@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
@@ -100,6 +101,13 @@ func (n *natively) source(ctx context.Context, at route) (*valkey.Engine, error)
 		return nil, fmt.Errorf("reach %s from %s: %w", at.to.name, at.from.name, err)
 	}
 	return s.engine, nil
+}
+
+// call opens the engine of another Region's server, over the Calls plane, for whoever closes it.
+func (n *natively) call(ctx context.Context, at route) (engine.Engine, error) {
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	defer cancel()
+	return n.servers.engine(ctx, at.to.id, n.servers.routes[at].proxies[0].Addr(), false)
 }
 
 func (n *natively) main(r *region) *valkeyserver.Server { return n.servers.machines[r].main }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -319,9 +320,10 @@ func TestSwitchover(t *testing.T) {
 	for n, done := 0, false; !done; n++ {
 		a, _ := s.deployment.agreed()
 		done = a.Handover.Step == ledger.Done || a.Handover.Step == ledger.Failed
-		v.ask(t, http.MethodPost, west2, "/visits", nil)
-		if got := v.look(t, europe); got.User != "alice" || got.Visits != int64(n+1) {
-			t.Fatalf("during a switchover %s shows %q with %d visits, want alice and %d", europe, got.who(), got.Visits, n+1)
+		theme := []string{"dark", "light"}[n%2]
+		v.ask(t, http.MethodPost, west2, "/theme", url.Values{"theme": {theme}})
+		if got := v.look(t, europe); got.User != "alice" || got.Theme != theme {
+			t.Fatalf("during a switchover %s shows %q and %q, want alice and %s", europe, got.who(), got.Theme, theme)
 		}
 	}
 	a := s.wantAgreed(t, "it is not done", func(a ledger.State) bool { return a.Handover.Step == ledger.Done })

@@ -13,6 +13,7 @@ import (
 
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/dns"
@@ -76,7 +77,12 @@ func (n *natively) sit(ctx context.Context, r *region, store *roam.Store, o own)
 	s := &seat{deployment: d, natively: n, region: r, store: store, news: o.news, heads: make(chan head, 1)}
 	s.main, _ = o.main.(*valkey.Engine)
 	ctx, s.stop = context.WithCancel(ctx)
-	s.steered = steered.New(steered.Config{At: n.at(r)})
+	s.steered = steered.New(steered.Config{
+		Self: r.name, At: n.at(r), Log: d.lab.config.Log.With("region", r.name),
+		Open: func(ctx context.Context, to string) (engine.Engine, error) {
+			return n.call(ctx, route{r, d.region(to)})
+		},
+	})
 	err := s.steered.Open(s.main)
 	if err == nil {
 		err = s.answers(ctx)

@@ -37,7 +37,7 @@ type tour struct {
 func (l *Lab) Tour(ctx context.Context, url string, report func(Step)) (differs int, err error) {
 	t := &tour{lab: l, url: url, report: report}
 	for _, chapter := range []func(context.Context){
-		t.oneLogin, t.readYourWrites, t.concurrentWrites, t.cutOff, t.asymmetric, t.regionLoss, t.everywhere,
+		t.oneLogin, t.readYourWrites, t.concurrentWrites, t.cutOff, t.asymmetric, t.regionLoss, t.everywhere, t.succession,
 	} {
 		if t.err == nil {
 			chapter(ctx)
@@ -67,9 +67,9 @@ func (t *tour) step(did, expected string, do func() (seen string, err error)) {
 	t.report(s)
 }
 
-// soon does the same until what is seen is what is expected, for ten seconds.
+// soon does the same until what is seen is what is expected, for 15 seconds.
 func (t *tour) soon(ctx context.Context, did, expected string, do func() (string, error)) {
-	const patience = 10 * time.Second
+	const patience = 15 * time.Second // a lost primary is replaced in about half of it
 	t.step(did, expected, func() (string, error) {
 		for begun := time.Now(); ; {
 			seen, err := do()
