@@ -99,10 +99,10 @@ func TestBrowserComesBackByItself(t *testing.T) {
 }
 
 func TestBrowserFitsEveryWindow(t *testing.T) {
-	p, _ := openConsole(t, newFake())
+	p, _ := openConsole(t, newControlled())
 	for _, width := range []int64{360, 390, 820, 1270, 1600} {
 		p.Do("resize", chromedp.EmulateViewport(width, 800))
-		const wider = `[...document.querySelectorAll("html, .scroll, .panel, td")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.className || e.tagName).join()`
+		const wider = `[...document.querySelectorAll("html, .scroll, .panel, .card, td")].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.className || e.tagName).join()`
 		if cut := p.Ask(wider); cut != "" {
 			t.Errorf("in a window of %d px these are cut off: %s", width, cut)
 		}
@@ -117,10 +117,13 @@ func TestBrowserReadsNamesAsText(t *testing.T) {
 	f := newFake()
 	f.now.Regions[0].OpenBreakers = []string{markup}
 	f.now.Links[0].LastError = markup
+	f.now.Control = newControlled().now.Control
+	f.now.Control.Ending, f.now.Control.Notes[0].Text, f.now.Control.Receipts[0].Note = markup, markup, markup
 	f.tell(markup, markup)
 	p, _ := openConsole(t, f)
 	p.See("#events", markup)
 	p.See("#regions", markup)
+	p.See("#control", markup)
 	if n := p.Ask(`document.querySelectorAll("img").length`); n != "0" {
 		t.Errorf("%s images on the page, want none", n)
 	}
@@ -141,5 +144,56 @@ func TestBrowserKeepsUpWithEvents(t *testing.T) {
 	if n := p.Ask(`document.querySelectorAll("#events .gap").length`); n != "0" {
 		t.Errorf("%s gaps, want none: no event was left out", n)
 	}
+	p.WantNoComplaints()
+}
+
+// TestBrowserShowsTheControlPlane sees who holds the lease, what names answer, a switchover's
+// steps, receipts and decisions, and asks for a switchover and a readmission.
+func TestBrowserShowsTheControlPlane(t *testing.T) {
+	f := newControlled()
+	p, _ := openConsole(t, f)
+	for selector, words := range map[string][]string{
+		"#control": {
+			"us-west-1", "✓ holds the lease", "3.4 s", "us-west-2", "write.session.internal", "→ us-west-1 (TTL 10)", "✕ it is dead",
+			"us-west-2 → us-west-1, epoch 3: done", "+812 ms", "+191 ms", "+477 ms", "epoch 2, us-west-2 → us-west-1", "▲ open",
+			"3 recovered, 1 superseded, 0 lost, 0 unknown", "promoted us-west-1", "it takes all writes: a planned switchover",
+		},
+		"#regions": {"Switch over to here", "Readmit"},
+	} {
+		for _, word := range words {
+			p.See(selector, word)
+		}
+	}
+	for js, want := range map[string]string{
+		`document.querySelector("button[aria-label='Switch over to us-west-1']").disabled`: "true", // it has it
+		`document.querySelector("button[aria-label='Readmit us-west-1']").disabled`:        "true", // it lost nothing
+		`document.querySelectorAll(".steps [data-state='ok']").length`:                     "3",
+	} {
+		if got := p.Ask(js); got != want {
+			t.Errorf("%s = %s, want %s", js, got, want)
+		}
+	}
+	const height = `document.documentElement.scrollHeight`
+	before := p.Ask(height)
+	p.Click(`button[aria-label="Switch over to eu-central-1"]`)
+	p.See("#control", "us-west-1 → eu-central-1, epoch 4: arming")
+	p.Click(`button[aria-label="Readmit us-west-2"]`)
+	p.See("#said", "us-west-2 may be promoted again")
+	f.set(func(s *State) {
+		now := *s.Control
+		now.Held, now.LastsMs, now.Leader, now.Ending = false, 0, "", "it is over: us-west-1 is lost to 2 of 3 members (2 are a majority)"
+		s.Control = &now
+	})
+	p.See("#control", "✕ holds no lease")
+	p.See("#control", "over: us-west-1 is lost")
+	if after := p.Ask(height); after != before {
+		t.Errorf("the page has %s px after all that, want %s as before: it jumps", after, before)
+	}
+	want := []Action{{Kind: ActSwitchover, Region: "eu-central-1"}, {Kind: ActReadmit, Region: "us-west-2"}}
+	if did := f.done(); !reflect.DeepEqual(did, want) {
+		t.Errorf("actions done = %+v, want %+v", did, want)
+	}
+	f.set(func(s *State) { s.Control = nil })
+	p.Do("wait until it is gone", chromedp.WaitNotVisible(chromedp.CSS("#control")))
 	p.WantNoComplaints()
 }

@@ -155,6 +155,13 @@ func change(p *Plane, a Action, plane string) {
 	p.Changed = true
 }
 
+// set changes the state.
+func (f *fake) set(change func(*State)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.now)
+}
+
 // tell adds events of a kind.
 func (f *fake) tell(kind string, texts ...string) {
 	f.mu.Lock()

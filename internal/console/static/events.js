@@ -3,7 +3,7 @@ import { el, text } from "./dom.js";
 const kept = 300;
 const marks = {
   login: "→", logout: "←", revoke: "⊘", write: "✎", link: "⇄", region: "◉",
-  "take-back": "↩", lost: "‼", rung: "≡", topology: "↻",
+  "take-back": "↩", lost: "‼", rung: "≡", topology: "↻", control: "⚑",
 };
 // named tells whether the text needs no Region in front.
 const named = (e) => !e.region || e.text.startsWith(e.region);
@@ -46,7 +46,7 @@ export function eventList(list, empty, say) {
         el("span", { className: "what" }, named(e) ? "" : el("b", {}, e.region + " "), e.text,
           e.rung && e.rung !== "normal" ? el("span", { className: "rung" }, e.rung) : ""));
       // Only what changes the deployment is read aloud, and not the backlog.
-      if (["region", "link", "lost", "topology"].includes(e.kind) && Date.now() - at < 5000) say(named(e) ? e.text : `${e.region} ${e.text}`);
+      if (["region", "link", "lost", "topology", "control"].includes(e.kind) && Date.now() - at < 5000) say(named(e) ? e.text : `${e.region} ${e.text}`);
     },
   };
 }

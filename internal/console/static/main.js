@@ -1,4 +1,5 @@
 import { act as post, watch } from "./api.js";
+import { controlPanel } from "./control.js";
 import { attr, text } from "./dom.js";
 import { eventList } from "./events.js";
 import { count, duration, rate, share } from "./format.js";
@@ -35,6 +36,7 @@ async function act(button, actions, done) {
 }
 
 const picture = map($("map"));
+const control = controlPanel($("control"));
 const regions = regionPanels($("regions"), act);
 const links = linkTable($("links"), $("plane"), act);
 const events = eventList($("events"), $("no-events"), (words) => text($("aloud"), words));
@@ -60,6 +62,7 @@ function show(state, sample) {
   $("shop").hidden = !state.shop;
   if (state.shop) attr($("shop"), "href", state.shop);
   picture.show(state);
+  control.show(state);
   regions.show(state, sample);
   links.show(state, sample);
   events.state(state);

@@ -26,6 +26,9 @@ function panel(region, act) {
   const shop = el("a", { className: "button", target: "_blank", rel: "noopener" }, "Shop here", el("span", { className: "unseen" }, ` in ${region.name}, new tab`));
   const life = el("button", { type: "button" });
   const off = el("button", { type: "button" });
+  const over = el("button", { type: "button", ariaLabel: `Switch over to ${region.name}` }, "Switch over to here");
+  const readmit = el("button", { type: "button", ariaLabel: `Readmit ${region.name}`, title: "it lost the lease, and is not promoted by itself before" }, "Readmit");
+  const lease = el("p", { className: "row", hidden: true }, over, readmit);
   const rungs = {};
   for (const [k, name] of Object.entries(rungNames)) rungs[k] = el("dd", {}, "0");
   const root = el("article", { className: "panel", ariaLabel: `Region ${region.name}` },
@@ -43,19 +46,21 @@ function panel(region, act) {
       row("breakers", "Not asking", "Regions that did not answer and are not asked for now")),
     el("dl", { className: "rungs", ariaLabel: "Answers by rung" },
       ...Object.entries(rungNames).map(([k, name]) => el("div", {}, el("dt", {}, name), rungs[k]))),
-    el("p", { className: "row" }, shop, off, life));
+    el("p", { className: "row" }, shop, off, life), lease);
 
   let now = region, cutOff = false, history = [];
   life.addEventListener("click", () => act(life, [{ kind: "region", region: now.name, alive: !now.alive }],
     now.alive ? `${now.name} killed` : `${now.name} revived`));
   off.addEventListener("click", () => act(off, ends.map(([from, to]) => ({ kind: "link", from, to, plane: "all", cut: !cutOff })),
     cutOff ? `${now.name} reconnected` : `${now.name} cut off`));
+  over.addEventListener("click", () => act(over, [{ kind: "switchover", region: now.name }], `${now.name} is to take over`));
+  readmit.addEventListener("click", () => act(readmit, [{ kind: "readmit", region: now.name }], `${now.name} may be promoted again`));
   let ends = [];
 
   return {
     root,
     clear() { history = []; writes.clear(); },
-    show(r, { links, primary }, sample) {
+    show(r, { links, primary, control }, sample) {
       now = r;
       const mine = links.filter((l) => l.from === r.name || l.to === r.name);
       ends = mine.map((l) => [l.from, l.to]);
@@ -91,6 +96,9 @@ function panel(region, act) {
       text(off, cutOff ? "Reconnect" : "Cut off");
       attr(off, "aria-label", cutOff ? `Reconnect ${r.name}` : `Cut ${r.name} off from all others`);
       off.disabled = mine.length === 0;
+      lease.hidden = !control;
+      over.disabled = !r.alive || control?.holder === r.name;
+      readmit.disabled = !control?.left.includes(r.name);
       if (r.shop) attr(shop, "href", r.shop);
       shop.hidden = !r.shop;
     },
