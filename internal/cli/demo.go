@@ -36,17 +36,23 @@ that links between such Regions have.
 Sessions are kept in that process. With --engine valkey each Region keeps them in real
 servers of its own, on loopback: valkey-server, or redis-server 7 or later, from the
 PATH. What crosses Regions goes through proxies that are as slow and as lossy as the
-links. A Region that is killed loses its servers and what is in them. In active-passive the
-servers of secondaries are replicas of the primary's, over these links, and nothing is
-pushed. A primary that is revived gets what its replicas have before they follow it again.
+links. A Region that is killed loses its servers and what is in them.
+
+With --engine valkey --topology active-passive the servers of secondaries are replicas of
+the primary's, over these links, and nothing is pushed. A control plane runs as it does in
+production: a lease says which Region takes the writes, a primary that dies is replaced in
+some 7 seconds, and one that is revived still has what it had: its successor takes in what
+is lacking there, and then it follows.
 
 The shop's edge sends each request to the nearest Region, a random one or the one
 you choose. The console shows what happens and lets you cut and slow links, lose
-packets, and kill Regions. Nothing is kept, and no port is opened beyond loopback.
+packets, and kill Regions. Where a control plane runs, the console shows who holds the lease,
+what name servers answer and what a failover cost, and it switches over. Nothing is kept
+when the demo has ended, and no port is opened beyond loopback.
 
 With --tour, nobody has to click: users log in, write, are cut off, log out and lose
-a Region; each step says what was expected and what was seen. The exit code is 1 if
-any differs.`,
+a Region, and the primary changes; each step says what was expected and what was seen.
+The exit code is 1 if any differs.`,
 		Example: `  roam demo
   roam demo --topology active-passive
   roam demo --engine valkey

@@ -94,8 +94,10 @@ func (d desk) heal() {
 }
 
 func TestBrowserTellsTheStory(t *testing.T) {
+	t.Parallel() // it mostly waits, as does each of its parts
 	for _, topology := range []string{console.ActiveActive, console.ActivePassive} {
 		t.Run(topology, func(t *testing.T) {
+			t.Parallel()
 			demo := start(t, "--topology", topology)
 			alice := visitor{browsertest.Open(t), demo.Shop}
 			at := desk{alice.Beside()}

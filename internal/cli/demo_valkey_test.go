@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/roam-sessions/roam/internal/console"
@@ -18,14 +19,20 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-// needServers wants a server program, and a directory for what servers leave behind.
-func needServers(t *testing.T) (temporary string) {
+// haveServers wants a server program.
+func haveServers(t *testing.T) {
 	t.Helper()
 	if _, err := valkeyserver.Find(t.Context()); errors.Is(err, valkeyserver.ErrMissing) && os.Getenv("CI") != "true" {
 		t.Skipf("NOT TESTED on real servers; run ./scripts/install-test-deps.sh: %v", err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// needServers wants that, and a directory for what servers leave behind.
+func needServers(t *testing.T) (temporary string) {
+	t.Helper()
+	haveServers(t)
 	temporary = t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	return temporary
@@ -42,27 +49,37 @@ func wantNothingLeft(t *testing.T, dir string) {
 func TestTourOnServersSeesWhatItExpects(t *testing.T) {
 	dir := needServers(t)
 	t.Cleanup(func() { wantNothingLeft(t, dir) })
-	for _, topology := range []string{console.ActiveActive, console.ActivePassive} {
-		t.Run(topology, func(t *testing.T) {
-			if testing.Short() {
-				t.Skip("NOT TESTED: a tour takes some 20 seconds, and -short was asked for")
-			}
-			var out, talk bytes.Buffer
-			args := []string{"demo", "--tour", "--json", "--engine", lab.Valkey, "--topology", topology}
-			code := Run(t.Context(), args, &out, &talk)
-			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if testing.Short() {
+		t.Skip("NOT TESTED: tours take some 50 seconds, and -short was asked for")
+	}
+	type tour struct {
+		topology  string
+		steps     int
+		code      int
+		out, talk bytes.Buffer
+	}
+	tours := []*tour{{topology: console.ActiveActive, steps: 43}, {topology: console.ActivePassive, steps: 55}}
+	var walking sync.WaitGroup
+	for _, w := range tours { // they mostly wait
+		args := []string{"demo", "--tour", "--json", "--engine", lab.Valkey, "--topology", w.topology}
+		walking.Go(func() { w.code = Run(t.Context(), args, &w.out, &w.talk) })
+	}
+	walking.Wait()
+	for _, w := range tours {
+		t.Run(w.topology, func(t *testing.T) {
+			lines := strings.Split(strings.TrimSpace(w.out.String()), "\n")
 			var last struct {
 				Topology, Engine string
 				Steps, Differs   int
 			}
 			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
-				t.Fatalf("the last line %q is no JSON: %v; it said: %s", lines[len(lines)-1], err, &talk)
+				t.Fatalf("the last line %q is no JSON: %v; it said: %s", lines[len(lines)-1], err, &w.talk)
 			}
-			if code != exitOK || last.Differs != 0 || last.Topology != topology || last.Engine != lab.Valkey || last.Steps < 20 {
-				t.Errorf("tour = %d and %+v, want %d, %s on %s, over 20 steps and none that differs; it said %q and printed:\n%s",
-					code, last, exitOK, topology, lab.Valkey, &talk, &out)
+			if w.code != exitOK || last.Differs != 0 || last.Topology != w.topology || last.Engine != lab.Valkey || last.Steps != w.steps {
+				t.Errorf("tour = %d and %+v, want %d, %s on %s, %d steps and none that differs; it said %q and printed:\n%s",
+					w.code, last, exitOK, w.topology, lab.Valkey, w.steps, &w.talk, &w.out)
 			}
-			if said := talk.String(); !strings.Contains(said, "-server)") || !strings.Contains(said, "temporary") {
+			if said := w.talk.String(); !strings.Contains(said, "-server)") || !strings.Contains(said, "temporary") {
 				t.Errorf("the tour said %q, want which program it runs, and that all is temporary", said)
 			}
 		})

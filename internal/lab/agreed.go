@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/internal/console"
@@ -101,25 +103,47 @@ func (d *deployment) leading() (*control.Member, error) {
 	return knows, nil
 }
 
+// precheckTime is for how long a switchover waits for what members report once a second and
+// may be so in a moment.
+const precheckTime = 3 * time.Second
+
 // switchOver begins to have another Region take the writes, if nothing speaks against it.
 func (d *deployment) switchOver(ctx context.Context, to string) error {
-	m, err := d.leading()
-	if err != nil {
-		return err
-	}
-	checks, err := m.Precheck(ctx, to, true)
-	if errors.Is(err, control.ErrNotLeader) {
-		return &console.Refusal{Problem: "the leader has just changed, or is out of reach", Next: "try again in a moment"}
-	}
-	if err != nil {
-		return err
-	}
-	for _, c := range checks {
-		if !c.OK {
-			return &console.Refusal{Problem: "not now: it is not so that " + c.Detail, Next: c.Next}
+	for begun := time.Now(); ; {
+		m, err := d.leading()
+		if err != nil {
+			return err
+		}
+		refusal, soon, err := precheck(ctx, m, to)
+		switch {
+		case err != nil:
+			return err
+		case refusal == nil:
+			return propose(ctx, m, ledger.Command{Plan: &ledger.Plan{To: to, By: "the console"}})
+		case !soon || time.Since(begun) > precheckTime || pause(ctx, precheckTime/30) != nil:
+			return refusal
 		}
 	}
-	return propose(ctx, m, ledger.Command{Plan: &ledger.Plan{To: to, By: "the console"}})
+}
+
+// precheck returns what speaks against a switchover, and whether that may be over soon; nil:
+// nothing does.
+func precheck(ctx context.Context, m *control.Member, to string) (refusal *console.Refusal, soon bool, err error) {
+	checks, err := m.Precheck(ctx, to, true)
+	if errors.Is(err, control.ErrNotLeader) {
+		return &console.Refusal{Problem: "the leader has just changed, or is out of reach", Next: "try again in a moment"}, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	for _, c := range checks {
+		if c.OK {
+			continue
+		}
+		soon := !slices.Contains([]string{"lease", "region", "free", "salvaged"}, c.Name)
+		return &console.Refusal{Problem: "not now: it is not so that " + c.Detail, Next: c.Next}, soon, nil
+	}
+	return nil, false, nil
 }
 
 // readmit lets a Region be promoted again that has lost the lease.

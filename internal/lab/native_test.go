@@ -313,19 +313,13 @@ func TestSwitchover(t *testing.T) {
 	if err := asked(console.ActSwitchover, west1); !errors.As(err, &refusal) {
 		t.Errorf("a switchover to the primary: %v, want a refusal", err)
 	}
-	eventually(t, "a switchover is refused", func() bool { return asked(console.ActSwitchover, europe) == nil })
+	if err := asked(console.ActSwitchover, europe); err != nil {
+		t.Fatalf("a switchover to %s: %v", europe, err)
+	}
 	if err := asked(console.ActSwitchover, west2); !errors.As(err, &refusal) {
 		t.Errorf("a switchover while another is under way: %v, want a refusal", err)
 	}
-	for n, done := 0, false; !done; n++ {
-		a, _ := s.deployment.agreed()
-		done = a.Handover.Step == ledger.Done || a.Handover.Step == ledger.Failed
-		theme := []string{"dark", "light"}[n%2]
-		v.ask(t, http.MethodPost, west2, "/theme", url.Values{"theme": {theme}})
-		if got := v.look(t, europe); got.User != "alice" || got.Theme != theme {
-			t.Fatalf("during a switchover %s shows %q and %q, want alice and %s", europe, got.who(), got.Theme, theme)
-		}
-	}
+	s.chooseThemes(t, v)
 	a := s.wantAgreed(t, "it is not done", func(a ledger.State) bool { return a.Handover.Step == ledger.Done })
 	if a.Lease.Holder != europe || a.Lease.Epoch != 2 || a.Lease.Unplanned || len(a.Receipts) > 0 {
 		t.Errorf("the lease is %+v, with the receipts %+v, want epoch 2 of %s, planned, and no receipt", a.Lease, a.Receipts, europe)
@@ -340,6 +334,21 @@ func TestSwitchover(t *testing.T) {
 		t.Errorf("readmit: %v", err)
 	}
 	eventually(t, "it is not told", func() bool { return wasTold(t, l, "it may be promoted again, by the console") })
+}
+
+// chooseThemes has alice choose one theme after the other until a switchover is over, and
+// wants each of them to be hers in another Region.
+func (s *servers) chooseThemes(t *testing.T, v *visitor) {
+	t.Helper()
+	for n, done := 0, false; !done; n++ {
+		a, _ := s.deployment.agreed()
+		done = a.Handover.Step == ledger.Done || a.Handover.Step == ledger.Failed
+		theme := []string{"dark", "light"}[n%2]
+		v.ask(t, http.MethodPost, west2, "/theme", url.Values{"theme": {theme}})
+		if got := v.look(t, europe); got.User != "alice" || got.Theme != theme {
+			t.Fatalf("during a switchover %s shows %q and %q, want alice and %s", europe, got.who(), got.Theme, theme)
+		}
+	}
 }
 
 // Any Region may die and come back with what it had, also all of them. While most are dead
