@@ -44,7 +44,7 @@ type Config struct {
 }
 
 // A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
-// by many goroutines, but for Look, of which one is enough.
+// by many goroutines.
 type Server struct {
 	config Config
 
@@ -54,7 +54,8 @@ type Server struct {
 	// run is of the server's process, as seen last; reigned, when it took a lease last.
 	run, reigned string
 
-	mood mood // of look's goroutine: the control plane looks once at a time
+	looking sync.Mutex // one looks at a time; guards mood, and is taken before mu
+	mood    mood
 }
 
 // A mood is what looking remembers.
@@ -111,6 +112,8 @@ func (s *Server) parts() (*valkey.Engine, *valkey.Chain, error) {
 
 // look asks how the server is.
 func (s *Server) look(ctx context.Context) (steer.Server, error) {
+	s.looking.Lock()
+	defer s.looking.Unlock()
 	e, chain, err := s.parts()
 	if err != nil {
 		return steer.Server{}, err
