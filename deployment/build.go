@@ -55,7 +55,9 @@ func (b *builder) heed(ctx, background context.Context, t topology.Deployment, d
 		}
 	}
 	v, _ := f.Latest()
-	if b.version = v.Version; v.File == "" {
+	// The first version is that of whoever founded the control plane; nodes go by their own
+	// file as well until members agree on another one.
+	if b.version = v.Version; v.Version <= 1 || v.File == "" {
 		return t, nil
 	}
 	pushed, err := topology.Parse([]byte(v.File))

@@ -321,3 +321,16 @@ func TestOpenRefusesFeeds(t *testing.T) {
 		t.Errorf("Primary = %d without a feed, want 7", store.Primary())
 	}
 }
+
+// The file that the control plane was founded with is that of one node: until members have
+// agreed on another one, everybody's own stands.
+func TestFileOfTheFounderIsNotPushed(t *testing.T) {
+	o, _ := recorders(t)
+	v := view(3, 1, "east")
+	v.Version, v.File = 1, strings.ReplaceAll(three, "name: north", "name: south")
+	o.Feed = []string{newTeller(t, v).URL}
+	d := open(t, write(t, three), "north", o)
+	if got := d.Config(); got.Here.Name != "north" || got.Primary != 4 {
+		t.Errorf("%s with primary %d, want north by its own file, with primary 4", got.Here.Name, got.Primary)
+	}
+}

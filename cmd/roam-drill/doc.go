@@ -1,0 +1,2 @@
+// Command roam-drill has a deployment change its primary, and checks that nothing is lost.
+package main

@@ -1,0 +1,70 @@
+package drill
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/roam-sessions/roam/crdt"
+)
+
+// readers are how many records are read at a time.
+const readers = 32
+
+// read fills in what a Region's server has of some records.
+func (r *region) read(ctx context.Context, of map[crdt.Key]crdt.Record) error {
+	var mu sync.Mutex // guards of, failed and keys
+	var failed error
+	var keys []crdt.Key
+	for k := range of {
+		keys = append(keys, k)
+	}
+	var all sync.WaitGroup
+	for range readers {
+		all.Go(func() {
+			for {
+				mu.Lock()
+				if len(keys) == 0 || failed != nil {
+					mu.Unlock()
+					return
+				}
+				k := keys[len(keys)-1]
+				keys = keys[:len(keys)-1]
+				mu.Unlock()
+				rec, err := r.readOne(ctx, k)
+				mu.Lock()
+				if of[k] = rec; err != nil {
+					failed = fmt.Errorf("read %v in %s: %w", k, r.name, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return failed
+}
+
+func (r *region) readOne(ctx context.Context, k crdt.Key) (rec crdt.Record, err error) {
+	const tries, each = 3, 2 * time.Second
+	for range tries {
+		reading, cancel := context.WithTimeout(ctx, each)
+		rec, err = r.engine.Read(reading, k, crdt.Token{})
+		cancel()
+		if err == nil {
+			break
+		}
+	}
+	return rec, err
+}
+
+// showOf returns what a session shows.
+func showOf(rec crdt.Record) Shown {
+	out := Shown{Dead: rec.Dead, Count: rec.Count(string(visits))}
+	if raw, ok := rec.Value(string(number)); ok {
+		_ = cbor.Unmarshal(raw, &out.Newest) // else it shows none
+	}
+	return out
+}
