@@ -40,6 +40,10 @@ type Config struct {
 	// was missing, be it brought home by an earlier run. Where it names no actor that is not
 	// known, all of the log is compared, and only what is missing still is listed.
 	Fork engine.Positions
+	// Parted says that Fork is where the two logs parted, by number: the target's was the
+	// beginning of the former primary's then, whoever wrote it. So all that comes after was
+	// missing, also what an earlier run brought home, and nothing before was.
+	Parted bool
 	// Held reports whether another Region's engine has a record as well. Run returns nil
 	// only when all have been seen to be held. nil: there is no other Region.
 	Held func(ctx context.Context, rec crdt.Record) (bool, error)
@@ -175,6 +179,9 @@ func (r *run) all(ctx context.Context) error {
 // enough.
 func (r *run) gather(ctx context.Context, b engine.Batch) error {
 	p, fork := b.Partition, r.Fork[b.Partition]
+	if r.Parted {
+		fork.Actor = b.Actor
+	}
 	if b = beyond(b, fork); len(b.Frags) == 0 {
 		return nil
 	}

@@ -378,3 +378,26 @@ func TestItemsAreBounded(t *testing.T) {
 		t.Errorf("%d items, %d missing, %d adopted, progress %+v", len(out.Items), out.Missing(), out.Adopted, last)
 	}
 }
+
+// Where two logs parted is known by number. What an earlier run brought home, and could not
+// see to be held, is listed by the next one, though the target knew nothing of who wrote it.
+func TestListsWhatAnEarlierRunBroughtHome(t *testing.T) {
+	w := newWorld(t, memory.Config{})
+	w.lose(w.key(1), birth(), salvage.Birth)
+	w.lose(w.key(1), put("lost"), salvage.Write)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	c := w.config()
+	c.Fork, c.Parted = engine.Positions{}, true
+	c.Held = func(context.Context, crdt.Record) (bool, error) { return false, nil }
+	if _, err := salvage.Run(ctx, c); err == nil {
+		t.Fatal("Run with nobody to hold what was brought home has no error")
+	}
+	c.Held = nil
+	for _, known := range []bool{true, false} {
+		c.Parted = known
+		if out, want := w.run(c), map[bool]uint64{true: 2}[known]; out.Missing() != want {
+			t.Errorf("with the place known (%v) it lists %v, want %d writes", known, out.Items, want)
+		}
+	}
+}

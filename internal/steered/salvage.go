@@ -73,7 +73,7 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if err != nil {
 		return err
 	}
-	c := salvage.Config{Old: old, Intact: s.intact(ctx), Target: target, Fork: fork, Log: s.config.Log}
+	c := salvage.Config{Old: old, Intact: s.intact(ctx), Target: target, Fork: fork, Parted: order.Receipt.Fork != "", Log: s.config.Log}
 	if s.config.Spool != nil {
 		c.Spool = s.config.Spool
 	}
