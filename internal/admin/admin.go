@@ -17,7 +17,7 @@ import (
 const (
 	// actTime bounds whatever is asked for but streams and waiting.
 	actTime = 10 * time.Second
-	// answerTime bounds the writing of an answer, and the reading of a request.
+	// answerTime bounds the writing of an answer. The reading of a request is the server's.
 	answerTime = 10 * time.Second
 	// maxWait bounds how long a status is waited for.
 	maxWait = 30 * time.Second
@@ -88,8 +88,9 @@ type api struct {
 	seats   chan struct{} // of those who wait
 }
 
-// New returns the API, to be served at /v1/ by a server with a bound of its headers. It
-// fails if the Config makes no sense.
+// New returns the API, to be served at /v1/ by a server that has a ReadTimeout and a bound of
+// headers, and no WriteTimeout: answers have deadlines of their own, and streams one a line.
+// It fails if the Config makes no sense.
 func New(m Member, l Leading, c Config) (http.Handler, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -189,18 +190,8 @@ func (a *api) guard(to route) http.Handler {
 			a.refuse(w, r, err)
 			return
 		}
-		rc := http.NewResponseController(w)
 		if to.serve != nil {
-			// A deadline for the request would end the stream.
-			if err := rc.SetReadDeadline(time.Time{}); err != nil {
-				a.refuse(w, r, fmt.Errorf("lift a deadline: %w", err))
-				return
-			}
 			to.serve.ServeHTTP(w, r)
-			return
-		}
-		if err := rc.SetReadDeadline(time.Now().Add(answerTime + maxWait)); err != nil {
-			a.refuse(w, r, fmt.Errorf("set a deadline: %w", err))
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), actTime+maxWait)

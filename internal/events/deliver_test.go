@@ -235,9 +235,17 @@ func TestEndlessAnswer(t *testing.T) {
 		}
 	}))
 	t.Cleanup(s.Close)
-	d, _ := deliver(t, Config{Source: r.source, Hooks: []Hook{hookAt("endless", s.URL)}})
+	d, stop := deliver(t, Config{Source: r.source, Hooks: []Hook{hookAt("endless", s.URL)}})
 	r.tell("alarm", "alarm")
 	settled(t, d, "endless", 2)
+	stop()
+	d.client.Timeout = 0
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if out, err := d.Test(ctx, "endless"); err != nil || out.Err != nil || out.Took >= patience {
+		t.Errorf("Test = %+v, %v, want it taken before the answer ends", out, err)
+	}
 }
 
 func TestRedirectIsNotFollowed(t *testing.T) {
