@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func runNode(c *cobra.Command, config, region, format string) error {
 	}
 	folder := filepath.Dir(config)
 	d = node.Agreed(d, region, folder, log)
-	return runs(c.Context(), log, d, func(ctx context.Context, d topology.Deployment) (process, error) {
+	return runs(c.Context(), log, d, region, func(ctx context.Context, d topology.Deployment) (process, error) {
 		n, err := node.Start(ctx, d, region, node.Config{Log: log, Folder: folder})
 		if errors.Is(err, node.ErrRegion) {
 			return nil, usagef("--region %q is not in %s: want one of %s", region, config, strings.Join(d.Names(), ", "))
@@ -94,8 +95,9 @@ type process interface {
 	Close() error
 }
 
-// runs runs a process until ctx ends, by what members of the deployment agreed on last.
-func runs(ctx context.Context, log *slog.Logger, d topology.Deployment, start func(context.Context, topology.Deployment) (process, error)) error {
+// runs runs the process of a member until ctx ends, or it is taken out of the deployment, by
+// what members agreed on last.
+func runs(ctx context.Context, log *slog.Logger, d topology.Deployment, self string, start func(context.Context, topology.Deployment) (process, error)) error {
 	for {
 		p, err := start(ctx, d)
 		if err != nil {
@@ -112,6 +114,10 @@ func runs(ctx context.Context, log *slog.Logger, d topology.Deployment, start fu
 			log.Info("members agreed on another file: starting again by it", "regions", d.Names())
 			if err := p.Close(); err != nil {
 				return err
+			}
+			if !slices.ContainsFunc(d.Voters(), func(m topology.Member) bool { return m.Name == self }) {
+				log.Info("this member was taken out of the deployment: ending", "member", self)
+				return nil
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func runWitness(c *cobra.Command, config, name, format string) error {
 	}
 	folder := filepath.Dir(config)
 	d = node.Agreed(d, name, folder, log)
-	return runs(c.Context(), log, d, func(ctx context.Context, d topology.Deployment) (process, error) {
+	return runs(c.Context(), log, d, name, func(ctx context.Context, d topology.Deployment) (process, error) {
 		w, err := node.StartWitness(ctx, d, name, node.Config{Log: log, Folder: folder})
 		if errors.Is(err, node.ErrWitness) {
 			return nil, usagef("--name %q is not in %s: want one of %q", name, config, witnessesOf(d))

@@ -25,7 +25,8 @@ const (
 )
 
 // begins tells how this member begins. One whose file is lost has promised what it does
-// not know, so that without one a majority must be asked, for as long as ctx lasts.
+// not know, so that without one others must be asked, for as long as ctx lasts: all of
+// them before something new is founded. Where only some answer, those may be as new.
 func (m *Member) begins(ctx context.Context, path string) (start, error) {
 	switch _, err := os.Stat(path); {
 	case err == nil:
@@ -42,7 +43,7 @@ func (m *Member) begins(ctx context.Context, path string) (start, error) {
 				ErrAmnesia, joined, m.config.Self, path)
 		case founded && 2*answers >= len(others):
 			return enters, nil
-		case 2*(answers+1) > len(m.config.Members):
+		case answers == len(others): // one that is away may know more
 			return founds, nil
 		}
 		select {
