@@ -26,5 +26,5 @@ func ACL() string {
 // follow any other, which replaces all data, and end any connection: a server can't say
 // of its users which. So it is for nodes, and applications have a user with ACL.
 func ACLOfNode() string {
-	return ACL() + " ~" + overKey + " ~" + beatKey + " +replicaof +client|kill +client|pause +client|unpause"
+	return ACL() + " ~" + overKey + " ~" + beatKey + " +replicaof +client|kill"
 }

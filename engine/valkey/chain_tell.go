@@ -30,8 +30,8 @@ const (
 // Mark has a primary tell its replicas that an epoch is over. It comes to them behind all
 // that the server has written before: who reads it there has all writes of the epoch, if
 // the lease was ended before Mark was called. Of two epochs the later one stays. Then the
-// server is to follow the next primary soon: what it still writes, such as an echo's
-// number, makes it differ, and a server that differs is given all data anew.
+// server is to follow the next primary soon: what strangers still write makes it differ, and
+// a server that differs is given all data anew. Who writes for Roam is refused.
 func (c *Chain) Mark(ctx context.Context, epoch uint64) error {
 	if err := c.tell(ctx, epoch, "roam_chain_v1_over", overKey); err != nil {
 		return fmt.Errorf("mark that epoch %d is over: %w", epoch, err)

@@ -342,32 +342,6 @@ func TestChainEndsWithItsContext(t *testing.T) {
 	until(t, "it goes on", func() bool { return c.Beat(t.Context(), 1) == nil })
 }
 
-// A server at rest takes no writes of anybody, and is woken by hand or by itself.
-func TestChainRests(t *testing.T) {
-	a := valkeytest.Start(t)
-	c, err := roamvalkey.NewChain(roamvalkey.Config{Addrs: []string{a.Addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() }) // never fails
-	for _, woken := range []bool{true, false} {
-		const while = 300 * time.Millisecond
-		if err := c.Rest(t.Context(), while); err != nil {
-			t.Fatalf("Rest = %v", err)
-		}
-		began := time.Now()
-		if woken {
-			if err := c.Wake(t.Context()); err != nil {
-				t.Fatalf("Wake = %v", err)
-			}
-		}
-		a.Do("SET", "somebody", "else's")
-		if took := time.Since(began); woken != (took < while/2) || took > 10*while {
-			t.Errorf("a write took %v; woken: %v", took, woken)
-		}
-	}
-}
-
 // The user of ACLOfNode may end a replica's connection to its primary.
 func TestACLOfNodeIsEnoughToNudge(t *testing.T) {
 	a := valkeytest.Start(t, "--repl-diskless-sync-delay", "0")

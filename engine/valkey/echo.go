@@ -195,7 +195,8 @@ func (e *Echo) give(ctx context.Context, n uint64) error {
 	client := e.primary.client()
 	var cmds valkey.Commands
 	for _, p := range e.partitions {
-		cmds = append(cmds, client.B().Set().Key(e.key(p)).Value(strconv.FormatUint(n, 10)).Ex(beatTTL).Build())
+		cmds = append(cmds, client.B().Fcall().Function("roam_v1_echo").Numkeys(1).Key(e.key(p)).
+			Arg(strconv.FormatUint(n, 10), strconv.Itoa(int(beatTTL.Seconds()))).Build())
 	}
 	for _, res := range client.DoMulti(ctx, cmds...) {
 		if _, mended := e.primary.mends(ctx, res.Error()); mended {

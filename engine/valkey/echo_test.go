@@ -93,3 +93,41 @@ func TestReplicaOfAPrimary(t *testing.T) {
 		return err == nil && r.VV.Has(dot)
 	})
 }
+
+// A server whose epoch is over is given no more numbers: it stays in step with the next
+// primary, which has all of that epoch. Nobody waits for it: who writes is refused at once.
+func TestEchoStopsWithTheLease(t *testing.T) {
+	first, second := pair(t)
+	primary := open(t, 1, valkey.Config{Addrs: []string{first.Addr}})
+	replica := open(t, 2, valkey.Config{Addrs: []string{second.Addr}})
+	clocks, err := primary.Clocks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := primary.Grant(t.Context(), 3, clocks, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	echo := valkey.NewEcho(t.Context(), primary, replica, valkey.EchoConfig{Interval: 20 * time.Millisecond})
+	t.Cleanup(func() { _ = echo.Close() }) // never fails
+	until(t, "news is young under the lease", func() bool { age, ok := echo.Heard(1); return ok && age < 100*time.Millisecond })
+	if err := primary.EndLease(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	dirty := func() string {
+		_, changes, _ := strings.Cut(first.Do("INFO", "persistence"), "rdb_changes_since_last_save:")
+		changes, _, _ = strings.Cut(changes, "\r")
+		return changes
+	}
+	before := dirty()
+	until(t, "news is old", func() bool { age, _ := echo.Heard(1); return age > 300*time.Millisecond })
+	if after := dirty(); after != before {
+		t.Errorf("%s changes were made to a server whose epoch is over, and %s before that", after, before)
+	}
+	if clocks, err = primary.Clocks(t.Context()); err == nil {
+		err = primary.Grant(t.Context(), 4, clocks, 30*time.Second)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "news is young in the next epoch", func() bool { age, ok := echo.Heard(1); return ok && age < 100*time.Millisecond })
+}

@@ -22,11 +22,6 @@ import (
 // to connect anew. A holder's server has ten heartbeats a second.
 const nudgeAfter = 2 * time.Second
 
-// rests is for how long a server takes no writes that has ended its lease for another's:
-// until it follows that one, or longest. Should it be granted the next lease itself, this
-// is how long it may have to wait.
-const rests = 3 * time.Second
-
 // A Config is what a Server is made of.
 type Config struct {
 	// Self is its Region.
@@ -224,14 +219,9 @@ func (s *Server) chained(do func(*valkey.Chain) error) error {
 	return do(chain)
 }
 
-// Mark writes down that an epoch is over, and has the server rest until it follows.
+// Mark writes down that an epoch is over.
 func (s *Server) Mark(ctx context.Context, epoch uint64) error {
-	return s.chained(func(c *valkey.Chain) error {
-		if err := c.Mark(ctx, epoch); err != nil {
-			return err
-		}
-		return c.Rest(ctx, rests)
-	})
+	return s.chained(func(c *valkey.Chain) error { return c.Mark(ctx, epoch) })
 }
 
 // Beat writes a heartbeat.
@@ -246,7 +236,7 @@ func (s *Server) Promote(ctx context.Context) (fork string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(chain.Promote(ctx), chain.Wake(ctx)); err != nil {
+	if err := chain.Promote(ctx); err != nil {
 		return "", err
 	}
 	at, err := e.Tail(ctx) // nobody writes before it holds the lease
@@ -262,5 +252,5 @@ func (s *Server) Follow(ctx context.Context, region string) error {
 	if err != nil {
 		return fmt.Errorf("where the server of %q is replicated from: %w", region, err)
 	}
-	return s.chained(func(c *valkey.Chain) error { return errors.Join(c.Follow(ctx, host, port), c.Wake(ctx)) })
+	return s.chained(func(c *valkey.Chain) error { return c.Follow(ctx, host, port) })
 }

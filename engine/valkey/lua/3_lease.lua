@@ -48,3 +48,13 @@ local function grant(keys, args)
   lease = {epoch = epoch, stop = stop, over = stop == 0, seen = now_ms(), to = mine}
   return ''
 end
+
+-- echo keeps a number for some seconds, for who measures how late replicas are. Written
+-- after an epoch is over it would make this server differ from the next primary, which
+-- would have to give it all data anew.
+local function echo(keys, args)
+  ready()
+  if lease and lease.over then return refuse_fenced() end
+  call('SET', keys[1], args[1], 'EX', args[2])
+  return ''
+end

@@ -141,6 +141,7 @@ end
 redis.register_function{function_name = 'roam_v1_apply', callback = apply, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_clock', callback = clock, flags = {'no-writes'}}
 redis.register_function{function_name = 'roam_v1_grant', callback = grant, flags = {'allow-oom'}}
+redis.register_function{function_name = 'roam_v1_echo', callback = echo, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_join', callback = join_record, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_ingest', callback = ingest, flags = {'allow-oom'}}
 redis.register_function{function_name = 'roam_v1_head', callback = head, flags = {'allow-oom'}}
