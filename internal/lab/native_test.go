@@ -334,6 +334,32 @@ func TestSwitchover(t *testing.T) {
 		t.Errorf("readmit: %v", err)
 	}
 	eventually(t, "it is not told", func() bool { return wasTold(t, l, "it may be promoted again, by the console") })
+	s.wantHeard(t, europe)
+	events, err := l.Events(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]int{}
+	for _, e := range events {
+		told[e.Text]++
+	}
+	const promoted = "promoted " + europe + ", epoch 2: it takes all writes: a planned switchover"
+	if told[promoted] != 1 {
+		t.Errorf("%q was told %d times, want once: %v", promoted, told[promoted], told)
+	}
+}
+
+// wantHeard wants each Region to hear of the primary, and to go on hearing of it.
+func (s *servers) wantHeard(t *testing.T, primary string) {
+	t.Helper()
+	const bound = time.Second
+	time.Sleep(2 * bound) // what was heard of the one before is old by then
+	for _, r := range s.deployment.regions {
+		eventually(t, r.name+" does not hear of "+primary, func() bool {
+			age, ok := r.process().heard(s.deployment.region(primary).id)
+			return ok && age < bound && (r.name != primary || age == 0)
+		})
+	}
 }
 
 // chooseThemes has alice choose one theme after the other until a switchover is over, and
