@@ -31,7 +31,7 @@ const (
 	resting   phase = iota
 	asking          // the server, for its clock
 	renewing        // with the quorum
-	vouching        // with all others
+	vouching        // with all others, or the quorum
 	beginning       // asking the server, with a renewal at hand
 )
 
@@ -146,8 +146,9 @@ func (h *Holder) Clocks(try uint64, servers []time.Duration, now Time) []Act {
 		return []Act{{Kind: Grant, Try: h.try, Epoch: h.epoch, Lasts: left}}
 	}
 	if h.vouched != nil {
+		// The quorum is asked as well: what was lost on its way once may come through.
 		h.phase = vouching
-		return []Act{{Kind: AskWord, Try: h.try, Epoch: h.epoch}}
+		return []Act{{Kind: AskWord, Try: h.try, Epoch: h.epoch}, {Kind: Renew, Try: h.try, Epoch: h.epoch}}
 	}
 	h.phase = renewing
 	return []Act{{Kind: Renew, Try: h.try, Epoch: h.epoch}}
@@ -180,7 +181,7 @@ func (h *Holder) step(servers []time.Duration, now Time) bool {
 
 // Renewed says that the quorum has agreed to the renewal of a try.
 func (h *Holder) Renewed(try uint64, now Time) []Act {
-	if h.stopped || try != h.try || h.phase != renewing {
+	if h.stopped || try != h.try || h.phase != renewing && h.phase != vouching {
 		return nil
 	}
 	asked := h.asked

@@ -1,6 +1,7 @@
 package lease_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,9 @@ func TestHolder(t *testing.T) {
 	if acts := h.Renewed(2, now); acts != nil {
 		t.Errorf("a renewal that came late = %v", acts)
 	}
-	want("the clock again", h.Clocks(3, []time.Duration{time.Hour + c.Renew + c.Answer}, now), lease.AskWord)
+	if got := kinds(h.Clocks(3, []time.Duration{time.Hour + c.Renew + c.Answer}, now)); !slices.Equal(got, []lease.ActKind{lease.AskWord, lease.Renew}) {
+		t.Fatalf("the clock again = %v, want to ask for words, and the quorum once more", got)
+	}
 	if acts := h.Vouched(3, "b", now); acts != nil {
 		t.Errorf("one word of two = %v", acts)
 	}
@@ -96,6 +99,25 @@ func TestHolder(t *testing.T) {
 	want("a clock that has stepped", h.Clocks(4, []time.Duration{2 * time.Hour}, now), lease.Stop)
 	if acts := h.Tick(now.Add(time.Hour)); acts != nil {
 		t.Errorf("a tick after the end = %v", acts)
+	}
+}
+
+// The quorum that did not answer once may do so while words are asked for: one who does not
+// give its word, as it is dead, holds up nobody then.
+func TestHolderIsRenewedAmongWords(t *testing.T) {
+	c := lease.Config{}.WithDefaults()
+	h := lease.NewHolder(c, 3, []string{"b", "c"}, 0)
+	h.Tick(0)
+	h.Clocks(1, []time.Duration{0}, 0)
+	now := lease.Time(c.Answer)
+	h.Tick(now)
+	h.Clocks(2, []time.Duration{c.Answer}, now)
+	h.Vouched(2, "b", now)
+	if got := kinds(h.Renewed(2, now)); len(got) != 1 || got[0] != lease.Grant {
+		t.Errorf("the renewal = %v, want to grant", got)
+	}
+	if acts := h.Vouched(2, "c", now); acts != nil {
+		t.Errorf("a word after that = %v", acts)
 	}
 }
 
