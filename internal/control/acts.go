@@ -43,7 +43,7 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 			return func() []steer.Act { return m.local.Marked(a.Epoch, m.now()) }
 		})
 	case steer.Promote:
-		do(m.promote)
+		do(m.promote(m.state.Lease.Epoch))
 	case steer.Follow:
 		do(func(ctx context.Context) letter { return m.turned(ctx, a.Region, server.Follow(ctx, a.Region)) })
 	case steer.Salvage:
@@ -68,31 +68,39 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 	}
 }
 
+// A parting is where this Region's server and the one before parted, when it was promoted
+// for an epoch that nobody handed over.
+type parting struct {
+	epoch uint64
+	at    string
+}
+
 // promote has the server take writes.
-func (m *Member) promote(ctx context.Context) letter {
-	fork, err := m.config.Server.Promote(ctx)
-	seen := m.turned(ctx, "nobody", err)
-	return func() []steer.Act {
-		if fork != "" {
-			m.fork = fork
+func (m *Member) promote(epoch uint64) func(context.Context) letter {
+	return func(ctx context.Context) letter {
+		fork, err := m.config.Server.Promote(ctx)
+		seen := m.turned(ctx, "nobody", err)
+		return func() []steer.Act {
+			if err == nil && m.parted.epoch < epoch {
+				m.parted = parting{epoch, fork}
+			}
+			if seen == nil {
+				return m.forked()
+			}
+			return append(seen(), m.forked()...)
 		}
-		if seen == nil {
-			return nil
-		}
-		return seen()
 	}
 }
 
-// forked has agreed where this Region's server and the one that it lost parted.
+// forked has agreed where the servers parted, for the receipt of what this one lacks.
 func (m *Member) forked() []steer.Act {
-	if m.fork == "" {
+	l := m.state.Lease
+	if m.parted.at == "" || m.parted.epoch != l.Epoch || l.Holder != m.config.Self || !l.Unplanned {
 		return nil
 	}
 	for _, r := range m.state.Receipts {
-		if r.To == m.config.Self && r.Fork == "" && r.Closed.IsZero() && m.state.Lease.Holder == m.config.Self && m.state.Lease.From == r.From {
-			fork := m.fork
-			m.fork = ""
-			return []steer.Act{{Kind: steer.Propose, Command: ledger.Command{Fork: &ledger.Fork{Epoch: r.Epoch, At: fork}}}}
+		if r.To == m.config.Self && r.From == l.From && r.At.Equal(l.Since) && r.Fork == "" && r.Closed.IsZero() {
+			return []steer.Act{{Kind: steer.Propose, Command: ledger.Command{Fork: &ledger.Fork{Epoch: r.Epoch, At: m.parted.at}}}}
 		}
 	}
 	return nil

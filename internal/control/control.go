@@ -58,7 +58,7 @@ type Member struct {
 	grantTry  uint64
 	looking   bool
 	salvaging bool
-	fork      string // where the server and the one before parted, until that is agreed
+	parted    parting
 	gathering bool
 	server    steer.Server
 	grew      time.Time // when the server's beat last grew

@@ -14,6 +14,7 @@ import (
 
 	"github.com/roam-sessions/roam/internal/judge/routing"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/quorum"
 )
 
 var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
@@ -224,6 +225,24 @@ func TestEventsAndReceiptsAreBounded(t *testing.T) {
 	}
 	if raw, err := b.Snapshot(); err != nil || len(raw) > 1<<20 {
 		t.Errorf("a snapshot of %d bytes, %v, want well below 4 MiB", len(raw), err)
+	}
+}
+
+// All that a receipt may name fits into one command of the quorum, and all receipts into a
+// snapshot.
+func TestReceiptsFit(t *testing.T) {
+	item := ledger.Item{Session: strings.Repeat("f", 16), Kind: "destroy", At: noon.Add(123456789), Fate: ledger.Superseded}
+	items := slices.Repeat([]ledger.Item{item}, ledger.MaxItems)
+	c := ledger.Command{At: noon, Salvage: &ledger.Salvage{Epoch: 1 << 40, Items: items, Note: strings.Repeat("x", 500)}}
+	if n := len(says(c)); n > quorum.MaxCommandBytes {
+		t.Errorf("a command of %d bytes, at most %d may be", n, quorum.MaxCommandBytes)
+	}
+	s := ledger.State{}
+	for range ledger.MaxReceipts {
+		s.Receipts = append(s.Receipts, ledger.Receipt{Items: items, Fork: strings.Repeat("A", 1024)})
+	}
+	if raw, err := s.Snapshot(); err != nil || len(raw) > quorum.MaxSnapshotBytes {
+		t.Errorf("a snapshot of %d bytes, %v; at most %d may be", len(raw), err, quorum.MaxSnapshotBytes)
 	}
 }
 

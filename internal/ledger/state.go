@@ -13,8 +13,9 @@ import (
 const (
 	MaxEvents   = 500
 	MaxReceipts = 50
-	// MaxItems bounds the writes that a receipt names; the others are only counted.
-	MaxItems = 1000
+	// MaxItems bounds the writes that a receipt names; the others are only counted. They
+	// come in one command, and fifty receipts must fit into a snapshot.
+	MaxItems = 500
 	// maxText bounds what people write and what errors say.
 	maxText = 500
 )
