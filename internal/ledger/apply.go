@@ -190,6 +190,7 @@ func (s State) readmit(r Readmit, at time.Time) (State, error) {
 		return s, fmt.Errorf("%w: what %s took in epoch %d was not taken in yet", ErrConflict, r.Region, open.Epoch)
 	}
 	s.Watch.Judge = s.Watch.Judge.Readmit(r.Region)
+	s.Readmits++
 	return s.tell(Event{At: at, Kind: KindReadmitted, Region: r.Region, Text: "it may be promoted again" + by(r.By)}), nil
 }
 
@@ -223,7 +224,7 @@ func (s State) route(r Route, at time.Time) (State, error) {
 }
 
 func (s State) watched(w Watched) (State, error) {
-	if w.Epoch == s.Lease.Epoch {
+	if w.Epoch == s.Lease.Epoch && w.Readmits == s.Readmits {
 		s.Watch = w.Watch
 	}
 	for _, e := range w.Events {

@@ -140,9 +140,11 @@ type Route struct {
 }
 
 // A Watched tells what the judge and the alarms found, and keeps what they must not forget:
-// of another epoch than the present one that is passed over.
+// of another epoch than the present one, or by somebody who had not heard of the last
+// Readmit, that is passed over.
 type Watched struct {
-	Epoch  uint64  `json:"epoch"`
-	Watch  Watch   `json:"watch"`
-	Events []Event `json:"events,omitempty"` // numbered when they are taken
+	Epoch    uint64  `json:"epoch"`
+	Readmits uint64  `json:"readmits,omitempty"`
+	Watch    Watch   `json:"watch"`
+	Events   []Event `json:"events,omitempty"` // numbered when they are taken
 }

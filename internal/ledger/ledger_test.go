@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/judge/routing"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/quorum"
@@ -191,6 +192,25 @@ func TestDescribe(t *testing.T) {
 	}
 	if b.Lease.Epoch != 7 {
 		t.Errorf("another file changed the epoch to %d", b.Lease.Epoch)
+	}
+}
+
+// What a judge found before it heard that a Region was readmitted does not undo that.
+func TestReadmit(t *testing.T) {
+	b := founded(t)
+	found := func(readmits uint64) {
+		watch := ledger.Watch{Judge: judge.State{Left: []string{"north"}}}
+		b.do(ledger.Command{Watched: &ledger.Watched{Epoch: 7, Readmits: readmits, Watch: watch}})
+	}
+	found(0)
+	b.do(ledger.Command{Readmit: &ledger.Readmit{Region: "north"}})
+	found(0)
+	if left := b.Watch.Judge.Left; len(left) > 0 {
+		t.Errorf("%q may not be promoted, though readmitted", left)
+	}
+	found(1)
+	if left := b.Watch.Judge.Left; len(left) != 1 {
+		t.Errorf("%q may not be promoted, want north, which was lost again", left)
 	}
 }
 

@@ -34,10 +34,13 @@ type State struct {
 	Newest   uint64   `json:"newest"`
 	Handover Handover `json:"handover"`
 	// Mode is what an operator lets the judge do; empty: what roam.yaml says.
-	Mode    judge.Mode    `json:"mode,omitempty"`
-	Watch   Watch         `json:"watch"`
-	Routing routing.State `json:"routing"`
-	Events  []Event       `json:"events,omitempty"`
+	Mode  judge.Mode `json:"mode,omitempty"`
+	Watch Watch      `json:"watch"`
+	// Readmits counts how often a Region was let be promoted again: what a judge found that
+	// did not know of the last time is not kept.
+	Readmits uint64        `json:"readmits,omitempty"`
+	Routing  routing.State `json:"routing"`
+	Events   []Event       `json:"events,omitempty"`
 	// Seq is the number of the last event.
 	Seq      uint64    `json:"seq"`
 	Receipts []Receipt `json:"receipts,omitempty"`

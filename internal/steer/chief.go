@@ -212,7 +212,7 @@ func (c *Chief) save(o Observation, now lease.Time) []Act {
 		told = told[:20]
 	}
 	acts := c.once("watched", Act{Kind: Propose, Command: ledger.Command{
-		Watched: &ledger.Watched{Epoch: o.State.Lease.Epoch, Watch: c.watch, Events: told},
+		Watched: &ledger.Watched{Epoch: o.State.Lease.Epoch, Readmits: o.State.Readmits, Watch: c.watch, Events: told},
 	}}, now)
 	if len(acts) > 0 {
 		c.told = slices.Clone(c.told[len(told):])
