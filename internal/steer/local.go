@@ -12,6 +12,10 @@ import (
 // again is how long an act is waited for before it is asked for once more.
 const again = lease.Time(500 * time.Millisecond)
 
+// forkTime is how long a Region waits to hear where its log and the next primary's parted,
+// before it gives what it has. Who was promoted knows at once, unless it was lost as well.
+const forkTime = 5 * time.Second
+
 // A Server is what was last seen of a Region's server.
 type Server struct {
 	Known   bool   // it answered, a moment ago
@@ -84,6 +88,8 @@ type Local struct {
 	ended  uint64                // the epoch that the server has let go of, for good
 	marked uint64                // the epoch whose end was written down
 	due    map[string]lease.Time // by what was asked for: when it is again
+	owed   uint64                // the epoch whose receipt is open here
+	owes   lease.Time            // since when that is known
 }
 
 // NewLocal returns that of a node that starts.
@@ -221,6 +227,8 @@ func (l *Local) follow(now lease.Time) []Act {
 	holder := l.state.Lease.Holder
 	if r, owes := l.state.Owes(l.config.Region); owes && !l.server.Known {
 		return nil // what it has must be looked at
+	} else if owes && !l.parted(r, now) {
+		return nil
 	} else if owes {
 		return l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: holder}, now)
 	}
@@ -228,6 +236,16 @@ func (l *Local) follow(now lease.Time) []Act {
 		return l.once(Act{Kind: Follow, Region: holder}, now)
 	}
 	return nil
+}
+
+// parted reports whether it is known where the logs of a receipt parted, or not to be
+// expected any more. Before, what the next primary got meanwhile in another way would be
+// missing in the list: sessions go on there.
+func (l *Local) parted(r ledger.Receipt, now lease.Time) bool {
+	if l.owed != r.Epoch {
+		l.owed, l.owes = r.Epoch, now
+	}
+	return r.Fork != "" || now >= l.owes.Add(forkTime)
 }
 
 // Clocks says what a try of an epoch has heard of the clocks of the servers.

@@ -100,6 +100,14 @@ func TestSalvageComesFirst(t *testing.T) {
 		ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}})
 	east := local("east")
 	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	if acts := east.Agreed(s, 0); acts != nil {
+		t.Errorf("before it is known where the logs parted it does %+v", acts)
+	}
+	alone := local("east")
+	alone.Saw(steer.Server{Known: true, Primary: true}, 0)
+	alone.Agreed(s, 0)
+	only(t, "nobody says where", alone.Tick(lease.Time(5*time.Second)), steer.Salvage)
+	s = apply(t, s, ledger.Command{Fork: &ledger.Fork{Epoch: 1, At: "there"}})
 	if a := only(t, "east comes back", east.Agreed(s, 0), steer.Salvage); a.Epoch != 1 || a.Region != "west" {
 		t.Errorf("it salvages %+v", a)
 	}
