@@ -7,12 +7,15 @@
 #        Regions in each, one seed alone with its story, rules to break
 # SESSIONS ROUNDS SLICE go to `make bench-valkey`: how many sessions are many, how often
 #        both sides run, for how long
+# PLANNED UNPLANNED  how often `make failover` changes the primary, each way
 # OPS    how many operations `make scripts` compares
 # STATES how many distinct states `make scope` sees at the least; 0: as many as CI
 # MUTANTS which of them `make mutants` wakes; none: all
 # FUZZTIME how long each Fuzz test looks for new inputs; KEEP how many of them to keep
 
 ARGS ?=
+PLANNED ?= 10
+UNPLANNED ?= 20
 COUNT ?= 6
 CHECKS ?= 20000
 SEEDS ?= 1000
@@ -27,7 +30,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: lease bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: failover failover-docs lease bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +67,15 @@ bench: tools ## run every benchmark COUNT times, keep the figures in bench/resul
 
 bench-valkey: ## run Roam on Valkey side by side with what people use instead, and print the ratios (SESSIONS= ROUNDS= SLICE=)
 	@SESSIONS='$(SESSIONS)' ROUNDS='$(ROUNDS)' SLICE='$(SLICE)' ./scripts/bench-valkey.sh
+
+failover: ## change the primary of a deployment on real servers, and check that nothing is lost (PLANNED= UNPLANNED= ARGS=…)
+	@./scripts/install-test-deps.sh
+	go build -o $(BIN)/roam-drill ./cmd/roam-drill
+	@$(BIN)/roam-drill -planned $(PLANNED) -unplanned $(UNPLANNED) $(ARGS)
+
+failover-docs: ## make docs/failover.md of what make failover has measured
+	go run ./cmd/roam-drill -page > bench/results/failover.md
+	cp bench/results/failover.md docs/failover.md
 
 bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
 	go run ./internal/sidebyside/sheet > bench/results/benchmarks.md

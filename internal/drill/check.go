@@ -30,9 +30,11 @@ type Write struct {
 // A Doubt is a write of which nobody was told how often it was done: at most Times, and
 // maybe never.
 type Doubt struct {
+	Who   string
 	Key   crdt.Key
 	Times int
 	Ends  bool
+	Sent  time.Duration
 }
 
 // lacking returns the writes that a server lacks, by the records that it has.
@@ -46,11 +48,11 @@ func lacking(writes []Write, has map[crdt.Key]crdt.Record) (out []Write) {
 	return out
 }
 
-// unexplained returns the sessions that have ended at a server though nobody asked for
-// that: what they had is gone, and no vector tells.
-func unexplained(writes []Write, doubts []Doubt, has map[crdt.Key]crdt.Record) (out []string) {
+// unexplained returns the sessions of writes that have ended at a server, which none of the
+// endings nor doubts explains: what they had is gone, and no vector tells.
+func unexplained(writes, endings []Write, doubts []Doubt, has map[crdt.Key]crdt.Record) (out []string) {
 	ended := map[crdt.Key]bool{}
-	for _, w := range writes {
+	for _, w := range endings {
 		ended[w.Key] = ended[w.Key] || w.Ends
 	}
 	for _, d := range doubts {
@@ -197,7 +199,9 @@ func doubles(writes []Write) (out []string) {
 	return out
 }
 
-// A Gap is for how long nobody was told that a write was taken, where it changed Regions.
+// A Gap is what a client noticed of a change: for how long it waited for the first write that
+// the new primary took, from when it first wanted to write after the last one that the old
+// primary took.
 type Gap struct {
 	Who  string
 	Home string
@@ -225,42 +229,47 @@ func gapOf(writes []Write, from, to string) (time.Duration, bool) {
 	return max(0, first-last), true
 }
 
-// gaps returns those of each client.
-func gaps(writes []Write, from, to string) (out []Gap) {
+// gaps returns those of each client that wrote before and after.
+func gaps(writes []Write, doubts []Doubt, from, to string) (out []Gap) {
 	by := map[string][]Write{}
 	for _, w := range writes {
 		by[w.Who] = append(by[w.Who], w)
 	}
 	for _, who := range slices.Sorted(maps.Keys(by)) {
 		all := by[who]
-		raw, ok := gapOf(all, from, to)
-		if !ok {
+		if _, ok := gapOf(all, from, to); !ok {
 			continue
 		}
-		usual := max(usually(all, from), usually(all, to))
-		out = append(out, Gap{Who: who, Home: all[0].Home, Raw: raw, Beyond: max(0, raw-usual)})
+		last, first := time.Duration(0), Write{Acked: math.MaxInt64}
+		for _, w := range all {
+			if w.At == from {
+				last = max(last, w.Acked)
+			}
+			if w.At == to && w.Acked < first.Acked {
+				first = w
+			}
+		}
+		wanted := first.Sent
+		for _, d := range doubts { // what it gave up before
+			if d.Who == who && d.Sent >= last {
+				wanted = min(wanted, d.Sent)
+			}
+		}
+		raw := first.Acked - wanted
+		out = append(out, Gap{Who: who, Home: first.Home, Raw: raw, Beyond: max(0, raw-max(usually(all, from), usually(all, to)))})
 	}
 	return out
 }
 
-// usually returns the median time between two acknowledgements of a Region to a client;
-// zero if there are too few.
+// usually returns the median time that a Region took to acknowledge; zero if it did not.
 func usually(writes []Write, at string) time.Duration {
-	var acks, between []time.Duration
+	var took []time.Duration
 	for _, w := range writes {
 		if w.At == at {
-			acks = append(acks, w.Acked)
+			took = append(took, w.Acked-w.Sent)
 		}
 	}
-	slices.Sort(acks)
-	for i := 1; i < len(acks); i++ {
-		between = append(between, acks[i]-acks[i-1])
-	}
-	slices.Sort(between)
-	if len(between) == 0 {
-		return 0
-	}
-	return between[len(between)/2]
+	return quantile(took, 0.5)
 }
 
 // A Count is what a session's counter must show.

@@ -15,18 +15,6 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-// A Kept is what a drill leaves: bench/results/failover.json.
-type Kept struct {
-	Date    string   `json:"date"`
-	Machine string   `json:"machine"`
-	RTT     float64  `json:"rtt_ms"`
-	Seed    uint64   `json:"seed"`
-	Figures []Figure `json:"figures"`
-	// Broken are the bounds that were, and why; Error is why it did not come to its end.
-	Broken []string `json:"broken,omitempty"`
-	Error  string   `json:"error,omitempty"`
-}
-
 // Main runs a drill as args say, results to out and talk to talk, and returns the exit
 // code: 0, 1 if a bound is broken or it could not be done, 2 if it was asked wrongly.
 func Main(ctx context.Context, args []string, out, talk io.Writer) int {
@@ -38,6 +26,7 @@ func Main(ctx context.Context, args []string, out, talk io.Writer) int {
 	flags.DurationVar(&c.RTT, "rtt", 60*time.Millisecond, "round trip between two Regions")
 	flags.IntVar(&c.Clients, "clients", 4, "how many clients write in each Region")
 	flags.Uint64Var(&c.Seed, "seed", 1, "draws what the network does by chance")
+	flags.StringVar(&c.Kind, "kind", "", "only losses of the primary that have this in their names")
 	flags.BoolVar(&c.Keep, "keep", false, "leave logs and files where they are")
 	file := flags.String("file", "bench/results/failover.json", "where figures are kept; empty: nowhere")
 	asJSON := flags.Bool("json", false, "print what is kept, and no table")
@@ -109,6 +98,3 @@ func printPage(file string, out io.Writer) error {
 	_, err = io.WriteString(out, Page(k))
 	return err
 }
-
-// Page returns the page of what a drill has left.
-func Page(k Kept) string { return Table(k.Figures) }

@@ -26,6 +26,8 @@ type Config struct {
 	Clients int
 	// Seed draws what the network does at random.
 	Seed uint64
+	// Kind, if set, is a part of the names of the losses that there are to be.
+	Kind string
 	// Out hears how it goes; nil: nobody does.
 	Out io.Writer
 	// Keep leaves logs and files where they are.
@@ -97,7 +99,10 @@ func (w *world) drill(ctx context.Context, out *Result) error {
 			return fmt.Errorf("planned switchover %d: %w", i+1, err)
 		}
 	}
-	kinds := strikes()
+	kinds := slices.DeleteFunc(strikes(), func(k strike) bool { return !strings.Contains(k.name, w.config.Kind) })
+	if len(kinds) == 0 {
+		return fmt.Errorf("no loss is called %q", w.config.Kind)
+	}
 	for i := range w.config.Unplanned {
 		k := kinds[i%len(kinds)]
 		round, err := w.unplanned(ctx, i, k)
@@ -263,7 +268,9 @@ func (w *world) last(ctx context.Context, out *Result) error {
 		r.app.resting.Store(true)
 		r.prober.pace.Store(int64(time.Second))
 	}
-	time.Sleep(visitTime) // for visits that are under way
+	if err := rest(ctx, visitTime); err != nil { // for visits that are under way
+		return err
+	}
 	writes, doubts := w.book.since(page{})
 	holder := w.region(w.state().Lease.Holder)
 	has, err := w.records(ctx, holder, writes)
@@ -274,7 +281,7 @@ func (w *world) last(ctx context.Context, out *Result) error {
 	for _, lost := range lacking(writes, has) {
 		out.lose("in the end a write of %s to %s is missing, acknowledged in %s", lost.Who, lost.Key, lost.At)
 	}
-	for _, session := range unexplained(writes, doubts, has) {
+	for _, session := range unexplained(writes, writes, doubts, has) {
 		out.lose("in the end %s has ended, and nobody ended it", session)
 	}
 	shown := map[crdt.Key]Shown{}

@@ -94,7 +94,7 @@ func (n *notebook) heard(who, home string, name func(crdt.Region) string, o roam
 		})
 	}
 	if !taken || o.Answer.Tries > 1 {
-		n.doubts = append(n.doubts, Doubt{Key: o.Key, Times: max(1, o.Answer.Tries), Ends: ends})
+		n.doubts = append(n.doubts, Doubt{Who: who, Key: o.Key, Times: max(1, o.Answer.Tries), Ends: ends, Sent: now - o.Took})
 	}
 	switch {
 	case !counted:

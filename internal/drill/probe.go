@@ -98,7 +98,7 @@ func (p *prober) write(ctx context.Context, epoch uint64) {
 			Epoch: epoch, Sent: sent, Acked: p.book.now(), Prober: true,
 		})
 	case !engine.OutcomeKnown(err):
-		p.book.doubtful(Doubt{Key: p.key, Times: 1})
+		p.book.doubtful(Doubt{Who: "prober of " + p.region.name, Key: p.key, Times: 1, Sent: sent})
 		p.written = perProbe // what it has is not known: another one begins
 	case p.written > 0 && engine.IsRefusal(err):
 		p.written = perProbe // it is not here

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,6 +25,7 @@ type Planned struct {
 	Servers      time.Duration // the gap between the servers, as those beside them saw it
 	Anywhere     time.Duration // the gap as clients saw it, all taken together
 	Clients      []Gap
+	Copies       int // how often a server was given all data anew
 	Acknowledged int
 	Lost         []string
 	LoggedOut    []string
@@ -154,8 +154,9 @@ func (r *Result) plannedFigures() []Figure {
 		return nil
 	}
 	var servers, anywhere, raw, beyond, took []time.Duration
-	var acknowledged, lost, out int
+	var acknowledged, lost, out, copies int
 	for _, p := range r.Planned {
+		copies += p.Copies
 		servers, anywhere, took = append(servers, p.Servers), append(anywhere, p.Anywhere), append(took, p.Took)
 		for _, g := range p.Clients {
 			raw, beyond = append(raw, g.Raw), append(beyond, g.Beyond)
@@ -176,7 +177,8 @@ func (r *Result) plannedFigures() []Figure {
 	figures = append(figures, r.spread("planned: from the command to the end", took, 0, n)...)
 	gone := r.figure("planned: acknowledged writes lost", float64(lost), "writes", 0, true, n)
 	gone.Note = fmt.Sprintf("of %d", acknowledged)
-	return append(figures, gone, r.figure("planned: users logged out", float64(out), "users", 0, true, n))
+	return append(figures, gone, r.figure("planned: users logged out", float64(out), "users", 0, true, n),
+		r.figure("planned: servers that were given all data anew", float64(copies), "servers", 0, false, n))
 }
 
 func (r *Result) unplannedFigures() []Figure {
@@ -246,41 +248,4 @@ func (f Figure) value(x float64) string {
 		return fmt.Sprintf("%.1f ms", x)
 	}
 	return fmt.Sprintf("%.0f", x)
-}
-
-// Table returns figures for a terminal, or in Markdown.
-func Table(figures []Figure) string {
-	rows := [][]string{{"what", "value", "bound", "ok", "of"}}
-	for _, f := range figures {
-		bound, ok := "", ""
-		if f.Bound {
-			bound, ok = "≤ "+f.value(f.Target), "yes"
-			if !f.OK {
-				ok = "no"
-			}
-		}
-		rows = append(rows, []string{f.Name, f.value(f.Value), bound, ok, f.Note})
-	}
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	var b strings.Builder
-	line := func(cells []string) {
-		for i, cell := range cells {
-			b.WriteString("| " + cell + strings.Repeat(" ", widths[i]-len([]rune(cell))) + " ")
-		}
-		b.WriteString("|\n")
-	}
-	line(rows[0])
-	for _, width := range widths {
-		b.WriteString("|" + strings.Repeat("-", width+2))
-	}
-	b.WriteString("|\n")
-	for _, row := range rows[1:] {
-		line(row)
-	}
-	return b.String()
 }

@@ -56,17 +56,36 @@ func (w *world) lose(ctx context.Context, out *Unplanned, k strike, at page, str
 	}
 	s := w.state()
 	out.To, out.Granted = s.Lease.Holder, w.book.now()-struck
-	waits := map[string]time.Duration{} // by client, until its first acknowledgement
+	w.awaitClients(ctx, out, k, at, struck)
+	if err := rest(ctx, after); err != nil {
+		return nil, err
+	}
+	writes, _ := w.book.since(at)
+	has, err := w.records(ctx, w.region(out.To), writes)
+	if err != nil {
+		return nil, err
+	}
+	missing := lacking(writes, has)
+	out.Acknowledged, out.Missing = len(writes), len(missing)
+	w.say("  %s has the lease after %v, clients write again after %v to %v; %d writes are missing there",
+		out.To, out.Granted.Round(10*time.Millisecond), out.first().Round(10*time.Millisecond), out.worst().Round(10*time.Millisecond), len(missing))
+	return missing, nil
+}
+
+// awaitClients waits until all clients write again that can, and notes how long each took.
+func (w *world) awaitClients(ctx context.Context, out *Unplanned, k strike, at page, struck time.Duration) {
+	waits := map[string]time.Duration{} // until the first acknowledgement
 	want := w.config.Clients * len(w.regions)
 	if k.apart {
 		want -= w.config.Clients
 	}
-	err = until(ctx, "wait for clients to write again", failoverTime, lookEvery, func() string {
+	err := until(ctx, "wait for clients to write again", failoverTime, lookEvery, func() string {
 		writes, _ := w.book.since(at)
 		clear(waits)
 		for _, x := range writes {
 			first, is := waits[x.Who]
-			if x.At == out.To && !x.Prober && (!k.apart || x.Home != out.From) && (!is || x.Acked-struck < first) {
+			counts := x.At == out.To && !x.Prober && (!k.apart || x.Home != out.From)
+			if counts && (!is || x.Acked-struck < first) {
 				waits[x.Who] = x.Acked - struck
 			}
 		}
@@ -82,19 +101,6 @@ func (w *world) lose(ctx context.Context, out *Unplanned, k strike, at page, str
 	if err != nil {
 		out.Faults = append(out.Faults, err.Error())
 	}
-	if err := rest(ctx, after); err != nil {
-		return nil, err
-	}
-	writes, _ := w.book.since(at)
-	has, err := w.records(ctx, w.region(out.To), writes)
-	if err != nil {
-		return nil, err
-	}
-	missing := lacking(writes, has)
-	out.Acknowledged, out.Missing = len(writes), len(missing)
-	w.say("  %s has the lease after %v, clients write again after %v to %v; %d writes are missing there",
-		out.To, out.Granted.Round(10*time.Millisecond), out.first().Round(10*time.Millisecond), out.worst().Round(10*time.Millisecond), len(missing))
-	return missing, nil
 }
 
 // regain waits until the lost Region has given what it had, and compares.
@@ -130,7 +136,8 @@ func (w *world) regain(ctx context.Context, out *Unplanned, from *region, at pag
 	for _, l := range lacking(writes, has) {
 		out.Lost = append(out.Lost, fmt.Sprintf("a write of %s to %s, acknowledged in %s", l.Who, l.Key, l.At))
 	}
-	for _, session := range unexplained(writes, doubts, has) {
+	endings, doubts := w.book.since(page{}) // all of them, to explain endings
+	for _, session := range unexplained(writes, endings, doubts, has) {
 		out.Lost = append(out.Lost, session+" has ended, and nobody ended it")
 	}
 	return nil
