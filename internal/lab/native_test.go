@@ -242,45 +242,6 @@ func wantNormal(t *testing.T, l *Lab, region, user string) *visitor {
 	return v
 }
 
-// A primary that dies is replaced by itself, and the names with it. Whoever had begun elsewhere
-// meanwhile goes on there.
-func TestLostPrimaryIsReplaced(t *testing.T) {
-	t.Parallel() // it mostly waits
-	l, s := newServerLab(t, console.ActivePassive)
-	alice, bob := newVisitor(l), newVisitor(l)
-	alice.login(t, west1, "alice")
-	s.wantHas(t, "alice", west2, europe)
-	wantNamed(t, l, west1, west1, west2, europe)
-	s.wantAway(t)
-	begun := time.Now()
-	must(t, l, life(west1, false))
-	bob.login(t, europe, "bob")
-	if got := bob.look(t, europe); got.User != "bob" || got.Rung != "local-only" {
-		t.Errorf("%s dead: %s shows %q, %s, want bob, local-only", west1, europe, got.who(), got.Rung)
-	}
-	a := s.wantAgreed(t, "nobody replaces "+west1, func(a ledger.State) bool { return a.Lease.Holder != west1 })
-	t.Logf("%s is dead for %v: %s is the primary", west1, time.Since(begun), a.Lease.Holder)
-	if a.Lease.Epoch != 2 || !a.Lease.Unplanned {
-		t.Errorf("the lease is %+v, want epoch 2, unplanned", a.Lease)
-	}
-	wantNormal(t, l, europe, "cid")
-	eventually(t, "bob's session has not come back", func() bool { return bob.look(t, europe).Rung == "normal" })
-	for _, at := range []string{west2, europe} {
-		if got := alice.look(t, at); got.User != "alice" {
-			t.Errorf("%s shows %q, want alice", at, got.who())
-		}
-	}
-	s.wantHas(t, "bob", west2, europe)
-	wantNamed(t, l, a.Lease.Holder, west2, europe)
-	state := l.State()
-	if r := state.Control.Receipts; len(r) != 1 || !r[0].Open || r[0].From != west1 || r[0].To != a.Lease.Holder {
-		t.Errorf("receipts %+v, want one of %s that is open", r, west1)
-	}
-	if n := state.Control.Names[0]; n.Problem == "" || n.Writer != "" {
-		t.Errorf("%s is dead and answers %+v", west1, n)
-	}
-}
-
 // Of two Regions that one is promoted which has more of what the primary had, be it far.
 func TestBestCopyIsPromoted(t *testing.T) {
 	t.Parallel() // it mostly waits
