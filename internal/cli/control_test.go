@@ -145,29 +145,35 @@ func TestADeploymentGrowsAndShrinks(t *testing.T) {
 	soon(t, "nobody is starting again any more", func() bool {
 		return Run(t.Context(), []string{"mode", "advise", "--config", three}, io.Discard, io.Discard) == exitOK
 	})
+	c.tellsWhatIsAsked(three)
+}
+
+// tellsWhatIsAsked asks about a deployment of three Regions that was one of one.
+func (c *council) tellsWhatIsAsked(three string) {
+	c.Helper()
 	c.asks(exitOK, "controls", "users-1=on", "--config", three)
 	if text := c.asks(exitFailed, "controls", "users-1=off", "--config", three); !strings.Contains(text, "some") {
-		t.Errorf("a safety rule that forbids is not named: %q", text)
+		c.Errorf("a safety rule that forbids is not named: %q", text)
 	}
 	if text := c.asks(exitOK, "controls", "--config", three); !strings.Contains(text, "users-1  region-1  users  on") {
-		t.Errorf("the controls are %q", text)
+		c.Errorf("the controls are %q", text)
 	}
 	text := c.asks(exitOK, "status", "--config", three)
 	for _, want := range []string{"all Regions take writes", "the judge is on advise", "region-3  peer"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("the status lacks %q:\n%s", want, text)
+			c.Errorf("the status lacks %q:\n%s", want, text)
 		}
 	}
 	text = c.asks(exitOK, "events", "--config", three)
 	for _, want := range []string{"a deployment of 1 Regions", "version 2: other settings, with region-2", "version 3", "users-1 on"} {
 		if !strings.Contains(text, want) {
-			t.Errorf("the events lack %q:\n%s", want, text)
+			c.Errorf("the events lack %q:\n%s", want, text)
 		}
 	}
 	if text := c.asks(exitFailed, "switchover", "--to", "region-2", "--config", three); !strings.Contains(text, "active-passive") {
-		t.Errorf("a switchover where all Regions write: %q", text)
+		c.Errorf("a switchover where all Regions write: %q", text)
 	}
 	if text := c.asks(exitOK, "receipts", "--config", three); !strings.Contains(text, "no failover") {
-		t.Errorf("the receipts are %q", text)
+		c.Errorf("the receipts are %q", text)
 	}
 }
