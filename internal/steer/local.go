@@ -218,10 +218,13 @@ func (l *Local) advance(step ledger.Step, now lease.Time) []Act {
 	return l.propose(ledger.Command{Advance: &ledger.Advance{Epoch: l.state.Handover.Epoch, Step: step}}, now)
 }
 
-// follow has the server follow the holder's, when what it took itself is safe.
+// follow has the server follow the holder's, when what it took itself is safe. A server
+// that is dead lets go of nothing, and holds up nothing that its node's spool has.
 func (l *Local) follow(now lease.Time) []Act {
-	if l.holder != nil && l.ended < l.holder.Epoch() {
+	if l.holder != nil {
 		l.holder.Stop()
+	}
+	if l.holder != nil && l.ended < l.holder.Epoch() && l.server.Known {
 		return l.once(Act{Kind: End, Epoch: l.holder.Epoch()}, now)
 	}
 	holder := l.state.Lease.Holder

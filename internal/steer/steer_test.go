@@ -200,3 +200,19 @@ func TestLeadsElsewhere(t *testing.T) {
 		t.Error("west goes on leading")
 	}
 }
+
+// A node whose server is dead takes in what its spool has all the same. Once the server is
+// back it lets go of the epoch first.
+func TestSalvageForADeadServer(t *testing.T) {
+	s := founded(t)
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true}, 0)
+	only(t, "east reigns", east.Agreed(s, 0), steer.Leases)
+	east.Saw(steer.Server{}, 1)
+	s = apply(t, s, ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}}, ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}})
+	if a := only(t, "with its server dead it", east.Agreed(s, 2), steer.Salvage); a.Epoch != 1 || a.Region != "west" {
+		t.Errorf("it salvages %+v", a)
+	}
+	end := only(t, "its server is back", east.Saw(steer.Server{Known: true, Primary: true}, 3), steer.End)
+	only(t, "it has ended", east.Ended(end.Epoch, 4), steer.Salvage)
+}
