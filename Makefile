@@ -30,7 +30,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: failover failover-docs lease bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: failover failover-docs control-sim bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,8 +84,8 @@ bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)
 
-lease: ## simulate 10,000 deployments in which the lease changes hands among faults
-	go test -count=1 ./internal/leasesim -run '^TestOneWriterAtATime$$' -v -args -seeds 10000
+control-sim: ## simulate 10,000 deployments whose primary changes among faults (SEEDS=)
+	go test -count=1 ./internal/controlsim -run '^TestControlPlane$$' -v -args -seeds $(or $(SEEDS),10000)
 
 trace: ## hold a few seeds against the traces recorded elsewhere, also in 32 bits where this machine runs such programs
 	go test -count=1 ./internal/sim -run '^TestSameSeedSameTrace$$'

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/controlsim"
 	"github.com/roam-sessions/roam/internal/mutant"
 	"github.com/roam-sessions/roam/internal/sim"
 )
@@ -102,7 +103,7 @@ func (f Finding) with(s sought) Finding {
 // nor with those awake that m goes with: of a seed that fails anyway nothing follows.
 func (h Hunt) first(ctx context.Context, m mutant.Mutant, from, n uint64) (sought, error) {
 	for end := from + n; from < end; {
-		found, err := h.seek(ctx, m.Awake(), from, end-from)
+		found, err := h.seek(ctx, m.Of, m.Awake(), from, end-from)
 		if err != nil || found.broken == "" {
 			return found, err
 		}
@@ -117,9 +118,9 @@ func (h Hunt) first(ctx context.Context, m mutant.Mutant, from, n uint64) (sough
 
 // passes reports whether a seed passes without m.
 func (h Hunt) passes(ctx context.Context, m mutant.Mutant, seed uint64) (bool, error) {
-	plain, err := h.seek(ctx, "", seed, 1)
+	plain, err := h.seek(ctx, m.Of, "", seed, 1)
 	if err == nil && plain.broken == "" && len(m.With) > 0 {
-		plain, err = h.seek(ctx, strings.Join(m.With, ","), seed, 1)
+		plain, err = h.seek(ctx, m.Of, strings.Join(m.With, ","), seed, 1)
 	}
 	return err == nil && plain.broken == "", err
 }
@@ -139,10 +140,10 @@ const (
 )
 
 // seek runs seeds in a process in which some mutants are awake, until one fails.
-func (h Hunt) seek(ctx context.Context, awake string, from, n uint64) (sought, error) {
+func (h Hunt) seek(ctx context.Context, of, awake string, from, n uint64) (sought, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, h.Program, "seek", "--start", fmt.Sprint(from), "--seeds", fmt.Sprint(n)) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, h.Program, "seek", "--of", of, "--start", fmt.Sprint(from), "--seeds", fmt.Sprint(n)) //nolint:gosec // this program
 	cmd.Env = append(slices.Clone(os.Environ()), "GOMAXPROCS=1", "GOGC=400", mutant.Switch+"="+awake)
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
@@ -179,20 +180,34 @@ func (h Hunt) seek(ctx context.Context, awake string, from, n uint64) (sought, e
 // begun stands for a seed that was begun and of which no more is known yet.
 const begun = "begun"
 
-// Seek runs seeds one after another, in this process, until one breaks an
-// invariant. It says what it begins and what it found, a line each: a seed, and
-// "begun" or an invariant.
-func Seek(ctx context.Context, from, n uint64, out io.Writer) error {
+// Seek runs seeds of a simulation, as mutant.Mutant.Of has it, one after another, in this
+// process, until one breaks an invariant. It says what it begins and what it found, a line
+// each: a seed, and "begun" or an invariant.
+func Seek(ctx context.Context, of string, from, n uint64, out io.Writer) error {
 	for seed := from; seed < from+n && ctx.Err() == nil; seed++ {
 		if _, err := fmt.Fprintln(out, seed, begun); err != nil {
 			return err
 		}
-		if r := sim.Run(seed, sim.Options{}); len(r.Violations) > 0 {
-			_, err := fmt.Fprintln(out, seed, r.Violations[0].Invariant)
+		if broken := brokenBy(of, seed); broken != "" {
+			_, err := fmt.Fprintln(out, seed, broken)
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// brokenBy returns the first invariant that a seed breaks; the empty string: none.
+func brokenBy(of string, seed uint64) string {
+	if of == mutant.Control {
+		if r := controlsim.Run(seed, controlsim.Options{}); len(r.Violations) > 0 {
+			return r.Violations[0].Invariant
+		}
+		return ""
+	}
+	if r := sim.Run(seed, sim.Options{}); len(r.Violations) > 0 {
+		return r.Violations[0].Invariant
+	}
+	return ""
 }
 
 func parseSought(line string) (s sought) {

@@ -194,7 +194,11 @@ func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act)
 			_, err := m.Propose(ctx, ledger.Command{Salvage: &s})
 			return err
 		})
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, engine.ErrUnreachable): // for as long as a server is dead
+			m.config.Log.Debug("salvage", "epoch", a.Epoch, "err", err)
+		default:
 			m.config.Log.Warn("salvage", "epoch", a.Epoch, "err", err)
 		}
 		m.mail.put(func() []steer.Act {

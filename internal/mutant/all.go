@@ -7,6 +7,7 @@ func All() []Mutant {
 	all := slices.Concat(
 		ofRecord(), ofCounters(), ofStamps(), ofProof(), ofSealed(), ofRevocation(), ofEndings(),
 		ofReplication(), ofMemory(), ofComparing(), ofReading(), ofMisses(), ofWriting(),
+		ofControl(),
 	)
 	known := seeds()
 	for i := range all {

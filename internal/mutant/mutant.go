@@ -26,6 +26,8 @@ type Mutant struct {
 	// this one is.
 	With  []string
 	Edits []Edit
+	// Of is the simulation that is to find it: Control, or empty, that of sessions.
+	Of string
 	// Seed is the first seed of the simulator that was seen to find it; the hunt
 	// begins there. All sets it. Zero: none is known.
 	Seed uint64

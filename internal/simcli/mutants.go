@@ -22,15 +22,17 @@ const seedPatience = time.Minute
 // seekCommand is what the hunt runs in processes of its own.
 func seekCommand() *cobra.Command {
 	var start, seeds uint64
+	var of string
 	c := &cobra.Command{
 		Use:    "seek",
 		Short:  "Run seeds one after another until one breaks an invariant, a line each",
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return campaign.Seek(c.Context(), start, seeds, c.OutOrStdout())
+			return campaign.Seek(c.Context(), of, start, seeds, c.OutOrStdout())
 		},
 	}
+	c.Flags().StringVar(&of, "of", "", "which simulation: \"control\", or that of sessions")
 	c.Flags().Uint64Var(&start, "start", 1, "the first seed")
 	c.Flags().Uint64Var(&seeds, "seeds", 1, "how many seeds to run")
 	return c

@@ -228,9 +228,7 @@ func (l *Local) follow(now lease.Time) []Act {
 		return l.once(Act{Kind: End, Epoch: l.holder.Epoch()}, now)
 	}
 	holder := l.state.Lease.Holder
-	if r, owes := l.state.Owes(l.config.Region); owes && !l.server.Known {
-		return nil // what it has must be looked at
-	} else if owes && !l.parted(r, now) {
+	if r, owes := l.state.Owes(l.config.Region); owes && !l.parted(r, now) {
 		return nil
 	} else if owes {
 		return l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: holder}, now)

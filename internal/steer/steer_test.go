@@ -209,7 +209,8 @@ func TestSalvageForADeadServer(t *testing.T) {
 	east.Saw(steer.Server{Known: true, Primary: true}, 0)
 	only(t, "east reigns", east.Agreed(s, 0), steer.Leases)
 	east.Saw(steer.Server{}, 1)
-	s = apply(t, s, ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}}, ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}})
+	s = apply(t, s, ledger.Command{Depose: &ledger.Depose{Epoch: 1, Wish: "west"}}, ledger.Command{Grant: &ledger.Grant{Newest: 1, To: "west"}},
+		ledger.Command{Fork: &ledger.Fork{Epoch: 1, At: "here"}})
 	if a := only(t, "with its server dead it", east.Agreed(s, 2), steer.Salvage); a.Epoch != 1 || a.Region != "west" {
 		t.Errorf("it salvages %+v", a)
 	}

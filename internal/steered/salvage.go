@@ -50,11 +50,17 @@ func parseFork(text string) (at engine.Positions, err error) {
 	return at, nil
 }
 
-// salvage has what the server and the spool took be taken in by the primary.
+// salvage has what the server and the spool took be taken in by the primary. While the
+// server is away it is what the spool has, once; the receipt stays open until the server
+// can be looked at.
 func (s *Server) salvage(ctx context.Context, order control.Order, tell func(context.Context, ledger.Salvage) error) error {
-	old, _, err := s.parts()
+	old, chain, err := s.parts()
 	if err != nil {
 		return err
+	}
+	_, away := chain.Role(ctx)
+	if away != nil && (s.config.Spool == nil || s.spooled == order.Receipt.Epoch) {
+		return fmt.Errorf("%w: the server can't be looked at: %w", engine.ErrUnreachable, away)
 	}
 	fork, err := parseFork(order.Receipt.Fork)
 	if err != nil {
@@ -73,9 +79,12 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if err != nil {
 		return err
 	}
-	c := salvage.Config{Old: old, Intact: s.intact(ctx), Target: target, Fork: fork, Parted: order.Receipt.Fork != "", Log: s.config.Log}
+	c := salvage.Config{Target: target, Fork: fork, Parted: order.Receipt.Fork != "", Log: s.config.Log}
 	if s.config.Spool != nil {
 		c.Spool = s.config.Spool
+	}
+	if away == nil {
+		c.Old, c.Intact = old, s.intact(ctx)
 	}
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
@@ -84,7 +93,11 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if err != nil {
 		return err
 	}
-	return tell(ctx, receipt(order.Receipt.Epoch, out))
+	r := receipt(order.Receipt.Epoch, out)
+	if r.Closed = away == nil; away != nil {
+		s.spooled = order.Receipt.Epoch
+	}
+	return tell(ctx, r)
 }
 
 // others opens the engines of Regions that are neither here nor at the target. One is

@@ -49,6 +49,10 @@ type Server struct {
 	// run is of the server's process, as seen last; reigned, when it took a lease last.
 	run, reigned string
 
+	// spooled is the epoch of which the spool was brought home; salvage's, which runs once
+	// at a time.
+	spooled uint64
+
 	looking sync.Mutex // one looks at a time; guards mood, and is taken before mu
 	mood    mood
 }
