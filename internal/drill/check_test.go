@@ -214,9 +214,9 @@ func TestAttributed(t *testing.T) {
 func TestGaps(t *testing.T) {
 	const ms = time.Millisecond
 	var writes []Write
-	ack := func(who, at string, took time.Duration, times ...time.Duration) {
+	ack := func(who, at string, took int, times ...int) {
 		for _, x := range times {
-			writes = append(writes, Write{Who: who, Home: "home of " + who, At: at, Sent: (x - took) * ms, Acked: x * ms})
+			writes = append(writes, Write{Who: who, Home: "home of " + who, At: at, Sent: time.Duration(x-took) * ms, Acked: time.Duration(x) * ms})
 		}
 	}
 	ack("ann", "west", 5, 10, 20, 30)

@@ -59,7 +59,6 @@ type world struct {
 	book    *notebook
 	log     *os.File
 	proxies []*fault.Proxy
-	closers []func()
 }
 
 // newWorld starts servers, nodes and applications. Close it, also if it fails.
