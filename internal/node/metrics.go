@@ -50,6 +50,7 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 		s.gauge("roam_engine_max_bytes", "Bytes that records may have: births are refused from 80 % on.", float64(st.MaxBytes))
 		s.gauge("roam_engine_log_bytes", "Bytes of the log.", float64(st.LogBytes))
 	}
+	w.control(s)
 	if chase != nil && n.follows(primary) {
 		if age, ok := chase.Heard(0); ok {
 			s.gauge("roam_peer_heard_age_seconds", heardHelp, age.Seconds(), "peer", primary)
@@ -64,6 +65,33 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 	st := r.Status()
 	for i := range st.Peers {
 		w.peer(s, r, &st.Peers[i], &st.Sources[i])
+	}
+}
+
+// control sends what is known of the control plane.
+func (w watcher) control(s sample) {
+	n := w.node
+	if n.seat == nil {
+		return
+	}
+	m, _ := n.seat.seated()
+	s.gauge("roam_control_seated", "Whether this node takes part in the control plane.", truth(m != nil))
+	if m == nil {
+		return
+	}
+	st := m.Status()
+	open := 0
+	for _, r := range st.State.Receipts {
+		if r.Closed.IsZero() {
+			open++
+		}
+	}
+	s.gauge("roam_control_leads", "Whether this node's member leads the quorum.", truth(st.Leader == st.Self))
+	s.gauge("roam_control_led", "Whether it knows of a leader.", truth(st.Leader != ""))
+	s.gauge("roam_receipts_open", "Failovers whose cost is not known yet.", float64(open))
+	if l := st.State.Lease; l.Epoch > 0 {
+		s.gauge("roam_lease_epoch", "The epoch of the lease, as agreed.", float64(l.Epoch), "region", l.Holder)
+		s.gauge("roam_lease_held", "Whether the server here may take writes by it.", truth(st.Holds == l.Epoch))
 	}
 }
 

@@ -39,6 +39,12 @@ func TestFeedOfAControlPlane(t *testing.T) {
 			return err == nil && said.View.Deployment == "roam" && said.View.Primary == "" && said.View.Version == 1 && said.View.File == l.text
 		})
 	}
+	_, metrics := get(t, l.nodes["west"].HTTP(), "/metrics")
+	for _, want := range []string{"roam_control_seated 1", "roam_control_led 1", "roam_receipts_open 0"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %q", want)
+		}
+	}
 	stranger := l.visitor("", "west")
 	resp, err := stranger.Get("https://" + l.api("west") + "/v1/feed?once")
 	if err != nil {
