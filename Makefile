@@ -4,7 +4,8 @@
 # COUNT  how often each benchmark runs
 # CHECKS how many random cases each law is tried on in `make laws`
 # SEEDS START REGIONS SEED MUTANT go to `make sim`: so many seeds, the first one,
-#        Regions in each, one seed alone with its story, rules to break
+#        Regions in each, one seed alone with its story, rules to break; SEEDS START SEED
+#        to `make control-sim` too
 # SESSIONS ROUNDS SLICE go to `make bench-valkey`: how many sessions are many, how often
 #        both sides run, for how long
 # PLANNED UNPLANNED  how often `make failover` changes the primary, each way
@@ -84,8 +85,9 @@ bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
 sim: ## simulate SEEDS deployments in virtual time and check that sessions survive (START= REGIONS= SEED= MUTANT=)
 	@SEEDS='$(SEEDS)' START='$(START)' REGIONS='$(REGIONS)' SEED='$(SEED)' MUTANT='$(MUTANT)' ARGS='$(ARGS)' ./scripts/sim.sh $(BIN)
 
-control-sim: ## simulate 10,000 deployments whose primary changes among faults (SEEDS=)
-	go test -count=1 ./internal/controlsim -run '^TestControlPlane$$' -v -args -seeds $(or $(SEEDS),10000)
+control-sim: ## simulate SEEDS control planes among faults, 10,000 by default, and check that no write is lost silently (START= SEED=)
+	go test -count=1 -timeout 2h ./internal/controlsim -run '^TestControlPlane$$' -v -args \
+		-seeds $(if $(filter file,$(origin SEEDS)),10000,$(SEEDS)) $(if $(START),-start $(START)) $(if $(SEED),-seed $(SEED))
 
 trace: ## hold a few seeds against the traces recorded elsewhere, also in 32 bits where this machine runs such programs
 	go test -count=1 ./internal/sim -run '^TestSameSeedSameTrace$$'

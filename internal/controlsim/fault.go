@@ -24,7 +24,9 @@ type forced struct {
 }
 
 // points are where a fault can be forced: steps that were agreed, and what servers did.
-var points = [...]string{"planned", "draining", "ended", "marked", "promoted", "gave", "repointing", "done", "deposed", "granted"}
+func points() []string {
+	return []string{"planned", "draining", "ended", "marked", "promoted", "gave", "repointing", "done", "deposed", "granted"}
+}
 
 // point is told that something has come to a point.
 func (w *world) point(name string) {
@@ -68,7 +70,7 @@ func (st *story) nag() {
 func (st *story) depose() {
 	w, s := st.world, st.world.log.state
 	if !s.Lease.Deposed {
-		c := ledger.Depose{Epoch: s.Lease.Epoch, Wish: names[w.rng.IntN(len(w.servers))], Why: "nagging"}
+		c := ledger.Depose{Epoch: s.Lease.Epoch, Wish: nameOf(w.rng.IntN(len(w.servers))), Why: "nagging"}
 		w.members[w.rng.IntN(len(w.members))].propose(ledger.Command{Depose: &c}, nil)
 	}
 }
@@ -105,7 +107,7 @@ func (st *story) die() {
 		st.dead, st.died, st.quiet = s, w.now, w.now+15*time.Second
 		w.after(15*time.Second, func() {
 			if st.dead != nil {
-				st.world.out.FailedOver = append(w.out.FailedOver, 15*time.Second)
+				w.out.FailedOver = append(w.out.FailedOver, 15*time.Second)
 			}
 			st.dead = nil
 		})
@@ -160,14 +162,14 @@ func (st *story) taken(s *server, _ uint64) {
 // force has a fault come at a point of a switchover.
 func (st *story) force() {
 	w := st.world
-	point := points[w.rng.IntN(len(points))]
+	point := points()[w.rng.IntN(len(points()))]
 	who, delay, back := w.rng.IntN(8), w.between(0, 60*time.Millisecond), w.between(100*time.Millisecond, 10*time.Second)
 	if w.one(4) {
 		delay = w.between(0, 2*time.Second)
 	}
 	lost := w.one(4)
 	if w.one(6) { // the target, before it knows that all know of its beginning
-		point, who, delay = "gave", 1, w.between(0, 60*time.Millisecond)
+		point, who, delay = "repointing", 1, 0
 	}
 	st.forced = append(st.forced, forced{point, func() {
 		from, to := w.region(w.log.state.Handover.From), w.region(w.log.state.Handover.To)
@@ -310,7 +312,7 @@ func (st *story) operate() {
 
 func (st *story) command() {
 	w, s := st.world, st.world.log.state
-	to := names[w.rng.IntN(len(w.servers))]
+	to := nameOf(w.rng.IntN(len(w.servers)))
 	tell := func(c ledger.Command) { w.members[w.rng.IntN(len(w.members))].propose(c, nil) }
 	switch w.rng.IntN(10) {
 	case 0: // the primary may be alive
@@ -338,7 +340,7 @@ func (st *story) command() {
 func (st *story) plan() {
 	w, l := st.world, st.world.log.leader
 	for range 3 {
-		to := names[w.rng.IntN(len(w.servers))]
+		to := nameOf(w.rng.IntN(len(w.servers)))
 		if to == w.log.state.Lease.Holder || !w.one(3) && (l == nil || l.chief == nil || !passes(l, to, true)) {
 			continue
 		}
@@ -361,7 +363,7 @@ func passes(l *member, to string, planned bool) bool {
 func (w *world) set(from, to int, cut bool) {
 	if from != to && w.cut[from][to] != cut {
 		w.cut[from][to] = cut
-		w.say("cut %s -> %s: %v", names[from], names[to], cut)
+		w.say("cut %s -> %s: %v", nameOf(from), nameOf(to), cut)
 	}
 }
 
@@ -428,6 +430,6 @@ func (w *world) replace() {
 				best = o
 			}
 		}
-		w.members[0].propose(ledger.Command{Depose: &ledger.Depose{Epoch: s.Lease.Epoch, Wish: names[best.id], Why: "its disk is lost"}}, nil)
+		w.members[0].propose(ledger.Command{Depose: &ledger.Depose{Epoch: s.Lease.Epoch, Wish: nameOf(best.id), Why: "its disk is lost"}}, nil)
 	})
 }

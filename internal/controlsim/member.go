@@ -176,7 +176,7 @@ func (m *member) lead() {
 
 // setup returns what everybody's roam.yaml says.
 func (w *world) setup() ledger.Setup {
-	return ledger.Setup{Version: 1, Regions: names[:len(w.servers)], Leases: true, Primary: names[0]}
+	return ledger.Setup{Version: 1, Regions: w.judge.Regions, Leases: true, Primary: nameOf(0)}
 }
 
 // chief returns what a leader goes by.
@@ -249,7 +249,7 @@ func (m *member) hears(i int) bool {
 
 // sees returns what this member sees of another Region.
 func (m *member) sees(i int) judge.View {
-	v := judge.View{Region: names[i]}
+	v := judge.View{Region: nameOf(i)}
 	h := &m.reports[i]
 	if !h.ok {
 		if m.world.now > 3*period {
@@ -319,7 +319,7 @@ func (m *member) see(s *server) steer.Server {
 		Known: true, Primary: s.primary, Linked: !s.primary && s.linked, Marked: s.marked, Beat: s.beat, Clock: &ahead,
 	}
 	if !s.primary {
-		out.Follows = names[s.follows]
+		out.Follows = nameOf(s.follows)
 	}
 	return out
 }

@@ -50,11 +50,11 @@ func (o *oracle) take(s *server, epoch uint64) int {
 	w := o.world
 	for _, other := range w.servers {
 		if other != s && other.live() {
-			w.violation("I9", "server %s takes a write of epoch %d while server %s could take one of %d", names[s.id], epoch, names[other.id], other.lease.epoch)
+			w.violation("I9", "server %s takes a write of epoch %d while server %s could take one of %d", nameOf(s.id), epoch, nameOf(other.id), other.lease.epoch)
 		}
 	}
 	if epoch < o.newest {
-		w.violation("I10", "server %s takes a write of epoch %d, and epoch %d has taken one", names[s.id], epoch, o.newest)
+		w.violation("I10", "server %s takes a write of epoch %d, and epoch %d has taken one", nameOf(s.id), epoch, o.newest)
 	}
 	o.newest = max(o.newest, epoch)
 	o.last = w.now
@@ -79,14 +79,14 @@ func (o *oracle) granted(s *server, first bool) {
 	w := o.world
 	for _, other := range w.servers {
 		if other != s && other.live() && s.live() {
-			w.violation("I9", "server %s holds epoch %d and server %s epoch %d", names[s.id], s.lease.epoch, names[other.id], other.lease.epoch)
+			w.violation("I9", "server %s holds epoch %d and server %s epoch %d", nameOf(s.id), s.lease.epoch, nameOf(other.id), other.lease.epoch)
 		}
 	}
 	r := o.reign(s.lease.epoch)
 	if !first || r.server != nil {
 		return
 	}
-	w.say("server %s holds epoch %d for the first time", names[s.id], s.lease.epoch)
+	w.say("server %s holds epoch %d for the first time", nameOf(s.id), s.lease.epoch)
 	w.point("gave")
 	r.server, r.fork = s, s.data.clone()
 	if r.after != 0 && w.log.state.Lease.Epoch <= s.lease.epoch {
@@ -98,12 +98,12 @@ func (o *oracle) granted(s *server, first bool) {
 func (o *oracle) begun(s *server, r *reign) {
 	w, before := o.world, o.reign(r.after)
 	if !before.marked {
-		w.violation("I11", "server %s begins epoch %d, and the end of %d is not marked", names[s.id], s.lease.epoch, r.after)
+		w.violation("I11", "server %s begins epoch %d, and the end of %d is not marked", nameOf(s.id), s.lease.epoch, r.after)
 	}
 	lacks := before.taken.without(s.data)
 	lacks.join(before.kept.without(s.data))
 	if n := lacks.len(); n > 0 {
-		w.violation("I11", "server %s begins epoch %d of a planned switchover and lacks %d writes of %d", names[s.id], s.lease.epoch, n, r.after)
+		w.violation("I11", "server %s begins epoch %d of a planned switchover and lacks %d writes of %d", nameOf(s.id), s.lease.epoch, n, r.after)
 	}
 	if before.ended > 0 {
 		w.out.Gaps = append(w.out.Gaps, w.now-before.ended)
@@ -111,7 +111,7 @@ func (o *oracle) begun(s *server, r *reign) {
 }
 
 // ended is told that a server has let go of an epoch.
-func (o *oracle) ended(s *server, epoch uint64) {
+func (o *oracle) ended(epoch uint64) {
 	if r := o.reign(epoch); r.ended == 0 {
 		r.ended = o.world.now
 		o.world.point("ended")
@@ -149,7 +149,7 @@ func (o *oracle) replaces(s, by *server) {
 			w.out.Stats.Bystanders++
 		default:
 			w.violation("I12", "server %s throws away the only copy of write %d, of epoch %d and server %s",
-				names[s.id], id, o.writes[id].epoch, names[o.writes[id].server])
+				nameOf(s.id), id, o.writes[id].epoch, nameOf(o.writes[id].server))
 			return
 		}
 	}
@@ -237,7 +237,7 @@ func (o *oracle) check(r ledger.Receipt) {
 		}
 	}
 	if n := lacks.len(); n > 0 && !target.gone {
-		w.violation("I12", "the receipt of epoch %d is closed, and server %s lacks %d of its writes", r.Epoch, names[target.id], n)
+		w.violation("I12", "the receipt of epoch %d is closed, and server %s lacks %d of its writes", r.Epoch, nameOf(target.id), n)
 	}
 	next := o.reign(lease.Epoch)
 	if lease.Since != r.At || next.server != target {

@@ -1,6 +1,9 @@
 package controlsim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // promote has it take writes: REPLICAOF NO ONE. It is refused while it is given all data.
 func (s *server) promote() bool {
@@ -12,7 +15,7 @@ func (s *server) promote() bool {
 		return false
 	}
 	s.world.point("promoted")
-	s.world.say("server %s is promoted, with %d writes", names[s.id], s.data.len())
+	s.world.say("server %s is promoted, with %d writes", nameOf(s.id), s.data.len())
 	s.primary, s.linked, s.flying = true, false, false
 	s.link++
 	s.before, s.upto = s.replid, len(s.history)
@@ -27,7 +30,7 @@ func (s *server) follow(other int) {
 	if !s.primary && s.follows == other || other < 0 {
 		return
 	}
-	s.world.say("server %s follows %s", names[s.id], names[other])
+	s.world.say("server %s follows %s", nameOf(s.id), nameOf(other))
 	s.primary, s.follows = false, other
 	s.drop()
 	s.connect()
@@ -85,9 +88,9 @@ func (s *server) sync() {
 			return
 		}
 		w.out.Stats.FullCopies++
-		w.say("server %s is given all data of %s: %d writes for %d", names[s.id], names[up.id], up.data.len(), s.data.len())
+		w.say("server %s is given all data of %s: %d writes for %d", nameOf(s.id), nameOf(up.id), up.data.len(), s.data.len())
 		w.oracle.replaces(s, up)
-		s.history = up.history[:len(up.history):len(up.history)]
+		s.history = slices.Clip(up.history)
 		s.data, s.marked, s.beat = up.data.clone(), up.marked, up.beat
 		for i, entries := range up.entries {
 			s.entries[i] = entries.clone()

@@ -93,25 +93,26 @@ func (s *server) clock() time.Duration {
 }
 
 // does has it do something when it is not paused, and what writes when it does not rest
-// either.
+// either. What still waits when it rests anew is given up by then.
 func (s *server) does(writes bool, do func()) {
-	if !s.up {
-		return
-	}
-	wait := s.paused
-	if writes {
-		wait = max(wait, s.resting)
-	}
-	if wait > s.world.now {
-		life := s.life
-		s.world.after(wait-s.world.now, func() {
+	w, life := s.world, s.life
+	switch {
+	case !s.up:
+	case s.paused > w.now:
+		w.after(s.paused-w.now, func() {
 			if s.life == life {
 				s.does(writes, do)
 			}
 		})
-		return
+	case writes && s.resting > w.now:
+		w.after(s.resting-w.now, func() {
+			if s.life == life && s.paused <= w.now && s.resting <= w.now {
+				do()
+			}
+		})
+	default:
+		do()
 	}
-	do()
 }
 
 // grants is roam_v1_grant, with the ID of the server whose clock it goes by. over: it does
@@ -136,7 +137,7 @@ func (s *server) ends(epoch uint64) {
 	if l := &s.lease; s.primary && epoch >= l.epoch && (epoch > l.epoch || !l.over) {
 		s.lease = held{epoch, true, 0, s.clock(), s.replid}
 	}
-	s.world.oracle.ended(s, epoch)
+	s.world.oracle.ended(epoch)
 }
 
 // live reports whether it would take a write of its epoch now.
@@ -188,7 +189,7 @@ func (s *server) marks(epoch uint64) bool {
 	}
 	if epoch > s.marked {
 		s.append(record{kind: mark, epoch: epoch})
-		s.world.say("server %s marks epoch %d", names[s.id], epoch)
+		s.world.say("server %s marks epoch %d", nameOf(s.id), epoch)
 	}
 	s.resting = s.world.now + rests
 	s.world.oracle.marked(s, epoch)
@@ -242,7 +243,7 @@ func (s *server) kill(lost bool) {
 		lost = lost && (o == s || !o.gone && o.data.len() > 0)
 	}
 	if s.up {
-		s.world.say("server %s is killed, its disk lost: %v", names[s.id], lost)
+		s.world.say("server %s is killed, its disk lost: %v", nameOf(s.id), lost)
 	}
 	s.up, s.linked, s.flying, s.copying, s.paused, s.resting = false, false, false, false, 0, 0
 	s.life++
@@ -260,7 +261,7 @@ func (s *server) kill(lost bool) {
 // awaited reports whether the control plane waits for this server, which must not come
 // back empty then: others would copy it.
 func (s *server) awaited() bool {
-	st, me := s.world.log.state, names[s.id]
+	st, me := s.world.log.state, nameOf(s.id)
 	h := s.world.holder()
 	return st.Lease.Holder == me || st.Lease.Deposed && st.Lease.Wish == me || st.Handover.Pending() && st.Handover.To == me ||
 		!h.up || h.gone || !h.primary
@@ -277,7 +278,7 @@ func (s *server) start() {
 		return
 	}
 	s.up, s.gone = true, false
-	w.say("server %s starts", names[s.id])
+	w.say("server %s starts", nameOf(s.id))
 	s.renames()
 	s.before = 0
 	if s.primary || w.one(2) {
@@ -295,14 +296,14 @@ func (s *server) renames() {
 
 // pause stops the process for a while.
 func (s *server) pause(d time.Duration) {
-	s.world.say("server %s stops for %v", names[s.id], d)
+	s.world.say("server %s stops for %v", nameOf(s.id), d)
 	s.paused = s.world.now + d
 }
 
 // step has its clock step. If that is far, somebody writes before it has caught up: what
 // steps back and stops in the same moment is beyond what a lease can bear.
 func (s *server) step(d time.Duration) {
-	s.world.say("clock of server %s steps by %v", names[s.id], d)
+	s.world.say("clock of server %s steps by %v", nameOf(s.id), d)
 	s.skew += d
 	if d < -s.world.lease.Guard/2 {
 		s.fenced(s.lease.epoch)

@@ -29,7 +29,7 @@ func (o *oracle) settled() {
 	for _, other := range w.servers {
 		if other != holder && (other.primary || other.follows != holder.id || !other.linked) {
 			w.violation("liveness", "server %s does not follow %s: primary %v, follows %s, linked %v",
-				names[other.id], names[holder.id], other.primary, names[other.follows], other.linked)
+				nameOf(other.id), nameOf(holder.id), other.primary, nameOf(other.follows), other.linked)
 		}
 	}
 	o.nothingLost(holder)
@@ -51,6 +51,6 @@ func (o *oracle) nothingLost(holder *server) {
 	if all := lacks.all(); len(all) > 0 {
 		first := o.writes[all[0]]
 		w.violation("I12", "%d acknowledged writes are gone and no receipt says so, the first one, %d, of epoch %d of %s",
-			len(all), all[0], first.epoch, names[first.server])
+			len(all), all[0], first.epoch, nameOf(first.server))
 	}
 }

@@ -52,7 +52,7 @@ func (w *world) found() {
 		w.judge.Mode = judge.Advise
 	}
 	for i := range n {
-		m := &member{world: w, id: i, name: names[i], witness: i >= regions}
+		m := &member{world: w, id: i, name: nameOf(i), witness: i >= regions}
 		w.members = append(w.members, m)
 		if m.witness {
 			w.judge.Witnesses = append(w.judge.Witnesses, m.name)

@@ -109,12 +109,15 @@ type world struct {
 	story   story
 }
 
-var names = [mostMembers]string{"a", "b", "c", "d", "e"}
+// names are those of members, a letter each.
+const names = "abcde"
+
+func nameOf(i int) string { return names[i : i+1] }
 
 // region returns a Region's number; -1: there is none of that name.
 func (w *world) region(name string) int {
 	for i := range w.servers {
-		if names[i] == name {
+		if nameOf(i) == name {
 			return i
 		}
 	}
