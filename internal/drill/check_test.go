@@ -148,6 +148,11 @@ func TestDisagreements(t *testing.T) {
 		}
 	}
 	_, _, r := loss()
+	r.Items[0].At = noon()
+	if got := disagreements(missing, nil, r); len(got) != 2 {
+		t.Errorf("disagreements, with another time of a write = %q, want it missing, and one that nobody made", got)
+	}
+	_, _, r = loss()
 	r.Items, r.Counts[ledger.Superseded] = append(r.Items, r.Items[1], r.Items[1]), 3
 	if got := disagreements(missing, []Doubt{{Key: key(2), Times: 2}}, r); got != nil {
 		t.Errorf("disagreements where two writes are in doubt = %q, want none", got)
@@ -172,6 +177,7 @@ func TestRivals(t *testing.T) {
 		"both":                             {[]Write{at("west", 1, 7, 9), at("east", 2, 3, 6)}, 1},
 		"both, two epochs apart":           {[]Write{at("west", 1, 7, 9), at("east", 3, 3, 6)}, 1},
 		"each of three":                    {[]Write{at("west", 1, 7, 9), at("north", 2, 8, 9), at("east", 3, 3, 6)}, 2},
+		"the first answer counts":          {[]Write{at("west", 1, 7, 9), at("east", 2, 3, 12), at("east", 2, 4, 6)}, 1},
 		"the same server in an old epoch":  {[]Write{at("west", 1, 7, 9), at("west", 2, 3, 6)}, 1},
 		"nobody knows the epoch":           {[]Write{at("west", 0, 7, 9), at("east", 2, 3, 6)}, 0},
 		"of one epoch":                     {[]Write{at("west", 2, 7, 9), at("west", 2, 3, 6)}, 0},
