@@ -50,6 +50,19 @@ func TestVoter(t *testing.T) {
 	}
 }
 
+// A round is agreed to by a majority, each member counted once, and none for another epoch.
+func TestRound(t *testing.T) {
+	r := lease.NewRound(4, 4)
+	for _, member := range []string{"a", "b", "b"} {
+		if r.Consented(member, 4) {
+			t.Errorf("after %s a majority of four has consented", member)
+		}
+	}
+	if r.Consented("c", 3) || !r.Consented("d", 4) {
+		t.Error("a consent to another epoch counts, or the third does not")
+	}
+}
+
 // kinds returns what acts are.
 func kinds(acts []lease.Act) (out []lease.ActKind) {
 	for _, a := range acts {
