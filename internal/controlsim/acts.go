@@ -148,6 +148,7 @@ func (m *member) leases(a lease.Act) {
 			m.answer(asked, life, func() {
 				switch {
 				case took:
+					m.parted()
 					m.do(m.local.Gave(a.Epoch, m.now()))
 				case over:
 					w.say("the server of %s refuses epoch %d", m.name, a.Epoch)
@@ -155,6 +156,15 @@ func (m *member) leases(a lease.Act) {
 				}
 			})
 		})
+	}
+}
+
+// parted says where the old primary's log and the one of this server parted.
+func (m *member) parted() {
+	for _, r := range m.state.Receipts {
+		if r.Fork == "" && r.To == m.name && r.At.Equal(m.state.Lease.Since) {
+			m.propose(ledger.Command{Fork: &ledger.Fork{Epoch: r.Epoch, At: "where it was promoted"}}, nil)
+		}
 	}
 }
 

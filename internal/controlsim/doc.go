@@ -37,6 +37,7 @@
 //     of it, if there is one that owes no receipt itself: those wait for each other else. If
 //     the server's disk was lost the receipt says unknown. Then what was looked at is cleared
 //     from the spool, but not at home, where the spool has what the server takes now, too.
+//   - Whoever was granted the lease after another one says where the logs of the two parted.
 //   - What is asked of a server may be done after whoever asked has given up.
 //
 // What is left out: a server that takes writes, loses its disk and starts by itself as if

@@ -72,6 +72,38 @@ func TestControlPlane(t *testing.T) {
 	}
 }
 
+// A seed is the same run each time, with words and without.
+func TestSameSeedSameRun(t *testing.T) {
+	for s := uint64(1); s <= 5; s++ {
+		a, b := Run(s, Options{}), Run(s, Options{Words: true})
+		if a.Trace != b.Trace || a.Events != b.Events || a.Stats != b.Stats || len(b.Lines) == 0 {
+			t.Errorf("seed %d: trace %x after %d events, and %x after %d", s, a.Trace, a.Events, b.Trace, b.Events)
+		}
+	}
+	if a, b := Run(1, Options{}), Run(2, Options{}); a.Trace == b.Trace {
+		t.Errorf("seeds 1 and 2 have the trace %x, want two", a.Trace)
+	}
+}
+
+// The queue has the earliest first, and what was put in first of one time.
+func TestQueue(t *testing.T) {
+	var q queue
+	for i := range 200 {
+		q.push(event{at: time.Duration(i * 7919 % 13), serial: uint64(i)}) //nolint:gosec // positive
+	}
+	last := q.pop()
+	for range 199 {
+		next := q.pop()
+		if next.at < last.at || next.at == last.at && next.serial < last.serial {
+			t.Fatalf("%v, number %d, came after %v, number %d", next.at, next.serial, last.at, last.serial)
+		}
+		last = next
+	}
+	if len(q) != 0 {
+		t.Errorf("%d are left", len(q))
+	}
+}
+
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0
