@@ -131,7 +131,7 @@ func ofSteer() []Mutant {
 	return []Mutant{
 		{
 			Name: "follow-before-salvage", Rule: "I12, R8", What: "a server follows before what it took was taken in",
-			Edits: one(local, "	holder := l.state.Lease.Holder\n	if r, owes := l.state.Owes(l.config.Region); owes {", "	holder := l.state.Lease.Holder\n	if r, owes := l.state.Owes(l.config.Region); owes && !$on {"),
+			Edits: one(local, "owes && !l.parted(r, now) {\n		return nil\n	} else if owes {", "owes && !$on && !l.parted(r, now) {\n		return nil\n	} else if owes && !$on {"),
 		},
 		{
 			Name: "not-salvaged-at-home", Rule: "I12", What: "who has the lease again does not look at what it took before",

@@ -33,13 +33,13 @@ digest-by-stamp 4
 digest-by-vector 7
 dot-below-record 4
 doubt-is-certainty 7
-end-not-final 12
+end-not-final 19
 ending-dropped-early 84
 endings-not-brought 46
 endings-not-told 7
 endings-refused-when-full 5
 endings-wait 3
-epoch-not-looked-at 12
+epoch-not-looked-at 6
 epoch-of-the-region 1
 epochs-at-insert 1
 epochs-by-clock 2
@@ -54,10 +54,10 @@ follow-before-salvage 1
 fork-passed-over 2
 fresh-by-highest-stamp 1
 generation-of-the-copy 138
-goes-on-when-over 95
+goes-on-when-over 4
 grace-at-login 4
 grace-for-ever 1
-grant-before-expiry 12
+grant-before-expiry 3
 hole-not-reported 4
 journal-lost-at-restart 866
 journal-not-read 38
@@ -65,25 +65,25 @@ kept-when-idle 1
 leader-forgets-renewals 12
 leader-grants-at-once 104
 lease-by-wall-clock 1
-lease-inherited 412
+lease-inherited 130
 login-without-generation 3
 mark-before-end 3
 miss-believed 1
 no-chain 1
 no-comparing 7
 no-gap 1
-no-guard 154
+no-guard 75
 no-receipt 1
 no-receipt-of-target 40
 not-redelivered 1
 not-refilled 4
-not-salvaged-at-home 3
-one-word-is-enough 75
-owner-not-known 11
+not-salvaged-at-home 1
+one-word-is-enough 215
+owner-not-known 28
 pull-off 1
 refused-is-cleared 1
-release-before-end 28
-renewed-when-deposed 46
+release-before-end 21
+renewed-when-deposed 85
 restart-not-noticed 21
 rotation-like-login 3
 sealed-all-cleared 113
@@ -98,7 +98,7 @@ side-store-joined-silently 5
 side-store-not-given 7
 side-store-not-missed 1017
 side-store-not-read 91
-spool-is-all 33
+spool-is-all 1
 stable-at-once 1
 stable-when-sent 117
 stale-copy-refuses 11
@@ -117,7 +117,7 @@ two-users-live 19
 vector-unjoined 7
 wall-clock 1
 words-bind-nobody 76
-words-forgotten 439
+words-forgotten 241
 `
 
 // seeds returns them by mutant.

@@ -52,9 +52,13 @@ func TestMutantsSleep(t *testing.T) {
 	if got := run(loses.Awake()); got == want {
 		t.Errorf("with %s awake the same happens: %s", loses.Name, got)
 	}
+	receipt, ok := mutant.Named("no-receipt")
+	if !ok {
+		t.Fatal("there is no mutant no-receipt")
+	}
 	hunt := campaign.Hunt{Seeds: 20, Known: true, Patience: seedPatience, Talk: t.Output(), Program: bin}
-	found, err := hunt.Run(t.Context(), []mutant.Mutant{loses})
-	if err != nil || len(found) != 1 || !found[0].Found || found[0].Moved != 0 {
-		t.Errorf("the hunt of %s: %v, %v; want it found at seed %d", loses.Name, found, err, loses.Seed)
+	found, err := hunt.Run(t.Context(), []mutant.Mutant{loses, receipt})
+	if err != nil || len(found) != 2 || !found[0].Found || found[0].Moved != 0 || !found[1].Found || found[1].Moved != 0 {
+		t.Errorf("the hunt of %s and %s: %v, %v; want both found at seeds %d and %d", loses.Name, receipt.Name, found, err, loses.Seed, receipt.Seed)
 	}
 }
