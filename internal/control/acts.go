@@ -45,7 +45,12 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 	case steer.Promote:
 		do(m.promote(m.state.Lease.Epoch))
 	case steer.Follow:
-		do(func(ctx context.Context) letter { return m.turned(ctx, a.Region, server.Follow(ctx, a.Region)) })
+		do(func(ctx context.Context) letter {
+			if s, _ := m.machine.look(); s.Lease.Holder != a.Region {
+				return nil // it came late: who follows loses what it has taken since
+			}
+			return m.turned(ctx, a.Region, server.Follow(ctx, a.Region))
+		})
 	case steer.Salvage:
 		m.salvage(ctx, acts, a)
 	case steer.Propose:
@@ -189,6 +194,11 @@ func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act)
 	}
 	m.salvaging = true
 	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch}
+	for _, region := range m.state.Setup.Regions {
+		if _, owes := m.state.Owes(region); owes {
+			order.Owing = append(order.Owing, region)
+		}
+	}
 	acts.Go(func() {
 		err := m.config.Server.Salvage(ctx, order, func(ctx context.Context, s ledger.Salvage) error {
 			_, err := m.Propose(ctx, ledger.Command{Salvage: &s})

@@ -99,6 +99,9 @@ type Order struct {
 	Receipt ledger.Receipt
 	To      string
 	Epoch   uint64
+	// Owing are other Regions whose own writes were not looked at yet: that one of them has
+	// what was brought home says little, as it is to be given other data.
+	Owing []string
 }
 
 // A Leased looks at a lease in the step that writes.

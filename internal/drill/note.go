@@ -93,7 +93,8 @@ func (n *notebook) heard(who, home string, name func(crdt.Region) string, o roam
 			Who: who, Home: home, Key: o.Key, Dot: o.Answer.Dot, At: name(o.Answer.Region), Ends: ends, Sent: now - o.Took, Acked: now,
 		})
 	}
-	if !taken || o.Answer.Tries > 1 {
+	// An ending that found nothing to end was done before, by a try of which nobody heard.
+	if !taken || o.Answer.Tries > 1 || ends && o.Answer.Dot.IsZero() {
 		n.doubts = append(n.doubts, Doubt{Who: who, Key: o.Key, Times: max(1, o.Answer.Tries), Ends: ends, Sent: now - o.Took})
 	}
 	switch {

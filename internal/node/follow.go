@@ -30,9 +30,19 @@ func (n *Node) follow(ctx context.Context, e engine.Engine) {
 		n.mu.Lock()
 		n.primary = reign.holder
 		n.mu.Unlock()
-		n.during(ctx, e, chase, reign, before != "" && before != n.region.Name, changed)
+		n.during(ctx, e, chase, reign, before != "" && before != n.region.Name && !n.owes(), changed)
 		before = reign.holder
 	}
+}
+
+// owes reports whether what this Region took in an earlier reign was not looked at yet.
+func (n *Node) owes() bool {
+	if n.seat == nil {
+		return false
+	}
+	s, _ := n.seat.views.agreed()
+	_, owes := s.Owes(n.region.Name)
+	return owes
 }
 
 // A reign is a time in which one Region takes all writes.

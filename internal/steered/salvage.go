@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -74,7 +75,7 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if own, ok := engine.As[*valkey.Engine](target); ok {
 		own.Under(order.Epoch)
 	}
-	others, err := s.others(ctx, order.To)
+	others, err := s.others(ctx, order)
 	defer closeAll(others)
 	if err != nil {
 		return err
@@ -100,11 +101,12 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	return tell(ctx, r)
 }
 
-// others opens the engines of Regions that are neither here nor at the target. One is
-// enough; if there are some and none can be opened, it fails.
-func (s *Server) others(ctx context.Context, to string) (open []engine.Engine, err error) {
+// others opens the engines of Regions that are neither here nor at the target, nor owe
+// writes of their own: two that wait for each other would wait for good. One is enough; if
+// there are some and none can be opened, it fails.
+func (s *Server) others(ctx context.Context, o control.Order) (open []engine.Engine, err error) {
 	for region := range s.config.At {
-		if region == s.config.Self || region == to {
+		if region == s.config.Self || region == o.To || slices.Contains(o.Owing, region) {
 			continue
 		}
 		e, failed := s.config.Open(ctx, region)
