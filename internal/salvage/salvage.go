@@ -100,7 +100,7 @@ func (c Config) check() error {
 		faults = append(faults, errors.New("neither Old nor Spool: there is nothing to look at"))
 	}
 	if c.Rate < 1 || c.Items < 1 || c.Items > maxItems || c.Quiet < 0 {
-		faults = append(faults, fmt.Errorf("rate %d, items %d, quiet %v: want 1 or more, 1 to %d, 0 or more", c.Rate, c.Items, c.Quiet, maxItems))
+		faults = append(faults, fmt.Errorf("bad Rate %d, Items %d or Quiet %v: want 1 or more, 1 to %d, 0 or more", c.Rate, c.Items, c.Quiet, maxItems))
 	}
 	return errors.Join(faults...)
 }
