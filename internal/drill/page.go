@@ -24,7 +24,7 @@ func Page(k Kept) string {
 	fmt.Fprintf(&b, "`make failover` has a deployment on real servers change its primary, and checks that nobody's write is lost. This is the\n"+
 		"run of %s: %s; %.0f ms from any Region to any other and back.\n\n", k.Date, k.Machine, k.RTT)
 	if k.Error != "" {
-		fmt.Fprintf(&b, "It did not come to its end: %s\n\n", k.Error)
+		fmt.Fprintf(&b, "It did not come to its end: %s\n\n", strings.ReplaceAll(k.Error, "\n", "; "))
 	}
 	if n := len(k.Broken); n > 0 {
 		fmt.Fprintf(&b, "Bounds were broken:\n\n* %s\n\n", strings.Join(k.Broken, "\n* "))
@@ -83,7 +83,7 @@ make failover-docs                         # this page, of the last run
 
 It fails if a bound is broken and says which, with the story. ` + "`-json`" + ` prints what is kept in
 ` + "`bench/results/failover.json`" + `, ` + "`-keep`" + ` leaves the logs of nodes and applications, which stay also if it fails. All
-parts share the cores of one machine: one that is busy with something else makes gaps longer.
+parts share the cores of one machine, and its disk, under ` + "`TMPDIR`" + `: one that is busy with something else makes gaps longer.
 `
 
 // Table returns figures for a terminal, or in Markdown.

@@ -44,8 +44,7 @@ func (w *world) planned(ctx context.Context, i int) (out Planned, err error) {
 	for _, l := range lost {
 		out.Lost = append(out.Lost, fmt.Sprintf("a write of %s to %s, acknowledged in %s", l.Who, l.Key, l.At))
 	}
-	endings, doubts := w.book.since(page{})
-	for _, session := range unexplained(writes, endings, doubts, has) {
+	for _, session := range w.endedAlone(ctx, writes, has) {
 		out.Lost = append(out.Lost, session+" has ended, and nobody ended it")
 	}
 	out.LoggedOut = w.book.strangers()

@@ -68,3 +68,16 @@ func showOf(rec crdt.Record) Shown {
 	}
 	return out
 }
+
+// endedAlone returns the sessions of writes that have ended at a server, and nobody ended
+// them. A logout that is under way is waited for: its answer comes later than it is done.
+func (w *world) endedAlone(ctx context.Context, writes []Write, has map[crdt.Key]crdt.Record) []string {
+	const pause = 100 * time.Millisecond
+	var out []string
+	for end := w.book.now() + visitTime; ; {
+		endings, doubts := w.book.since(page{})
+		if out = unexplained(writes, endings, doubts, has); len(out) == 0 || w.book.now() > end || rest(ctx, pause) != nil {
+			return out
+		}
+	}
+}

@@ -136,8 +136,7 @@ func (w *world) regain(ctx context.Context, out *Unplanned, from *region, at pag
 	for _, l := range lacking(writes, has) {
 		out.Lost = append(out.Lost, fmt.Sprintf("a write of %s to %s, acknowledged in %s", l.Who, l.Key, l.At))
 	}
-	endings, doubts := w.book.since(page{}) // all of them, to explain endings
-	for _, session := range unexplained(writes, endings, doubts, has) {
+	for _, session := range w.endedAlone(ctx, writes, has) {
 		out.Lost = append(out.Lost, session+" has ended, and nobody ended it")
 	}
 	return nil
