@@ -177,6 +177,7 @@ func TestNameThatLeadsElsewhere(t *testing.T) {
 	a.grant(2, time.Minute)
 	app.Under(2)
 	k := bear(t, app)
+	until(t, "the replica has the session", func() bool { return b.Do("DBSIZE") == a.Do("DBSIZE") })
 	for name, to := range map[string]steered{"a replica": b, "a stranger of an epoch before": stranger} {
 		was := to.Do("DBSIZE")
 		door.Lead(to.Addr)
