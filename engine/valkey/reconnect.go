@@ -3,6 +3,7 @@ package valkey
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -50,8 +51,48 @@ func (e *Engine) reconnect() error {
 	return nil
 }
 
-// renewAside has connections made anew, for calls to come, and holds up nobody.
+const (
+	// refusedFor is how long servers refuse under a lease before connections are made anew:
+	// in a switchover they do for less, and a connection that has just been made is not yet
+	// there for half of the keys.
+	refusedFor = time.Second
+	// renewSeldom is the longest wait until that is done again; it doubles. A client that was
+	// replaced is kept by valkey-go until its connections would have been too old: half a
+	// megabyte for ten minutes.
+	renewSeldom = 30 * time.Second
+	// refusedAgo is after how long refusals are no longer those of before.
+	refusedAgo = 10 * time.Second
+)
+
+// refusals are those of servers to whoever is under a lease. Many goroutines note them.
+type refusals struct {
+	mu         sync.Mutex // guards what follows
+	last, next time.Time
+	wait       time.Duration
+}
+
+// note notes one, and reports whether connections are to be made anew.
+func (r *refusals) note(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last.IsZero() || now.Sub(r.last) > refusedAgo {
+		r.wait, r.next = refusedFor, now.Add(refusedFor)
+	}
+	r.last = now
+	if now.Before(r.next) {
+		return false
+	}
+	r.wait = min(2*r.wait, renewSeldom)
+	r.next = now.Add(r.wait)
+	return true
+}
+
+// renewAside has connections made anew, for calls to come, and holds up nobody, if servers
+// have refused for a while.
 func (e *Engine) renewAside() {
+	if !e.refused.note(time.Now()) {
+		return
+	}
 	if e.renewing.CompareAndSwap(false, true) {
 		done := e.aside(func() {
 			defer e.renewing.Store(false)

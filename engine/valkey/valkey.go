@@ -60,6 +60,7 @@ type Engine struct {
 	level     atomic.Int32       // of memory: DESIGN R13
 	epoch     atomic.Uint64      // of the lease that writes want; 0: none
 	renewing  atomic.Bool        // connections are being made anew, aside
+	refused   refusals           // that this may be for
 	readOnly  atomic.Int64       // when a cluster's replica was last told to show what it has; Unix ns
 	released  marks              // what peers hold of the log
 	written   marks              // what there was of it
