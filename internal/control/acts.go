@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/lease"
@@ -145,6 +146,9 @@ func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
 		})
 	case lease.Renew:
 		do(func(ctx context.Context) letter {
+			if !m.hears(ctx) {
+				return nil
+			}
 			_, err := m.Propose(ctx, ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.config.Self}})
 			switch {
 			case err == nil:
@@ -181,6 +185,22 @@ func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
 			return nil // it is tried again
 		})
 	}
+}
+
+// hears waits until the quorum's leader is heard, and reports whether it is. Where it is not
+// its answer will not be either: a renewal that is agreed all the same is of no use here, and
+// has whoever is to be the next wait for as long as a lease lasts.
+func (m *Member) hears(ctx context.Context) bool {
+	ticks := time.NewTicker(tick)
+	defer ticks.Stop()
+	for m.quorum.Status().Silent > silence {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-ticks.C:
+		}
+	}
+	return true
 }
 
 // salvage has what the server took be taken in elsewhere, one run at a time.

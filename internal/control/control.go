@@ -25,6 +25,9 @@ const (
 	lookHurried = 2 * time.Millisecond
 	// beatEvery is how often the holder's server has a heartbeat.
 	beatEvery = 100 * time.Millisecond
+	// silence is for how long the quorum's leader may be unheard before nothing is asked of
+	// it: four of its heartbeats.
+	silence = 800 * time.Millisecond
 	// actTime bounds whatever is done at the server or with the quorum, but for salvage.
 	actTime = 2 * time.Second
 )

@@ -68,6 +68,7 @@ func (m *Member) loop(ctx context.Context, machine StateMachine) (err error) {
 			do()
 		}
 		m.gather()
+		m.silent.Store(int64(m.core.Silent()))
 	}
 }
 

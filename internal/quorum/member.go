@@ -94,6 +94,9 @@ type Status struct {
 	Voters   []uint64 // as of what this member has applied
 	Learners []uint64
 	Linked   []uint64 // peers that hear this member
+	// Silent is for how long the leader was not heard, in whole ticks; zero where there is
+	// none, or this member leads.
+	Silent time.Duration
 	// Err is why it has stopped; nil while it runs.
 	Err error
 }
@@ -111,6 +114,7 @@ type Member struct {
 	inbox    chan incoming
 	identity atomic.Uint64
 	status   atomic.Pointer[Status]
+	silent   atomic.Int64 // ticks
 	cancel   context.CancelFunc
 	down     chan struct{} // closed when the last goroutine is gone
 }
@@ -223,6 +227,7 @@ func (m *Member) Done() <-chan struct{} { return m.down }
 // Status returns how the member is, as of its last step.
 func (m *Member) Status() Status {
 	s := *m.status.Load()
+	s.Silent = time.Duration(m.silent.Load()) * m.cfg.Tick
 	for _, p := range m.cfg.Peers {
 		if m.links.out[p.ID].up.Load() {
 			s.Linked = append(s.Linked, p.ID)

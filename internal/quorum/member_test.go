@@ -123,8 +123,15 @@ func TestLeaderIsCutOff(t *testing.T) {
 	g.start(g.ids...)
 	g.propose(1, "before")
 	first := g.leader(g.ids...)
-	g.cut(first, true)
 	rest := g.others(first)
+	if s := g.member[first].Status().Silent; s != 0 {
+		t.Errorf("the leader has not heard itself for %v", s)
+	}
+	g.cut(first, true)
+	g.await("its silence is noticed", func() bool {
+		s := g.member[rest[0]].Status()
+		return s.Lead.Leader == first && s.Silent >= 3*DefaultHeartbeatTicks*g.member[first].cfg.Tick
+	})
 	lost, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if v, err := g.member[first].Propose(lost, []byte("maybe")); !errors.Is(err, ErrUnknown) {
@@ -137,6 +144,10 @@ func TestLeaderIsCutOff(t *testing.T) {
 	if got := g.read(rest[1]); !slices.Equal(got, []string{"before", "after"}) {
 		t.Errorf("%d reads %q", rest[1], got)
 	}
+	g.await("the new leader is heard", func() bool {
+		s := g.member[rest[0]].Status()
+		return s.Lead.Leader != first && s.Silent <= 2*DefaultHeartbeatTicks*g.member[first].cfg.Tick
+	})
 	g.await("the old leader steps down", func() bool { return g.member[first].Status().Lead.Leader != first })
 	g.cut(first, false)
 	for _, id := range g.ids {

@@ -53,6 +53,15 @@ func (c *Core) Tick() {
 	_ = c.node.Campaign() // it may not be a voter, or not yet know that it is
 }
 
+// Silent returns for how many ticks the leader was not heard; none where there is none, or
+// this member leads.
+func (c *Core) Silent() int {
+	if c.led.Leader == 0 || c.leads() {
+		return 0
+	}
+	return c.timer.silent
+}
+
 // notice looks at a message before raft does: a witness that refuses its vote because
 // it has more than who asks is the only one of the two who can lead. It lets others
 // try, who may have as much, until its own patience is at its end.
