@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -128,11 +129,12 @@ func TestFailoverOnValkey(t *testing.T) {
 	both := l.under("west", 1)
 	l.everywhere(both, "a session that all have", func(r crdt.Record) bool { return !r.IsBottom() })
 	door.Hold(true)
-	alone, err := l.tryBirth("west")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.apply("west", both, crdt.Op{Changes: []crdt.Change{crdt.Put("a", []byte("alone"))}})
+	alone := l.under("west", 1)
+	eventually(t, "west takes another write", func() bool { // its node may be telling the engine its epoch
+		op := crdt.Op{Stamp: crdt.TimeOf(time.Now()).Stamp() + 1, Changes: []crdt.Change{crdt.Put("a", []byte("alone"))}}
+		_, err := l.engine("west").Apply(t.Context(), both, op)
+		return err == nil
+	})
 	servers["west"].Kill()
 	s := l.agreed("north", "another Region holds the lease", func(s ledger.State) bool { return s.Lease.Holder != "west" })
 	to := s.Lease.Holder
