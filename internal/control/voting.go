@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
+	"github.com/roam-sessions/roam/internal/durable"
 	"github.com/roam-sessions/roam/internal/lease"
 )
 
@@ -72,25 +72,8 @@ func (v *voting) save(consented uint64) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(v.path)
-	f, err := os.CreateTemp(dir, "voter-*")
-	if err != nil {
+	if err := durable.Replace(v.path, b); err != nil {
 		return fmt.Errorf("keep a consent: %w", err)
 	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), v.path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // err says more
-		return fmt.Errorf("keep a consent: %w", err)
-	}
-	d, err := os.Open(dir) //nolint:gosec // its own
-	if err != nil {
-		return fmt.Errorf("keep a consent: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }

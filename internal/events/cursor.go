@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/roam-sessions/roam/internal/durable"
 )
 
 const (
@@ -120,26 +122,5 @@ func (c *cursors) write() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.path), cursorsName+".new*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Sync())
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), c.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(c.path))
-}
-
-// syncDir has the disk keep a rename in a folder.
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the member's own folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Replace(c.path, append(b, '\n'))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/durable"
 )
 
 const (
@@ -41,7 +42,7 @@ type file struct {
 
 // openFile opens a journal's file, or makes it.
 func openFile(path string) (*file, Contents, error) {
-	lock, err := lockFile(path + ".lock")
+	lock, err := durable.Lock(path + ".lock")
 	if err != nil {
 		return nil, Contents{}, err
 	}
@@ -163,21 +164,12 @@ func replace(path string, b []byte) (*os.File, error) {
 		err = os.Rename(fresh, path)
 	}
 	if err == nil {
-		err = syncFolder(filepath.Dir(path))
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
-}
-
-// syncFolder makes a rename last.
-func syncFolder(path string) error {
-	d, err := os.Open(path) //nolint:gosec // of that file
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (f *file) close() error { return errors.Join(f.handle.Close(), f.lock.Close()) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/roam-sessions/roam/internal/durable"
 	"github.com/roam-sessions/roam/internal/feed"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -16,27 +17,13 @@ func keptPath(d topology.Deployment, self string) string {
 	return filepath.Join(d.Control.DirOf(self), "agreed.json")
 }
 
-// keep writes a View to the disk, whole or not at all.
+// keep writes a View to the disk.
 func keep(path string, v feed.View) error {
 	b, err := v.EncodeFile()
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "agreed-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // err says more
-	}
-	return err
+	return durable.Replace(path, b)
 }
 
 // Agreed returns the deployment that members agreed on last, as far as this one has heard,

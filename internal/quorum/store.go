@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/bbolt"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/roam-sessions/roam/internal/durable"
 )
 
 // ErrMissing says that a member has no file, and was not said to be new.
@@ -49,7 +51,7 @@ type store struct {
 // made of what the member is founded with, and must not be there; else it must:
 // ErrMissing. It fails with ErrCorrupt, and has changed nothing then.
 func openStore(path string, create bool, founded Stored) (_ *store, _ Stored, err error) {
-	lock, err := lockFile(path + ".lock")
+	lock, err := durable.Lock(path + ".lock")
 	if err != nil {
 		return nil, Stored{}, err
 	}
@@ -114,11 +116,7 @@ func makeStore(path string, founded Stored) (err error) {
 	if err := os.Rename(unfinished, path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func openBolt(path string, readOnly bool) (*bbolt.DB, error) {

@@ -33,3 +33,25 @@ func TestSpoolLeavesAFileThatFailed(t *testing.T) {
 		t.Errorf("Read = %v, %v, want 1 and 3", got, err)
 	}
 }
+
+// Two processes can't keep one folder: the second one is told so, and may have it later.
+func TestSpoolIsOneProcesses(t *testing.T) {
+	c := SpoolConfig{Dir: t.TempDir()}
+	s, err := OpenSpool(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := OpenSpool(c); err == nil {
+		_ = other.Close() // the test has failed
+		t.Error("OpenSpool of a folder that is in use = nil, want an error")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = OpenSpool(c); err != nil {
+		t.Fatalf("OpenSpool of a folder that is free again = %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/durable"
 )
 
 // A SpoolConfig is what a Spool may be told. Only Dir is required.
@@ -89,6 +91,7 @@ const (
 // has its folder.
 type Spool struct {
 	config SpoolConfig
+	lock   io.Closer // other processes'
 	stop   chan struct{}
 	close  sync.Once
 	work   sync.WaitGroup
@@ -112,7 +115,8 @@ type segmentFile struct {
 }
 
 // OpenSpool returns the spool in a folder, with all that an earlier process has left there.
-// It fails with all that is wrong with c, or if the folder can't be read. Close it.
+// It fails with all that is wrong with c, if another process has the folder, or if that
+// can't be read. Close it.
 func OpenSpool(c SpoolConfig) (*Spool, error) {
 	c = c.withDefaults()
 	if err := c.check(); err != nil {
@@ -120,6 +124,9 @@ func OpenSpool(c SpoolConfig) (*Spool, error) {
 	}
 	s := &Spool{config: c, stop: make(chan struct{}), disk: make(chan struct{}, 1)}
 	if err := s.load(); err != nil {
+		if s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
 	s.work.Go(s.sync)
@@ -131,6 +138,11 @@ func (s *Spool) load() error {
 	if err := os.MkdirAll(s.config.Dir, 0o700); err != nil {
 		return err
 	}
+	lock, err := durable.Lock(filepath.Join(s.config.Dir, "lock"))
+	if err != nil {
+		return err
+	}
+	s.lock = lock
 	entries, err := os.ReadDir(s.config.Dir)
 	if err != nil {
 		return err
@@ -300,7 +312,7 @@ func (s *Spool) rotate() error {
 		s.leave()
 		return err
 	}
-	return syncFolder(s.config.Dir)
+	return durable.SyncDir(s.config.Dir)
 }
 
 // leave lets go of the file. Whoever calls it has the disk.
@@ -330,15 +342,6 @@ func (s *Spool) trim(now crdt.Time) {
 		sum -= s.files[0].size
 		s.files = s.files[1:]
 	}
-}
-
-// syncFolder makes a new file last.
-func syncFolder(path string) error {
-	d, err := os.Open(path) //nolint:gosec // whoever configures the process names the folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // sync makes what was written last, until the spool is closed.
@@ -446,6 +449,7 @@ func (s *Spool) Close() error {
 			err = s.file.Sync()
 			s.leave()
 		}
+		err = errors.Join(err, s.lock.Close())
 	})
 	if err != nil {
 		return fmt.Errorf("close spool: %w", err)

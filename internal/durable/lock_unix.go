@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd || dragonfly
 
-package quorum
+package durable
 
 import (
 	"errors"
@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// lockFile keeps a second process from a member's file, as long as this one lives.
-// The lock is a file of its own: the other is looked through before it is opened.
-func lockFile(path string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // beside the file
+// Lock keeps other processes, and whoever else asks for it in this one, from what path is
+// the lock of, until it is closed or the process ends. The file is made, and stays.
+func Lock(path string) (io.Closer, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // who deploys names it
 	if err != nil {
 		return nil, err
 	}
