@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -140,7 +141,10 @@ func TestADeploymentGrowsAndShrinks(t *testing.T) {
 	three := c.file("three.yaml", "region-1", "region-2", "region-3")
 	c.asks(exitOK, "region", "add", "region-3", "--config", three)
 	c.runs("region-3", "node", "--config", three, "--region", "region-3")
-	c.status(three, "the third Region takes the witness's place", func(s admin.Status) bool { return all(3)(s) && len(s.Regions) == 3 })
+	c.status(three, "the third Region takes the witness's place, and all engines are up", func(s admin.Status) bool {
+		down := slices.ContainsFunc(s.Regions, func(r admin.Region) bool { return !r.Engine })
+		return all(3)(s) && len(s.Regions) == 3 && !down
+	})
 
 	soon(t, "nobody is starting again any more", func() bool {
 		return Run(t.Context(), []string{"mode", "advise", "--config", three}, io.Discard, io.Discard) == exitOK

@@ -81,7 +81,8 @@ type Measured struct {
 	Data   []alarm.Datum
 }
 
-// A Server is a Region's. All of it is there. Calls may take as long as ctx lasts.
+// A Server is a Region's. Where there are no leases it is only looked at: all but Look is
+// nil. Calls may take as long as ctx lasts.
 type Server struct {
 	Leased
 	Steered

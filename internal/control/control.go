@@ -54,7 +54,7 @@ type Member struct {
 	wg      sync.WaitGroup
 
 	// The loop's.
-	local     *steer.Local // nil: a witness
+	local     *steer.Local // nil: a witness, or there are no leases
 	chief     *steer.Chief // nil: somebody else leads
 	state     ledger.State
 	grant     GrantFunc // from the clocks that were read last
@@ -97,7 +97,7 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Server != nil {
+	if c.Server != nil && c.Server.Leased != nil {
 		m.local = steer.NewLocal(steer.LocalConfig{Region: c.Self, Others: names(c.others()), Lease: c.Lease})
 	}
 	m.machine.applied = m.applied
@@ -226,6 +226,9 @@ func (m *Member) look(ctx context.Context, acts *sync.WaitGroup) {
 				s.Beat, s.Marked = m.server.Beat, m.server.Marked // it may not have lost them
 			}
 			m.server = s
+			if m.local == nil {
+				return nil
+			}
 			return m.local.Saw(s, m.now())
 		})
 	})
@@ -233,7 +236,7 @@ func (m *Member) look(ctx context.Context, acts *sync.WaitGroup) {
 
 // beat has the holder's server have heartbeats.
 func (m *Member) beat(ctx context.Context) {
-	if m.config.Server == nil {
+	if m.local == nil {
 		return
 	}
 	ticks := time.NewTicker(beatEvery)

@@ -18,6 +18,7 @@ import (
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/router"
+	"github.com/roam-sessions/roam/internal/steer"
 )
 
 const (
@@ -70,6 +71,19 @@ func (n *Node) look(ctx context.Context, log engine.Log) {
 	} else if changed {
 		n.config.Log.Info("the engine answers again")
 	}
+}
+
+// looksAt is how the control plane looks at an engine that has no lease.
+func (n *Node) looksAt(context.Context) (steer.Server, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.failure != nil:
+		return steer.Server{}, n.failure
+	case !n.known:
+		return steer.Server{}, errOpening
+	}
+	return steer.Server{Primary: true}, n.asked.err
 }
 
 // A Health is what /readyz says.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/replica"
@@ -102,8 +103,7 @@ func Start(ctx context.Context, d topology.Deployment, region string, c Config) 
 	n.traffic, n.breakers = newTraffic(n.peers), newBreakers(n.peers, n.silence())
 	ctx, n.stop = context.WithCancel(ctx)
 	if err := n.listen(ctx); err != nil {
-		n.stop()
-		n.wg.Wait()
+		_ = n.Close() // it never fails
 		return nil, fmt.Errorf("node of %s: %w", region, err)
 	}
 	n.wg.Go(func() { n.run(ctx) })
@@ -151,6 +151,7 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		deployment: n.deployment, self: n.region.Name, links: n.region.Node.Control, api: n.region.Node.API,
 		keeper: n.keeper, dial: n.config.Dial, getenv: n.config.Getenv, folder: n.config.Folder, log: n.config.Log,
 	}
+	c.server = &control.Server{Look: n.looksAt}
 	if n.deployment.Leases() {
 		at := map[string]string{}
 		for _, r := range n.deployment.Regions {
