@@ -18,6 +18,9 @@ func TestParseRole(t *testing.T) {
 		want Role
 	}{
 		"primary": {"role:master\r\n", Role{Primary: true, Offset: 7}},
+		"primary with keys in two databases": {
+			"role:master\r\n# Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb9:keys=40\r\n", Role{Primary: true, Offset: 7, Keys: 43},
+		},
 		"replica": {
 			replica + "master_link_status:up\r\nmaster_last_io_seconds_ago:3\r\nmaster_sync_in_progress:0\r\nmaster_link_down_since_seconds:9\r\n",
 			Role{Follows: "[::1]:6379", LinkUp: true, Silent: 3 * time.Second, Offset: 5},
@@ -50,7 +53,7 @@ func FuzzParseRole(f *testing.F) {
 	f.Add("role:slave\r\nmaster_host:a\r\nmaster_port:1\r\nmaster_link_status:up\r\nmaster_last_io_seconds_ago:9223372036854775807\r\n")
 	f.Fuzz(func(t *testing.T, info string) {
 		r, err := parseRole(info)
-		if err == nil && (r.Primary != (r.Follows == "") || r.Silent < 0 || r.Primary && (r.LinkUp || r.Silent != 0)) {
+		if err == nil && (r.Primary != (r.Follows == "") || r.Silent < 0 || r.Keys < 0 || r.Primary && (r.LinkUp || r.Silent != 0)) {
 			t.Errorf("parseRole = %+v", r)
 		}
 	})

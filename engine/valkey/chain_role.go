@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/engine"
@@ -34,6 +36,8 @@ type Role struct {
 	Replicas int
 	// RunID is another one each time that the server starts.
 	RunID string
+	// Keys is how many keys it has, of whatever kind.
+	Keys int64
 }
 
 // role asks for the role, again where the connection had ended meanwhile. Whoever calls
@@ -61,7 +65,7 @@ func parseRole(info string) (Role, error) {
 	r := Role{
 		Loading: infoText(info, "loading") == "1" || infoText(info, "async_loading") == "1",
 		Replid:  infoText(info, "master_replid"), Replicas: int(infoNumber(info, "connected_slaves")),
-		RunID: infoText(info, "run_id"), Offset: infoNumber(info, "master_repl_offset"),
+		RunID: infoText(info, "run_id"), Offset: infoNumber(info, "master_repl_offset"), Keys: infoKeys(info),
 	}
 	switch role := infoText(info, "role"); role {
 	case "master":
@@ -89,4 +93,16 @@ func silence(info string, up bool) time.Duration {
 		return math.MaxInt64
 	}
 	return time.Duration(s) * time.Second
+}
+
+// infoKeys returns how many keys a server has, in all of its databases.
+func infoKeys(info string) (n int64) {
+	for line := range strings.Lines(info) {
+		if _, counts, ok := strings.Cut(line, ":keys="); ok && strings.HasPrefix(line, "db") {
+			count, _, _ := strings.Cut(counts, ",")
+			of, _ := strconv.ParseInt(strings.TrimSpace(count), 10, 64) // what can't be read is none
+			n += max(0, of)
+		}
+	}
+	return n
 }

@@ -48,6 +48,7 @@ func TestCanary(t *testing.T) {
 			done := make(chan struct{})
 			go func() { defer close(done); sings.sing(ctx, "west", &c.engine) }()
 			time.Sleep(3 * time.Second)
+			synctest.Wait() // what ends in this moment is measured with it
 			m := sings.measured(time.Now(), "east")
 			cancel()
 			<-done

@@ -128,6 +128,15 @@ func TestFailoverOnValkey(t *testing.T) {
 	l.agreed("north", "west holds the lease", func(s ledger.State) bool { return s.Lease.Holder == "west" })
 	both := l.under("west", 1)
 	l.everywhere(both, "a session that all have", func(r crdt.Record) bool { return !r.IsBottom() })
+	eventually(t, "the others have heard a heartbeat", func() bool {
+		heard := 0
+		for _, seen := range l.seat("north").Status().Members {
+			if seen.Member != "west" && seen.Server.Beat.Epoch == 1 {
+				heard++
+			}
+		}
+		return heard == 2
+	})
 	door.Hold(true)
 	alone := l.under("west", 1)
 	eventually(t, "west takes another write", func() bool { // its node may be telling the engine its epoch

@@ -22,6 +22,10 @@ import (
 // to connect anew. A holder's server has ten heartbeats a second.
 const nudgeAfter = 2 * time.Second
 
+// strangeAfter is for how long a server may have data and no heartbeat until somebody is
+// told: one that has just become a primary has its first in a moment.
+const strangeAfter = 10 * time.Second
+
 // A Config is what a Server is made of.
 type Config struct {
 	// Self is its Region.
@@ -62,10 +66,17 @@ type mood struct {
 	clock   time.Duration
 	clocked time.Time // when the clock was asked; zero: never
 	nudged  time.Time
+	foreign time.Time // since when the server is taken for a stranger's; zero: it is not
+	warned  bool      // somebody was told
 }
 
 // New returns the server of a Region.
-func New(c Config) *Server { return &Server{config: c} }
+func New(c Config) *Server {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{config: c}
+}
 
 // Control returns what the control plane uses.
 func (s *Server) Control() *control.Server {
@@ -141,6 +152,7 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 		out.Beat = judge.Beat{Epoch: beat.Epoch, N: beat.N, At: beat.At.Std()}
 	}
 	out.Clock = s.clock(ctx, e)
+	out.Foreign = s.foreign(role, out)
 	s.nudge(ctx, chain, role)
 	return out, nil
 }
@@ -158,6 +170,22 @@ func (s *Server) clock(ctx context.Context, e *valkey.Engine) *time.Duration {
 	}
 	ahead := s.mood.clock
 	return &ahead
+}
+
+// foreign reports whether the server has data, and nothing by which it is known to be of
+// this deployment: it would be given the primary's, and its own be gone.
+func (s *Server) foreign(r valkey.Role, seen steer.Server) bool {
+	is := r.Primary && r.Keys > 0 && seen.Marked == 0 && seen.Beat.N == 0
+	switch {
+	case !is:
+		s.mood.foreign = time.Time{}
+	case s.mood.foreign.IsZero(): // a new primary has no heartbeat yet
+		s.mood.foreign = time.Now()
+	case !s.mood.warned && time.Since(s.mood.foreign) > strangeAfter:
+		s.mood.warned = true
+		s.config.Log.Warn("the server has data that is not known to be of this deployment: it is not made to follow before it is empty", "keys", r.Keys)
+	}
+	return is
 }
 
 // nudge has a server connect anew that hears nothing though it is linked: after a cut the
