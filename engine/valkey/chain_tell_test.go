@@ -25,9 +25,10 @@ func TestMarkComesBehindAllWrites(t *testing.T) {
 	ended := make(chan error, writers)
 	for i := range writers {
 		keys[i] = bear(t, a.e)
+		begun := now().Stamp() + 1
 		go func() {
 			for n := int64(1); ; n++ {
-				if err := put(t.Context(), a.e, keys[i], strconv.FormatInt(n, 10)); err != nil {
+				if err := putAt(t.Context(), a.e, keys[i], begun+crdt.Stamp(n), strconv.FormatInt(n, 10)); err != nil {
 					ended <- err
 					return
 				}

@@ -97,7 +97,13 @@ func stat(t *testing.T, s *valkeytest.Server, name string) int {
 
 // put writes a field and returns the error.
 func put(ctx context.Context, e *roamvalkey.Engine, k crdt.Key, value string) error {
-	_, err := e.Apply(ctx, k, crdt.Op{Stamp: now().Stamp() + 1, Changes: []crdt.Change{crdt.Put("a", []byte(value))}})
+	return putAt(ctx, e, k, now().Stamp()+1, value)
+}
+
+// putAt does so under a stamp. Of two writes under the same one the greater value stays,
+// which need not be the later.
+func putAt(ctx context.Context, e *roamvalkey.Engine, k crdt.Key, stamp crdt.Stamp, value string) error {
+	_, err := e.Apply(ctx, k, crdt.Op{Stamp: stamp, Changes: []crdt.Change{crdt.Put("a", []byte(value))}})
 	return err
 }
 
