@@ -42,6 +42,16 @@ func (c Clocks) Times() []time.Duration {
 	return out
 }
 
+// Histories returns, in the same order, what names the history of data that each of them
+// was writing: Role.Replid. It is another one when a server has started anew.
+func (c Clocks) Histories() []string {
+	var out []string
+	for _, addr := range slices.Sorted(maps.Keys(c.by)) {
+		out = append(out, c.by[addr][clockBytes:])
+	}
+	return out
+}
+
 // Clocks asks the primaries for their clocks, for Grant.
 func (e *Engine) Clocks(ctx context.Context) (Clocks, error) {
 	out := Clocks{map[string]string{}}

@@ -26,7 +26,7 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 	server := m.config.Server
 	switch a.Kind {
 	case steer.Leases:
-		m.lease(do, a.Lease)
+		m.lease(do, a.Lease, a.Run)
 	case steer.End:
 		do(func(ctx context.Context) letter {
 			if err := server.End(ctx, a.Epoch); err != nil {
@@ -37,14 +37,14 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 		})
 	case steer.Mark:
 		do(func(ctx context.Context) letter {
-			if err := server.Mark(ctx, a.Epoch); err != nil {
+			if err := server.Mark(ctx, a.Epoch, a.Run); err != nil {
 				m.config.Log.Warn("mark the end of a lease", "epoch", a.Epoch, "err", err)
 				return nil
 			}
 			return func() []steer.Act { return m.local.Marked(a.Epoch, m.now()) }
 		})
 	case steer.Promote:
-		do(m.promote(m.state.Lease.Epoch))
+		do(func(ctx context.Context) letter { return m.turned(ctx, "nobody", server.Promote(ctx)) })
 	case steer.Follow:
 		do(func(ctx context.Context) letter {
 			if s, _ := m.machine.look(); s.Lease.Holder != a.Region {
@@ -74,44 +74,6 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 	}
 }
 
-// A parting is where this Region's server and the one before parted, when it was promoted
-// for an epoch that nobody handed over.
-type parting struct {
-	epoch uint64
-	at    string
-}
-
-// promote has the server take writes.
-func (m *Member) promote(epoch uint64) func(context.Context) letter {
-	return func(ctx context.Context) letter {
-		fork, err := m.config.Server.Promote(ctx)
-		seen := m.turned(ctx, "nobody", err)
-		return func() []steer.Act {
-			if err == nil && m.parted.epoch < epoch {
-				m.parted = parting{epoch, fork}
-			}
-			if seen == nil {
-				return m.forked()
-			}
-			return append(seen(), m.forked()...)
-		}
-	}
-}
-
-// forked has agreed where the servers parted, for the receipt of what this one lacks.
-func (m *Member) forked() []steer.Act {
-	l := m.state.Lease
-	if m.parted.at == "" || m.parted.epoch != l.Epoch || l.Holder != m.config.Self || !l.Unplanned {
-		return nil
-	}
-	for _, r := range m.state.Receipts {
-		if r.To == m.config.Self && r.From == l.From && r.At.Equal(l.Since) && r.Fork == "" && r.Closed.IsZero() {
-			return []steer.Act{{Kind: steer.Propose, Command: ledger.Command{Fork: &ledger.Fork{Epoch: r.Epoch, At: m.parted.at}}}}
-		}
-	}
-	return nil
-}
-
 // turned looks at the server anew after its role was to change.
 func (m *Member) turned(ctx context.Context, follows string, err error) letter {
 	if err != nil {
@@ -131,11 +93,11 @@ func (m *Member) turned(ctx context.Context, follows string, err error) letter {
 }
 
 // lease does what a lease.Holder asks for.
-func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
+func (m *Member) lease(do func(func(context.Context) letter), a lease.Act, run string) {
 	switch a.Kind {
 	case lease.AskClocks:
 		do(func(ctx context.Context) letter {
-			clocks, grant, err := m.config.Server.Clocks(ctx)
+			clocks, grant, err := m.config.Server.Clocks(ctx, run)
 			if err != nil {
 				return nil // it is asked again
 			}
@@ -149,7 +111,7 @@ func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
 			if !m.hears(ctx) {
 				return nil
 			}
-			_, err := m.Propose(ctx, ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.config.Self}})
+			_, err := m.Propose(ctx, ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.config.Self, Run: run}})
 			switch {
 			case err == nil:
 				return func() []steer.Act { return m.local.Renewed(a.Epoch, a.Try, m.now()) }
@@ -172,19 +134,66 @@ func (m *Member) lease(do func(func(context.Context) letter), a lease.Act) {
 		if m.grantTry != a.Try {
 			return // the clocks that it goes by are not these
 		}
-		grant := m.grant
-		do(func(ctx context.Context) letter {
-			err := grant(ctx, a.Epoch, a.Lasts)
-			switch {
-			case err == nil:
-				return func() []steer.Act { return m.local.Gave(a.Epoch, m.now()) }
-			case errors.Is(err, engine.ErrNotPrimary):
-				m.config.Log.Warn("the server does not take the lease", "err", err)
-				return func() []steer.Act { return m.local.Refused(a.Epoch, m.now()) }
-			}
-			return nil // it is tried again
-		})
+		do(m.give(a, m.grant))
 	}
+}
+
+// give gives the server the lease of an epoch. Before the first time it is agreed how far
+// its log went then, for the receipt of what it lacks.
+func (m *Member) give(a lease.Act, grant GrantFunc) func(context.Context) letter {
+	part, owed := m.parts(a.Epoch)
+	return func(ctx context.Context) letter {
+		if owed {
+			at, err := m.config.Server.Tail(ctx)
+			if err == nil {
+				part.At = at
+				_, err = m.Propose(ctx, ledger.Command{Fork: &part})
+			}
+			if err != nil {
+				m.config.Log.Warn("agree how far the log went", "epoch", part.Epoch, "err", err)
+				return nil // it is tried again
+			}
+		}
+		switch err := grant(ctx, a.Epoch, a.Lasts); {
+		case err == nil:
+			return func() []steer.Act { return m.local.Gave(a.Epoch, m.now()) }
+		case errors.Is(err, engine.ErrNotPrimary):
+			m.config.Log.Warn("the server does not take the lease", "err", err)
+			return func() []steer.Act { return m.local.Refused(a.Epoch, m.now()) }
+		}
+		return nil // it is tried again
+	}
+}
+
+// mostParts is how often it is tried to agree how far the log went. Without it all of a log
+// is compared, and people write meanwhile.
+const mostParts = 2
+
+// parts returns what is to be agreed before the server may have an epoch; false: nothing.
+// Once it has had it, it is too late.
+func (m *Member) parts(epoch uint64) (ledger.Fork, bool) {
+	l := m.state.Lease
+	if l.Epoch != epoch || l.Holder != m.config.Self || m.server.Beat.Epoch == epoch {
+		return ledger.Fork{}, false
+	}
+	for _, r := range m.state.Receipts {
+		if r.To != m.config.Self || r.From != l.From || !r.At.Equal(l.Since) || r.Fork != "" || !r.Closed.IsZero() {
+			continue
+		}
+		if m.parted.epoch != epoch {
+			m.parted = parting{epoch: epoch}
+		}
+		m.parted.tries++
+		return ledger.Fork{Epoch: r.Epoch}, m.parted.tries <= mostParts
+	}
+	return ledger.Fork{}, false
+}
+
+// A parting is how often it was tried to agree how far the log went at the beginning of an
+// epoch.
+type parting struct {
+	epoch uint64
+	tries int
 }
 
 // hears waits until the quorum's leader is heard, and reports whether it is. Where it is not

@@ -108,21 +108,24 @@ type Order struct {
 // A Leased looks at a lease in the step that writes.
 type Leased interface {
 	// Clocks asks for the clocks of what takes writes, and returns how to grant the
-	// lease of an epoch from what they said on.
-	Clocks(ctx context.Context) ([]time.Duration, GrantFunc, error)
+	// lease of an epoch from what they said on. It fails if that is another run of the
+	// server than the one that was looked at.
+	Clocks(ctx context.Context, run string) ([]time.Duration, GrantFunc, error)
 	// End ends an epoch for good. It succeeds if that is so already.
 	End(ctx context.Context, epoch uint64) error
+	// Tail returns how far what was written goes, for the receipt of what it lacks.
+	Tail(ctx context.Context) (fork string, err error)
 }
 
 // A Steered takes writes, or follows another Region's server and has what that one has.
 type Steered interface {
-	// Mark writes down that an epoch is over, behind all that was written in it.
-	Mark(ctx context.Context, epoch uint64) error
+	// Mark writes down that an epoch is over, behind all that was written in it. It fails
+	// if that is another run of the server than the one that took it.
+	Mark(ctx context.Context, epoch uint64, run string) error
 	// Beat writes a heartbeat of an epoch.
 	Beat(ctx context.Context, epoch uint64) error
-	// Promote has it take writes, and returns how far it had followed, for the receipt of
-	// what it lacks; empty: that is not known.
-	Promote(ctx context.Context) (fork string, err error)
+	// Promote has it take writes.
+	Promote(ctx context.Context) error
 	// Follow has it follow the server of another Region.
 	Follow(ctx context.Context, region string) error
 }

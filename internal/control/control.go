@@ -282,7 +282,7 @@ func (m *Member) applied(s ledger.State, renewal bool) {
 		if m.local == nil {
 			return nil
 		}
-		return append(m.local.Agreed(s, now), m.forked()...)
+		return m.local.Agreed(s, now)
 	})
 }
 

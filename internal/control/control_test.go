@@ -85,7 +85,7 @@ func (s *server) look(context.Context) (out steer.Server, err error) {
 	return out, err
 }
 
-func (s *server) Clocks(context.Context) ([]time.Duration, control.GrantFunc, error) {
+func (s *server) Clocks(context.Context, string) ([]time.Duration, control.GrantFunc, error) {
 	asked := time.Now()
 	grant := func(_ context.Context, epoch uint64, lasts time.Duration) error {
 		return s.locked(func() error {
@@ -115,7 +115,7 @@ func (s *server) End(_ context.Context, epoch uint64) error {
 	})
 }
 
-func (s *server) Mark(_ context.Context, epoch uint64) error {
+func (s *server) Mark(_ context.Context, epoch uint64, _ string) error {
 	return s.locked(func() error { s.marked = max(s.marked, epoch); s.share(); return nil })
 }
 
@@ -127,8 +127,10 @@ func (s *server) Beat(_ context.Context, epoch uint64) error {
 	})
 }
 
-func (s *server) Promote(context.Context) (string, error) {
-	return "fork of " + s.name, s.locked(func() error { s.primary, s.follows = true, ""; return nil })
+func (s *server) Tail(context.Context) (string, error) { return "fork of " + s.name, nil }
+
+func (s *server) Promote(context.Context) error {
+	return s.locked(func() error { s.primary, s.follows = true, ""; return nil })
 }
 
 func (s *server) Follow(_ context.Context, region string) error {

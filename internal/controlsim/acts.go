@@ -75,7 +75,7 @@ func (m *member) act(a steer.Act) {
 	}
 	switch a.Kind {
 	case steer.Leases:
-		m.leases(a.Lease)
+		m.leases(a.Lease, a.Run)
 	case steer.End:
 		w.say("%s ends epoch %d", m.name, a.Epoch)
 		m.near(true, func() {
@@ -83,7 +83,7 @@ func (m *member) act(a steer.Act) {
 			m.answer(asked, life, func() { m.do(m.local.Ended(a.Epoch, m.now())) })
 		})
 	case steer.Mark:
-		send(nil, func(s *server) bool { return s.marks(a.Epoch) }, func() { m.do(m.local.Marked(a.Epoch, m.now())) })
+		send(nil, func(s *server) bool { return a.Run == s.run() && s.marks(a.Epoch) }, func() { m.do(m.local.Marked(a.Epoch, m.now())) })
 	case steer.Promote:
 		send(nil, func(s *server) bool { return s.promote() }, m.turned)
 	case steer.Follow:
@@ -109,12 +109,15 @@ func (m *member) turned() {
 }
 
 // leases does what a lease.Holder asks for.
-func (m *member) leases(a lease.Act) {
+func (m *member) leases(a lease.Act, run string) {
 	w, server := m.world, m.world.servers[m.id]
 	asked, life := w.now, m.life
 	switch a.Kind {
 	case lease.AskClocks:
 		m.near(false, func() {
+			if run != server.run() {
+				return // it has started anew since it was looked at
+			}
 			read := reading{server.clock(), server.replid}
 			m.answer(asked, life, func() {
 				m.read, m.try = read, a.Try
@@ -122,7 +125,7 @@ func (m *member) leases(a lease.Act) {
 			})
 		})
 	case lease.Renew:
-		m.propose(ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.name}}, func(err error) {
+		m.propose(ledger.Command{Renew: &ledger.Renew{Epoch: a.Epoch, Region: m.name, Run: run}}, func(err error) {
 			switch {
 			case err == nil:
 				m.do(m.local.Renewed(a.Epoch, a.Try, m.now()))

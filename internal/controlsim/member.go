@@ -58,6 +58,8 @@ type member struct {
 	looking   bool
 	salvaging bool
 	server    steer.Server
+	led       int // the life of its server, plus one, in which that was seen to be a primary last
+	followed  int // and a replica
 	grew      time.Duration
 	reports   [mostMembers]heard
 	seen      []steer.Report // of the last observation
@@ -90,7 +92,7 @@ func (m *member) start() {
 	m.voter = lease.NewVoter(w.lease, m.consented, m.now())
 	m.leads, m.chief, m.standing, m.learning = 0, nil, false, false
 	m.looking, m.salvaging, m.server, m.reports = false, false, steer.Server{}, [mostMembers]heard{}
-	m.read, m.grew = reading{}, w.now
+	m.read, m.grew, m.led, m.followed = reading{}, w.now, 0, 0
 	w.say("%s starts", m.name)
 	if !m.witness {
 		var others []string
@@ -316,11 +318,14 @@ func (m *member) look() {
 func (m *member) see(s *server) steer.Server {
 	ahead := s.clock() - m.wall()
 	out := steer.Server{
-		Known: true, Primary: s.primary, Linked: !s.primary && s.linked, Marked: s.marked, Beat: s.beat, Clock: &ahead,
+		Known: true, Run: s.run(), Primary: s.primary, Linked: !s.primary && s.linked, Marked: s.marked, Beat: s.beat, Clock: &ahead,
 	}
-	if !s.primary {
-		out.Follows = nameOf(s.follows)
+	if s.primary {
+		m.led, out.Turned = s.life+1, m.followed == s.life+1
+		return out
 	}
+	m.followed, out.Turned = s.life+1, m.led == s.life+1
+	out.Follows = nameOf(s.follows)
 	return out
 }
 

@@ -129,6 +129,9 @@ func (o *oracle) marked(s *server, epoch uint64) {
 // burns is told that a server's disk is lost.
 func (o *oracle) burns(s *server) { o.burnt.join(s.data.without(s.spool)) }
 
+// tears is told that the last of what a server's disk had is lost.
+func (o *oracle) tears(writes set) { o.burnt.join(writes) }
+
 // copies reports whether anybody but one server has a write.
 func (o *oracle) copies(id int, but *server) bool {
 	for _, s := range o.world.servers {
@@ -177,13 +180,12 @@ func (o *oracle) agreed(was ledger.State, c ledger.Command, err error) {
 		w.say("epoch %d of %s is to end, %s is to have the next: %s", was.Lease.Epoch, was.Lease.Holder, c.Depose.Wish, c.Depose.Why)
 		w.point("deposed")
 	case c.Grant != nil:
-		w.say("epoch %d is granted to %s", is.Lease.Epoch, is.Lease.Holder)
-		if is.Lease.Unplanned {
-			w.out.Stats.Failovers++
-		}
-		w.point("granted")
+		o.grants(is.Lease)
 	case c.Release != nil:
-		w.say("epoch %d is released", c.Release.Epoch)
+		w.say("epoch %d is released: %s", c.Release.Epoch, c.Release.Why)
+		if c.Release.Loss != "" {
+			w.out.Stats.Losses++
+		}
 	case c.Salvage != nil && c.Salvage.Closed:
 		o.closed(c.Salvage.Epoch)
 	}
@@ -196,6 +198,19 @@ func (o *oracle) agreed(was ledger.State, c ledger.Command, err error) {
 		}
 	}
 	w.out.Stats.Receipts += len(is.Receipts) - len(was.Receipts)
+}
+
+// grants is told that a lease was granted.
+func (o *oracle) grants(l ledger.Lease) {
+	w := o.world
+	w.say("epoch %d is granted to %s", l.Epoch, l.Holder)
+	if l.Unplanned {
+		w.out.Stats.Failovers++
+	}
+	if w.holder().byHand {
+		w.out.Stats.Adopted++
+	}
+	w.point("granted")
 }
 
 // closed checks a receipt that is closed: it lists what was missing at the new primary, and
@@ -226,14 +241,13 @@ func (o *oracle) check(r ledger.Receipt) {
 	}
 	target, sure := w.holder(), r.Counts[ledger.Unknown] == 0
 	took := o.reign(r.Epoch).taken.within(o.acked)
-	lacks := took.without(target.data)
-	if !sure {
-		lacks = lacks.without(o.burnt)
-	}
+	// What the target itself has lost meanwhile is in its own receipt, which may not be open
+	// yet. That there is one is checked in the end.
+	lacks := took.without(target.data).without(target.spool).without(o.burnt)
 	for _, other := range w.log.state.Receipts {
 		// The lease has moved on meanwhile, and who took them in has one open itself.
 		if i := w.region(other.From); i >= 0 && other.Closed.IsZero() {
-			lacks = lacks.without(w.servers[i].data)
+			lacks = lacks.without(w.servers[i].data).without(w.servers[i].spool)
 		}
 	}
 	if n := lacks.len(); n > 0 && !target.gone {

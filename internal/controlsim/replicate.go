@@ -31,7 +31,7 @@ func (s *server) follow(other int) {
 		return
 	}
 	s.world.say("server %s follows %s", nameOf(s.id), nameOf(other))
-	s.primary, s.follows = false, other
+	s.primary, s.byHand, s.follows = false, false, other
 	s.drop()
 	s.connect()
 }
@@ -93,7 +93,7 @@ func (s *server) sync() {
 		s.history = slices.Clip(up.history)
 		s.data, s.marked, s.beat = up.data.clone(), up.marked, up.beat
 		for i, entries := range up.entries {
-			s.entries[i] = entries.clone()
+			s.entries[i], s.brought[i] = entries.clone(), up.brought[i].clone()
 		}
 		s.replid, s.before, s.burnt = up.replid, 0, false
 		s.drop()

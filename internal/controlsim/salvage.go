@@ -55,12 +55,7 @@ func (r *salvage) read() {
 					}
 				}
 			}
-			items := old.spool.without(r.target.entries[old.id])
-			for by := range old.entries {
-				if r.whole {
-					items.join(old.entries[by].without(r.target.entries[by]))
-				}
-			}
+			items := r.missing(old)
 			if !r.target.adopts(epoch, bring) {
 				return
 			}
@@ -72,6 +67,22 @@ func (r *salvage) read() {
 			})
 		})
 	})
+}
+
+// missing returns what the target had not got of what the old server wrote. What that one
+// itself brings home again it had lost.
+func (r *salvage) missing(old *server) set {
+	if r.target == old {
+		return old.spool.within(old.own).without(old.entries[old.id])
+	}
+	items := old.spool.without(r.target.entries[old.id]).without(r.target.brought[old.id])
+	for by := range old.entries {
+		if r.whole {
+			items.join(old.entries[by].without(r.target.entries[by]))
+			items.join(old.brought[by].without(r.target.brought[by]))
+		}
+	}
+	return items
 }
 
 // wait waits until another Region's server has all of it, if there is one that is to
@@ -105,8 +116,8 @@ func (r *salvage) close() {
 		s.Items = append(s.Items, ledger.Item{Session: fmt.Sprint(id), Kind: "write", Fate: ledger.Recovered})
 	}
 	s.Counts[ledger.Recovered] = uint64(len(s.Items))
-	if old := m.world.servers[m.id]; old.burnt {
-		s.Counts[ledger.Unknown], s.Note = 1, "the server's disk was lost"
+	if old := m.world.servers[m.id]; old.burnt || r.epoch < old.whole || old.whole == 0 {
+		s.Counts[ledger.Unknown], s.Note = 1, "what the server had may be gone"
 	}
 	m.propose(ledger.Command{Salvage: &s}, func(err error) {
 		if old := m.world.servers[m.id]; err == nil && r.whole && old != r.target {

@@ -1,6 +1,8 @@
 package controlsim
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/judge"
@@ -11,7 +13,9 @@ const (
 	rests = 3 * time.Second
 	// spoolLag is how far a node's spool is behind its server's log, at least, and where the
 	// node's disk is slow.
-	spoolLag     = 100 * time.Millisecond
+	spoolLag = 100 * time.Millisecond
+	// unsynced is how old what is not on a server's disk may be.
+	unsynced     = time.Second
 	slowSpoolLag = time.Second
 )
 
@@ -41,12 +45,16 @@ type server struct {
 	upto    int
 	history []record
 	data    set              // all writes that it has
-	entries [mostMembers]set // those that came in what each server wrote
+	entries [mostMembers]set // those that came in what each server wrote, as it took them
+	brought [mostMembers]set // and as it took them in from elsewhere
 	marked  uint64
 	beat    judge.Beat
 
-	lease held
+	lease  held
+	whole  uint64 // since this epoch it has kept what it took; 0: somebody made it follow another one
+	byHand bool   // somebody made it a primary
 
+	own     set // what it ever took itself
 	spool   set // what its node has of what it took
 	took    []taken
 	spooled int
@@ -71,12 +79,14 @@ type record struct {
 	write int
 	epoch uint64
 	at    time.Duration // of a beat, by the clock of its server
+	when  time.Duration // it was written
 }
 
 type recordKind uint8
 
 const (
-	written recordKind = iota // or adopted
+	written recordKind = iota
+	adopted            // another one took it
 	mark
 	beating
 )
@@ -86,6 +96,9 @@ type taken struct {
 	write int
 	at    time.Duration
 }
+
+// run names the process.
+func (s *server) run() string { return strconv.Itoa(s.life) }
 
 // clock returns what its clock says.
 func (s *server) clock() time.Duration {
@@ -127,6 +140,9 @@ func (s *server) grants(epoch uint64, replid int, stop time.Duration) (took, ove
 	}
 	first := epoch != l.epoch
 	s.lease = held{epoch, false, stop, s.clock(), s.replid}
+	if s.whole == 0 {
+		s.whole = epoch
+	}
 	s.world.trace(epoch)
 	s.world.oracle.granted(s, first)
 	return true, false
@@ -165,6 +181,7 @@ func (s *server) takes(epoch uint64) (write int, ok bool) {
 		return 0, false
 	}
 	write = s.world.oracle.take(s, epoch)
+	s.own.add(write)
 	s.took = append(s.took, taken{write, s.world.now})
 	s.append(record{kind: written, write: write, epoch: epoch})
 	return write, true
@@ -177,7 +194,7 @@ func (s *server) adopts(epoch uint64, writes set) bool {
 	}
 	for _, write := range writes.without(s.data).all() {
 		s.took = append(s.took, taken{write, s.world.now})
-		s.append(record{kind: written, write: write, epoch: epoch})
+		s.append(record{kind: adopted, write: write, epoch: epoch})
 	}
 	return true
 }
@@ -205,7 +222,7 @@ func (s *server) beats(epoch uint64) {
 
 // append writes something.
 func (s *server) append(r record) {
-	r.by = s.id
+	r.by, r.when = s.id, s.world.now
 	s.history = append(s.history, r)
 	s.learns(r)
 	s.feed()
@@ -217,11 +234,20 @@ func (s *server) learns(r record) {
 	case written:
 		s.data.add(r.write)
 		s.entries[r.by].add(r.write)
+	case adopted: // under another name than what it took itself, which a receipt is about
+		s.data.add(r.write)
+		s.brought[r.by].add(r.write)
 	case mark:
 		s.marked = max(s.marked, r.epoch)
 	case beating:
 		s.beat = judge.Beat{Epoch: r.epoch, N: s.beat.N + 1, At: noon.Add(r.at)}
 	}
+}
+
+// forgets has it have nothing.
+func (s *server) forgets() {
+	s.history, s.data, s.marked, s.beat = nil, nil, 0, judge.Beat{}
+	s.entries, s.brought = [mostMembers]set{}, [mostMembers]set{}
 }
 
 // spools has the node keep what its server took, a moment later.
@@ -234,6 +260,29 @@ func (s *server) spools() {
 		s.spool.add(s.took[s.spooled].write)
 		s.spooled++
 	}
+}
+
+// tear loses the last of what its disk has, as a machine that is switched off does.
+func (s *server) tear() {
+	w := s.world
+	n, since := len(s.history), w.now-w.between(0, unsynced)
+	for n > 0 && s.history[n-1].when > since {
+		n--
+	}
+	if n == len(s.history) {
+		return
+	}
+	w.say("server %s has lost %d entries", nameOf(s.id), len(s.history)-n)
+	had := s.data
+	kept := s.history[:n:n]
+	s.forgets()
+	for _, r := range kept {
+		s.learns(r)
+	}
+	s.history = kept
+	s.took = slices.DeleteFunc(s.took[s.spooled:], func(t taken) bool { return !s.data.has(t.write) })
+	s.spooled = 0
+	w.oracle.tears(had.without(s.data).without(s.spool))
 }
 
 // kill has it be gone, with its disk or not. Of two disks one is never lost while what the
@@ -250,10 +299,13 @@ func (s *server) kill(lost bool) {
 	s.link++
 	s.lease = held{}
 	s.drop()
+	if !lost && s.world.one(3) {
+		s.tear()
+	}
 	if lost {
 		s.world.oracle.burns(s)
 		s.burnt, s.gone = true, true
-		s.history, s.data, s.entries, s.marked, s.beat = nil, nil, [mostMembers]set{}, 0, judge.Beat{}
+		s.forgets()
 		s.took, s.spooled = nil, 0
 	}
 }
@@ -277,7 +329,7 @@ func (s *server) start() {
 		w.after(time.Second, s.start)
 		return
 	}
-	s.up, s.gone = true, false
+	s.up, s.gone, s.whole = true, false, 0
 	w.say("server %s starts", nameOf(s.id))
 	s.renames()
 	s.before = 0

@@ -60,6 +60,8 @@ type Stats struct {
 	Epochs                      int
 	Planned, Done, Failed       int // switchovers
 	Failovers, Receipts, Closed int
+	Losses                      int // epochs that ended since the server might have lost something
+	Adopted                     int // leases of those whose servers somebody had made primaries
 	Recovered, Unknown          int // writes that were brought home, and receipts that are not sure
 	Lost                        int // acknowledged writes that nobody has, as receipts say
 	Bystanders                  int // of those: that a third server had, which was ahead of the new primary
@@ -78,6 +80,8 @@ func (s Stats) Plus(o Stats) Stats {
 	s.Failed += o.Failed
 	s.Failovers += o.Failovers
 	s.Receipts += o.Receipts
+	s.Losses += o.Losses
+	s.Adopted += o.Adopted
 	s.Closed += o.Closed
 	s.Recovered += o.Recovered
 	s.Unknown += o.Unknown

@@ -61,6 +61,9 @@ type Join struct {
 type Renew struct {
 	Epoch  uint64 `json:"epoch"`
 	Region string `json:"region"`
+	// Run is that of the process of the Region's server. The first one of an epoch counts; the
+	// last one before it has begun.
+	Run string `json:"run,omitempty"`
 }
 
 // A Release says that the holder's servers have stopped, for good.
@@ -68,6 +71,7 @@ type Release struct {
 	Epoch  uint64 `json:"epoch"`
 	Region string `json:"region"`
 	Why    string `json:"why,omitempty"`
+	Loss   Loss   `json:"loss,omitempty"`
 }
 
 // A Depose has an epoch not be renewed any more, so that it ends. Asked again it names
@@ -88,6 +92,7 @@ type Grant struct {
 	To       string  `json:"to"`
 	Why      string  `json:"why,omitempty"`
 	Lag      float64 `json:"lag,omitempty"` // of To, in seconds
+	Loss     Loss    `json:"loss,omitempty"`
 }
 
 // A Plan begins a planned switchover.

@@ -16,6 +16,12 @@ func (s State) renew(r Renew) (State, error) {
 	if r.Epoch == 0 || !holds && !reserved {
 		return s, fmt.Errorf("%w: %s asks to renew %d", ErrStale, r.Region, r.Epoch)
 	}
+	switch {
+	case !holds:
+		s.Handover.Run = r.Run
+	case s.Lease.Run == "":
+		s.Lease.Run = r.Run
+	}
 	s.Lease.Renewals++
 	return s, nil
 }
@@ -25,10 +31,10 @@ func (s State) release(r Release, at time.Time) (State, error) {
 	if r.Epoch == 0 || r.Epoch != s.Lease.Epoch || r.Region != s.Lease.Holder {
 		return s, fmt.Errorf("%w: %s releases %d", ErrStale, r.Region, r.Epoch)
 	}
-	if s.Lease.Released {
+	if s.Lease.Released && (s.Lease.Loss != "" || r.Loss == "") {
 		return s, nil
 	}
-	s.Lease.Released = true
+	s.Lease.Released, s.Lease.Loss = true, r.Loss
 	return s.tell(Event{At: at, Kind: KindReleased, Region: r.Region, Epoch: r.Epoch, Text: "its servers have stopped: " + r.Why}), nil
 }
 
@@ -68,8 +74,10 @@ func (s State) grant(g Grant, at time.Time) (State, error) {
 		Epoch: s.Newest, Holder: g.To, Since: at, From: l.Holder, Unplanned: g.To != l.Holder,
 		Renewals: l.Renewals, Why: clip(g.Why), Lag: g.Lag,
 	}
-	if s.Lease.Unplanned {
+	if s.Lease.Unplanned || l.Loss != "" || g.Loss != "" { // who gets it back may lack what it had
 		s = s.owe(Receipt{Epoch: l.Epoch, From: l.Holder, To: g.To, At: at, Why: clip(g.Why), Lag: g.Lag})
+	} else {
+		s.Lease.Run = l.Run
 	}
 	if h.Step == Draining && h.To != g.To { // it may have begun, and nobody was told
 		s = s.owe(Receipt{Epoch: h.Epoch, From: h.To, To: g.To, At: at, Why: clip(g.Why)})
@@ -128,7 +136,7 @@ func (s State) advance(a Advance, at time.Time) (State, error) {
 		return s, nil
 	case a.Step == Repointing && h.Step == Draining:
 		s.Handover.Step, s.Handover.Begun = Repointing, at
-		s.Lease = Lease{Epoch: h.Epoch, Holder: h.To, Since: at, From: h.From, Renewals: s.Lease.Renewals, Why: "a planned switchover"}
+		s.Lease = Lease{Epoch: h.Epoch, Holder: h.To, Since: at, From: h.From, Renewals: s.Lease.Renewals, Run: h.Run, Why: "a planned switchover"}
 		return s.promoted(at), nil
 	case a.Step == Done && h.Step == Repointing, a.Step == Failed && h.Step == Arming:
 		return s.ended(a.Step, at, a.Why), nil

@@ -70,8 +70,13 @@ type Lease struct {
 	Unplanned bool   `json:"unplanned,omitempty"`
 	// Renewals counts those of all epochs, so that a grant can tell that there was one.
 	Renewals uint64 `json:"renewals"`
-	// Released: the holder's servers have stopped, for good.
+	// Run is that of the process of the holder's server, since it had nothing to lose or a
+	// receipt says so; empty: nobody has said.
+	Run string `json:"run,omitempty"`
+	// Released: the holder's servers have stopped, for good. Loss is why what they had may be
+	// gone.
 	Released bool `json:"released,omitempty"`
+	Loss     Loss `json:"loss,omitempty"`
 	// Deposed: it is not to be renewed any more, and Wish is to have the next.
 	Deposed bool      `json:"deposed,omitempty"`
 	Wish    string    `json:"wish,omitempty"`
@@ -79,6 +84,17 @@ type Lease struct {
 	Lag     float64   `json:"lag,omitempty"` // of Wish, as known, in seconds
 	At      time.Time `json:"at,omitzero"`   // when it was deposed
 }
+
+// A Loss is why a server may not have any more what it took in an epoch. Whoever has the
+// next one, there is a receipt then.
+type Loss string
+
+// The kinds of Loss: the server's process has started anew, and has what its disk had; or
+// somebody made it follow another one, whose data it has.
+const (
+	Restart  Loss = "restart"
+	Demotion Loss = "demotion"
+)
 
 // A Step is how far a planned switchover is.
 type Step string
@@ -103,6 +119,7 @@ type Handover struct {
 	Epoch uint64 `json:"epoch,omitempty"` // To's
 	Step  Step   `json:"step,omitempty"`
 	By    string `json:"by,omitempty"`
+	Run   string `json:"run,omitempty"` // of the process of To's server, as heard last
 
 	Planned time.Time `json:"planned,omitzero"`
 	Armed   time.Time `json:"armed,omitzero"`

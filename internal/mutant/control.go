@@ -11,6 +11,7 @@ func ofControl() []Mutant {
 	all = append(all, ofServers()...)
 	all = append(all, ofLedger()...)
 	all = append(all, ofSteer()...)
+	all = append(all, ofLoss()...)
 	for i := range all {
 		all[i].Of = Control
 	}
@@ -111,7 +112,7 @@ func ofLedger() []Mutant {
 		},
 		{
 			Name: "no-receipt", Rule: "I12", What: "no receipt of a failover",
-			Edits: one(lease, "	if s.Lease.Unplanned {\n", "	if s.Lease.Unplanned && !$on {\n"),
+			Edits: one(lease, "	if s.Lease.Unplanned ", "	if s.Lease.Unplanned && !$on "),
 		},
 		{
 			Name: "failed-while-draining", Rule: "I9, I11", What: "a switchover may be cancelled when its target may have begun",
@@ -148,7 +149,7 @@ func ofSteer() []Mutant {
 		},
 		{
 			Name: "release-before-end", Rule: "I9", What: "the quorum is told that nobody need wait before the server has stopped",
-			Edits: one(local, "	case l.ended != epoch:\n		return l.once(Act{Kind: End,", "	case l.ended != epoch && $on && !draining && !l.state.Lease.Released:\n		return l.propose(ledger.Command{Release: &ledger.Release{Epoch: epoch, Region: l.config.Region, Why: l.state.Lease.Why}}, now)\n	case l.ended != epoch:\n		return l.once(Act{Kind: End,"),
+			Edits: one(local, "	case l.ended != epoch:\n		return l.once(Act{Kind: End,", "	case l.ended != epoch && $on && !draining && !l.state.Lease.Released:\n		return l.release(now)\n	case l.ended != epoch:\n		return l.once(Act{Kind: End,"),
 		},
 		{
 			Name: "target-stays-armed", Rule: "liveness", What: "a target that started anew does not begin when it hears that it has begun",
@@ -157,6 +158,44 @@ func ofSteer() []Mutant {
 		{
 			Name: "goes-on-when-over", Rule: "liveness", What: "a holder goes on when the server does not take its epoch any more",
 			Edits: one("internal/lease/holder.go", "func (h *Holder) Refused() []Act { return h.Stop() }", "func (h *Holder) Refused() []Act {\n\tif $on {\n\t\treturn nil\n\t}\n\treturn h.Stop()\n}"),
+		},
+	}
+}
+
+// ofLoss are mutants of what is done about a server that may have lost what it took, and
+// about people who change roles at servers.
+func ofLoss() []Mutant {
+	const loss = "internal/steer/loss.go"
+	return []Mutant{
+		{
+			Name: "older-data-unnoticed", Rule: "I12", What: "a holder's server that has started anew goes on as if it had all that it took",
+			Edits: []Edit{
+				{loss, "case run != \"\" && seen.Run != run:", "case !$on && run != \"\" && seen.Run != run:"},
+				{loss, "case p.run != \"\" && s.Run != p.run:", "case !$on && p.run != \"\" && s.Run != p.run:"},
+			},
+		},
+		{
+			Name: "demotion-unnoticed", Rule: "I12, R16", What: "a holder's server that somebody had follow another one is promoted, and nothing is said",
+			Edits: []Edit{
+				{loss, "(seen.Beat.Epoch == epoch || again && !owes)", "(seen.Beat.Epoch == epoch || again && !owes) && !$on"},
+				{loss, "case p.primary && !s.Primary:", "case p.primary && !s.Primary && !$on:"},
+			},
+		},
+		{
+			Name: "run-forgotten", Rule: "I12", What: "who gets the lease back may have another run of its server's process",
+			Edits: one("internal/ledger/lease.go", "		s.Lease.Run = l.Run\n", "		s.Lease.Run = l.Run\n		if $on {\n			s.Lease.Run = \"\"\n		}\n"),
+		},
+		{
+			Name: "loss-without-receipt", Rule: "I12", What: "who gets the lease back is asked for nothing that its server has lost",
+			Edits: one("internal/ledger/lease.go", " || l.Loss != \"\" || g.Loss != \"\" {", " || !$on && (l.Loss != \"\" || g.Loss != \"\") {"),
+		},
+		{
+			Name: "marks-after-loss", Rule: "I11", What: "a server that has started anew marks the end of what it does not have",
+			Edits: one("internal/steer/local.go", "l.server.Known && l.whole(epoch):", "($on || l.server.Known && l.whole(epoch)):"),
+		},
+		{
+			Name: "grant-to-another-run", Rule: "I11", What: "a lease is given to another run of the server than the one that was looked at",
+			Edits: one("internal/controlsim/acts.go", "			if run != server.run() {", "			if !$on && run != server.run() {"),
 		},
 	}
 }

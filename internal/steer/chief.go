@@ -65,6 +65,8 @@ type Chief struct {
 	begun   lease.Time
 	stage   ledger.Step // of the switchover, and since when this leader has seen it
 	since   lease.Time
+	usurper usurper    // who is to be adopted, and since when that is so
+	dispute lease.Time // until when a demoted holder is not given the lease again; 0: none is
 	lead    lease.Time // not to hand over leadership before
 	reign   uint64     // the epoch when that was looked at last
 	due     map[string]lease.Time
@@ -114,6 +116,7 @@ type Observation struct {
 func (c *Chief) Tick(o Observation, now lease.Time) []Act {
 	acts := c.judge(o, now)
 	if o.State.Lease.Epoch > 0 {
+		acts = append(acts, c.adopt(o, now)...)
 		acts = append(acts, c.switchover(o, now)...)
 		acts = append(acts, c.succeed(o, now)...)
 	}
@@ -247,7 +250,7 @@ func sameToAll(a, b ledger.Watch) bool {
 func (c *Chief) depose(o Observation, now lease.Time) []Act {
 	f, is := c.verdict.FailOver()
 	l := o.State.Lease
-	if !is || !f.Act || c.verdict.Epoch != l.Epoch || l.Deposed && l.Wish == f.To {
+	if !is || !f.Act || c.verdict.Epoch != l.Epoch || l.Deposed && l.Wish == f.To || c.usurped(o) {
 		return nil
 	}
 	return c.once("depose", Act{Kind: Propose, Command: ledger.Command{
@@ -315,9 +318,9 @@ func (c *Chief) succeed(o Observation, now lease.Time) []Act {
 	if l.Deposed {
 		to, why, lag = l.Wish, l.Why, l.Lag
 	}
-	_, fit := c.fit(to, o)
+	heir, fit := c.fit(to, o)
 	over := l.Deposed || o.State.Idle()
-	if !over || !fit || c.grantor.Wait(o.State.Idle(), now) > 0 {
+	if !over || !fit || c.grantor.Wait(o.State.Idle(), now) > 0 || c.disputed(o, now) {
 		c.round = nil
 		return nil
 	}
@@ -327,7 +330,9 @@ func (c *Chief) succeed(o Observation, now lease.Time) []Act {
 	}
 	if c.round.Agreed() {
 		return c.once("grant", Act{Kind: Propose, Command: ledger.Command{
-			Grant: &ledger.Grant{Newest: c.wanted - 1, Renewals: c.counted, To: to, Why: why, Lag: lag},
+			Grant: &ledger.Grant{
+				Newest: c.wanted - 1, Renewals: c.counted, To: to, Why: why, Lag: lag, Loss: lossOf(to, l, heir.Server),
+			},
 		}}, now)
 	}
 	return c.once("consents", Act{Kind: Consents, Epoch: c.wanted}, now)

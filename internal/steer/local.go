@@ -23,6 +23,8 @@ type Server struct {
 	Follows string // the Region whose server it follows; empty: none that is known
 	Linked  bool   // it hears that one, and has all that it was given at first
 	Foreign bool   // it has data, and nothing of this deployment
+	Run     string // of its process
+	Turned  bool   // it had the other role before, in the same run of its process
 	Marked  uint64 // the epoch that was marked last as over
 	Beat    judge.Beat
 	Quiet   time.Duration // since Beat last grew, as seen from its node
@@ -35,6 +37,9 @@ type Act struct {
 	Kind Kind
 	// Lease is of Leases.
 	Lease lease.Act
+	// Run is of Leases and Mark: the server's process, as it was seen last. Another one is
+	// not asked.
+	Run string
 	// Epoch is of End, Mark and Salvage.
 	Epoch uint64
 	// Region is whom to follow, to give what was salvaged, or to have lead.
@@ -90,6 +95,10 @@ type Local struct {
 	due    map[string]lease.Time // by what was asked for: when it is again
 	owed   uint64                // the epoch whose receipt is open here
 	owes   lease.Time            // since when that is known
+	past   past
+	fell   uint64 // the epoch of which the server may not have all any more, and why
+	loss   ledger.Loss
+	spared lease.Time // until when a server that somebody made a primary stays one; 0: none is
 }
 
 // NewLocal returns that of a node that starts.
@@ -114,7 +123,8 @@ func (l *Local) Agreed(s ledger.State, now lease.Time) []Act {
 func (l *Local) Saw(s Server, now lease.Time) []Act {
 	was := l.server
 	l.server = s
-	if was.Primary != s.Primary || was.Marked != s.Marked || was.Known != s.Known {
+	l.past.saw(s, l.gave)
+	if was.Primary != s.Primary || was.Marked != s.Marked || was.Run != s.Run || was.Known != s.Known {
 		return l.Tick(now)
 	}
 	return nil
@@ -137,6 +147,7 @@ func (l *Local) Holds() (epoch uint64, ok bool) {
 // Tick says what time it is.
 func (l *Local) Tick(now lease.Time) []Act {
 	s, h, me := l.state, l.state.Handover, l.config.Region
+	l.loses()
 	switch holds := s.Lease.Holder == me; {
 	case s.Lease.Epoch == 0:
 		return nil
@@ -158,6 +169,9 @@ func (l *Local) reign(now lease.Time) []Act {
 	epoch := l.state.Lease.Epoch
 	if l.holder != nil && l.holder.Epoch() == epoch && l.holder.Stopped() {
 		return l.leave(now) // the epoch can't go on: a clock has stepped, say
+	}
+	if !l.whole(epoch) {
+		return l.leave(now)
 	}
 	if l.server.Known && !l.server.Primary {
 		return l.once(Act{Kind: Promote}, now)
@@ -184,10 +198,10 @@ func (l *Local) leave(now lease.Time) []Act {
 	switch {
 	case l.ended != epoch:
 		return l.once(Act{Kind: End, Epoch: epoch}, now)
-	case draining && l.marked != epoch:
-		return l.once(Act{Kind: Mark, Epoch: epoch}, now)
-	case !l.state.Lease.Released && !draining:
-		return l.propose(ledger.Command{Release: &ledger.Release{Epoch: epoch, Region: l.config.Region, Why: l.state.Lease.Why}}, now)
+	case draining && l.marked != epoch && l.server.Known && l.whole(epoch):
+		return l.once(Act{Kind: Mark, Epoch: epoch, Run: l.server.Run}, now)
+	case !draining && !l.state.Lease.Released, !l.whole(epoch) && l.state.Lease.Loss == "":
+		return l.release(now)
 	}
 	return nil
 }
@@ -233,10 +247,26 @@ func (l *Local) follow(now lease.Time) []Act {
 	} else if owes {
 		return l.once(Act{Kind: Salvage, Epoch: r.Epoch, Region: holder}, now)
 	}
+	if l.usurping(now) {
+		return nil
+	}
 	if l.server.Known && !l.server.Foreign && (l.server.Primary || l.server.Follows != holder) {
 		return l.once(Act{Kind: Follow, Region: holder}, now)
 	}
 	return nil
+}
+
+// usurping reports whether somebody has made the server a primary and it is not decided yet
+// whether that is to be so: it takes no writes meanwhile, as it has no lease.
+func (l *Local) usurping(now lease.Time) bool {
+	if !usurps(l.server, l.state) {
+		l.spared = 0
+		return false
+	}
+	if l.spared == 0 {
+		l.spared = now.Add(2 * l.config.Lease.Wait())
+	}
+	return now < l.spared
 }
 
 // parted reports whether it is known where the logs of a receipt parted, or not to be
@@ -304,7 +334,7 @@ func (l *Local) leases(acts []lease.Act) []Act {
 	var out []Act
 	for _, a := range acts {
 		if a.Kind != lease.Stop {
-			out = append(out, Act{Kind: Leases, Lease: a})
+			out = append(out, Act{Kind: Leases, Lease: a, Run: l.server.Run})
 		}
 	}
 	return out

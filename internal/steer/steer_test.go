@@ -217,3 +217,172 @@ func TestSalvageForADeadServer(t *testing.T) {
 	end := only(t, "its server is back", east.Saw(steer.Server{Known: true, Primary: true}, 3), steer.End)
 	only(t, "it has ended", east.Ended(end.Epoch, 4), steer.Salvage)
 }
+
+// A server that may not have any more what it took ends its epoch, and the quorum is told
+// why: there is a receipt then, whoever has the next one.
+func TestLosses(t *testing.T) {
+	reigns := steer.Server{Known: true, Primary: true, Run: "one", Beat: judge.Beat{Epoch: 1, N: 9}}
+	replica, other := reigns, reigns
+	replica.Primary, replica.Follows, other.Run = false, "west", "two"
+	for name, c := range map[string]struct {
+		first *steer.Server // what its node had seen before; nil: it is new
+		then  steer.Server
+		want  ledger.Loss
+	}{
+		"a restart":                       {&reigns, other, ledger.Restart},
+		"a restart, that a new node sees": {nil, other, ledger.Restart},
+		"somebody made it follow":         {&reigns, replica, ledger.Demotion},
+		"so, as a new node sees":          {nil, replica, ledger.Demotion},
+		"nothing":                         {&reigns, reigns, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := apply(t, founded(t), ledger.Command{Renew: &ledger.Renew{Epoch: 1, Region: "east", Run: "one"}})
+			east := local("east")
+			if c.first != nil {
+				east.Saw(*c.first, 0)
+				only(t, "east reigns", east.Agreed(s, 0), steer.Leases)
+			}
+			east.Agreed(s, 1)
+			east.Saw(c.then, 2)
+			if c.want == "" {
+				if acts := east.Tick(3); slices.ContainsFunc(acts, func(a steer.Act) bool { return a.Kind == steer.End }) {
+					t.Errorf("it does %+v", acts)
+				}
+				return
+			}
+			told := only(t, "its server has let go", east.Ended(1, 4), steer.Propose).Command
+			if told.Release == nil || told.Release.Loss != c.want {
+				t.Fatalf("it proposes %+v, want a release for %s", told, c.want)
+			}
+			s = apply(t, s, told, ledger.Command{Grant: &ledger.Grant{Newest: 1, Renewals: 1, To: "east"}})
+			if r, owes := s.Owes("east"); !owes || r.Epoch != 1 || r.To != "east" || s.Lease.Run != "" {
+				t.Errorf("the receipt is %+v, %v, and the lease %+v", r, owes, s.Lease)
+			}
+			only(t, "it has the next", east.Agreed(s, 5+lease.Time(time.Second)), map[ledger.Loss]steer.Kind{
+				ledger.Restart: steer.Leases, ledger.Demotion: steer.Promote,
+			}[c.want])
+		})
+	}
+}
+
+// A loss that nobody has told of is seen when the Region has its next epoch.
+func TestLossBetweenEpochs(t *testing.T) {
+	s := apply(t, founded(t), ledger.Command{Renew: &ledger.Renew{Epoch: 1, Region: "east", Run: "one"}},
+		ledger.Command{Release: &ledger.Release{Epoch: 1, Region: "east"}}, ledger.Command{Grant: &ledger.Grant{Newest: 1, Renewals: 1, To: "east"}})
+	if s.Lease.Run != "one" || len(s.Receipts) != 0 {
+		t.Fatalf("the lease is %+v with receipts %+v, want the run of before, and none", s.Lease, s.Receipts)
+	}
+	for name, server := range map[string]steer.Server{
+		"a restart":  {Known: true, Primary: true, Run: "two"},
+		"a demotion": {Known: true, Run: "one", Beat: judge.Beat{Epoch: 1}},
+	} {
+		east := local("east")
+		east.Saw(server, 0)
+		only(t, name, east.Agreed(s, 0), steer.End)
+		if told := only(t, name, east.Ended(2, 1), steer.Propose).Command; told.Release == nil || told.Release.Loss == "" {
+			t.Errorf("%s: it proposes %+v", name, told)
+		}
+	}
+}
+
+// A holder that drains and has lost something marks no end: who sees the mark has all.
+func TestNoMarkAfterALoss(t *testing.T) {
+	s := apply(t, founded(t), ledger.Command{Renew: &ledger.Renew{Epoch: 1, Region: "east", Run: "one"}},
+		ledger.Command{Plan: &ledger.Plan{To: "west"}}, ledger.Command{Advance: &ledger.Advance{Epoch: 2, Step: ledger.Draining}})
+	east := local("east")
+	east.Saw(steer.Server{Known: true, Primary: true, Run: "two"}, 0)
+	only(t, "east drains", east.Agreed(s, 0), steer.End)
+	if a := only(t, "east has ended", east.Ended(1, 1), steer.Propose); a.Command.Release == nil || a.Command.Release.Loss != ledger.Restart {
+		t.Errorf("it does %+v, want a release", a)
+	}
+	unseen := local("east")
+	only(t, "its server was not seen", unseen.Agreed(s, 0), steer.End)
+	if acts := unseen.Ended(1, 1); len(acts) != 0 {
+		t.Errorf("it does %+v, want nothing", acts)
+	}
+}
+
+// Whom somebody has made a primary in the holder's place is given the lease, and beside the
+// holder is not; the judge does not choose another one meanwhile.
+func TestAdopts(t *testing.T) {
+	const wait = lease.Time(6 * time.Second)
+	config := steer.ChiefConfig{
+		Self: "north", Members: []string{"east", "west", "north"}, Lease: lease.Config{}.WithDefaults(),
+		Judge: judge.Config{Regions: []string{"east", "west", "north"}, Mode: judge.Off},
+	}
+	primary := steer.Server{Known: true, Primary: true, Turned: true, Beat: judge.Beat{Epoch: 1, N: 9, At: noon}}
+	replica := steer.Server{Known: true, Follows: "west", Beat: judge.Beat{Epoch: 1, N: 9, At: noon}}
+	started, older := primary, primary
+	started.Turned, older.Beat.Epoch = false, 0
+	for name, c := range map[string]struct {
+		east, west steer.Server
+		want       bool
+	}{
+		"somebody swapped the two":         {replica, primary, true},
+		"the holder's server is dead":      {steer.Server{}, primary, true},
+		"the holder's is a primary, too":   {primary, primary, false},
+		"it has started anew, as that":     {replica, started, false},
+		"it has nothing of this epoch":     {replica, older, false},
+		"it follows, and nobody takes any": {replica, replica, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := founded(t)
+			chief, err := steer.NewChief(config, s, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			adopts := func(now lease.Time) bool {
+				o := steer.Observation{State: s, Wall: noon.Add(time.Duration(now))}
+				for m, server := range map[string]steer.Server{"east": c.east, "west": c.west, "north": replica} {
+					r := steer.Report{Report: judge.Report{Member: m, At: o.Wall}, Server: server}
+					for region, seen := range map[string]steer.Server{"east": c.east, "west": c.west} {
+						r.Views = append(r.Views, judge.View{Region: region, Beat: seen.Beat})
+					}
+					o.Reports = append(o.Reports, r)
+				}
+				return slices.ContainsFunc(chief.Tick(o, now), func(a steer.Act) bool {
+					return a.Command.Depose != nil && a.Command.Depose.Wish == "west"
+				})
+			}
+			if adopts(1) || adopts(wait-1) {
+				t.Error("west is adopted at once")
+			}
+			if got := adopts(wait + 1); got != c.want {
+				t.Errorf("west is adopted: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// Whose server was made a primary by somebody is not made to follow before that is decided.
+func TestUsurperWaits(t *testing.T) {
+	s, west := founded(t), local("west")
+	west.Saw(steer.Server{Known: true, Primary: true, Turned: true, Beat: judge.Beat{Epoch: 1, N: 9}}, 0)
+	if acts := west.Agreed(s, 0); len(acts) != 0 {
+		t.Errorf("at once it does %+v", acts)
+	}
+	if a := only(t, "after a while", west.Tick(lease.Time(12*time.Second)), steer.Follow); a.Region != "east" {
+		t.Errorf("it follows %q", a.Region)
+	}
+}
+
+// A target that has begun and loses something before anybody knows that it has begun says
+// so once they do.
+func TestTargetLosesBeforeItIsKnown(t *testing.T) {
+	for want, lost := range map[ledger.Loss]steer.Server{
+		ledger.Restart:  {Known: true, Primary: true, Run: "two"},
+		ledger.Demotion: {Known: true, Run: "one"},
+	} {
+		s := apply(t, founded(t), ledger.Command{Plan: &ledger.Plan{To: "west"}}, ledger.Command{Advance: &ledger.Advance{Epoch: 2, Step: ledger.Draining}})
+		west := local("west")
+		west.Saw(steer.Server{Known: true, Primary: true, Marked: 1, Run: "one"}, 0)
+		west.Agreed(s, 0)
+		west.Gave(2, 1)
+		west.Saw(lost, 2)
+		s = apply(t, s, ledger.Command{Advance: &ledger.Advance{Epoch: 2, Step: ledger.Repointing}})
+		only(t, "west hears that it has begun", west.Agreed(s, 3), steer.End)
+		if a := only(t, "its server has let go", west.Ended(2, 4), steer.Propose); a.Command.Release == nil || a.Command.Release.Loss != want {
+			t.Errorf("it proposes %+v, want a release for %s", a.Command, want)
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 		c.Spool = s.config.Spool
 	}
 	if away == nil {
-		c.Old, c.Intact = old, s.intact(ctx)
+		c.Old, c.Intact = old, s.intact(ctx, order.Receipt.Epoch)
 	}
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,9 @@ const nudgeAfter = 2 * time.Second
 // strangeAfter is for how long a server may have data and no heartbeat until somebody is
 // told: one that has just become a primary has its first in a moment.
 const strangeAfter = 10 * time.Second
+
+// none is later than any epoch.
+const none = math.MaxUint64
 
 // A Config is what a Server is made of.
 type Config struct {
@@ -50,8 +55,11 @@ type Server struct {
 	mu     sync.Mutex // guards what follows
 	engine *valkey.Engine
 	chain  *valkey.Chain
-	// run is of the server's process, as seen last; reigned, when it took a lease last.
-	run, reigned string
+	// run is of the server's process, as seen last, and replid of its data. In the run reigned it has kept all that it
+	// took in the epoch whole and in later ones; none: it has taken no lease since it started,
+	// or was seen as a replica.
+	run, replid, reigned string
+	whole                uint64
 
 	// spooled is the epoch of which the spool was brought home; salvage's, which runs once
 	// at a time.
@@ -66,8 +74,11 @@ type mood struct {
 	clock   time.Duration
 	clocked time.Time // when the clock was asked; zero: never
 	nudged  time.Time
-	foreign time.Time // since when the server is taken for a stranger's; zero: it is not
-	warned  bool      // somebody was told
+	// led and followed are the runs of its process in which it was seen to be a primary last,
+	// and a replica.
+	led, followed string
+	foreign       time.Time // since when the server is taken for a stranger's; zero: it is not
+	warned        bool      // somebody was told
 }
 
 // New returns the server of a Region.
@@ -75,7 +86,7 @@ func New(c Config) *Server {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{config: c}
+	return &Server{config: c, whole: none}
 }
 
 // Control returns what the control plane uses.
@@ -133,9 +144,11 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 		return steer.Server{}, err
 	}
 	s.mu.Lock()
-	s.run = role.RunID
+	if s.run, s.replid = role.RunID, role.Replid; !role.Primary {
+		s.whole = none
+	}
 	s.mu.Unlock()
-	out := steer.Server{Primary: role.Primary, Linked: role.LinkUp && !role.Syncing && !role.Loading}
+	out := steer.Server{Run: role.RunID, Primary: role.Primary, Turned: s.turned(role), Linked: role.LinkUp && !role.Syncing && !role.Loading}
 	for region, addr := range s.config.At {
 		if addr == role.Follows {
 			out.Follows = region
@@ -172,6 +185,16 @@ func (s *Server) clock(ctx context.Context, e *valkey.Engine) *time.Duration {
 	return &ahead
 }
 
+// turned reports whether the server had the other role before, in the same run.
+func (s *Server) turned(r valkey.Role) bool {
+	if r.Primary {
+		s.mood.led = r.RunID
+		return r.RunID == s.mood.followed
+	}
+	s.mood.followed = r.RunID
+	return r.RunID == s.mood.led
+}
+
 // foreign reports whether the server has data, and nothing by which it is known to be of
 // this deployment: it would be given the primary's, and its own be gone.
 func (s *Server) foreign(r valkey.Role, seen steer.Server) bool {
@@ -198,8 +221,9 @@ func (s *Server) nudge(ctx context.Context, chain *valkey.Chain, r valkey.Role) 
 	_, _ = chain.Nudge(ctx, nudgeAfter) // it is tried again
 }
 
-// intact reports whether the server has not started anew since it held a lease.
-func (s *Server) intact(ctx context.Context) bool {
+// intact reports whether the server has not started anew since it held the lease of an
+// epoch, nor followed another one.
+func (s *Server) intact(ctx context.Context, epoch uint64) bool {
 	_, chain, err := s.parts()
 	if err != nil {
 		return false
@@ -207,11 +231,14 @@ func (s *Server) intact(ctx context.Context) bool {
 	role, err := chain.Role(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return err == nil && role.RunID != "" && role.RunID == s.reigned
+	return err == nil && role.RunID != "" && role.RunID == s.reigned && role.Primary && epoch >= s.whole
 }
 
-// Clocks asks for the clocks of the primaries.
-func (s *Server) Clocks(ctx context.Context) ([]time.Duration, control.GrantFunc, error) {
+// errAnew says that the server has started anew since it was looked at.
+var errAnew = fmt.Errorf("%w: the server has started anew", engine.ErrUnreachable)
+
+// Clocks asks for the clock of the server as it was looked at.
+func (s *Server) Clocks(ctx context.Context, run string) ([]time.Duration, control.GrantFunc, error) {
 	e, _, err := s.parts()
 	if err != nil {
 		return nil, nil, err
@@ -220,11 +247,19 @@ func (s *Server) Clocks(ctx context.Context) ([]time.Duration, control.GrantFunc
 	if err != nil {
 		return nil, nil, err
 	}
+	s.mu.Lock()
+	same := s.run == run && slices.Equal(clocks.Histories(), []string{s.replid})
+	s.mu.Unlock()
+	if !same {
+		return nil, nil, errAnew
+	}
 	return clocks.Times(), func(ctx context.Context, epoch uint64, lasts time.Duration) error {
 		err := e.Grant(ctx, epoch, clocks, lasts)
 		if err == nil {
 			s.mu.Lock()
-			s.reigned = s.run
+			if s.reigned != s.run || s.whole == none {
+				s.reigned, s.whole = s.run, epoch
+			}
 			s.mu.Unlock()
 		}
 		return err
@@ -252,8 +287,17 @@ func (s *Server) chained(do func(*valkey.Chain) error) error {
 }
 
 // Mark writes down that an epoch is over.
-func (s *Server) Mark(ctx context.Context, epoch uint64) error {
-	return s.chained(func(c *valkey.Chain) error { return c.Mark(ctx, epoch) })
+func (s *Server) Mark(ctx context.Context, epoch uint64, run string) error {
+	return s.chained(func(c *valkey.Chain) error {
+		role, err := c.Role(ctx)
+		if err == nil && role.RunID != run {
+			err = errAnew
+		}
+		if err != nil {
+			return err
+		}
+		return c.Mark(ctx, epoch)
+	})
 }
 
 // Beat writes a heartbeat.
@@ -261,19 +305,20 @@ func (s *Server) Beat(ctx context.Context, epoch uint64) error {
 	return s.chained(func(c *valkey.Chain) error { return c.Beat(ctx, epoch) })
 }
 
-// Promote has the server take writes, and returns how far its log was then: what another
-// one has beyond that was not replicated.
-func (s *Server) Promote(ctx context.Context) (fork string, err error) {
-	e, chain, err := s.parts()
+// Promote has the server take writes.
+func (s *Server) Promote(ctx context.Context) error {
+	return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+}
+
+// Tail returns how far the server's log goes.
+func (s *Server) Tail(ctx context.Context) (fork string, err error) {
+	e, _, err := s.parts()
 	if err != nil {
 		return "", err
 	}
-	if err := chain.Promote(ctx); err != nil {
-		return "", err
-	}
-	at, err := e.Tail(ctx) // nobody writes before it holds the lease
+	at, err := e.Tail(ctx)
 	if err != nil {
-		return "", nil //nolint:nilerr // it is the primary; all of a log is compared then
+		return "", err
 	}
 	return forkOf(at), nil
 }
