@@ -217,6 +217,7 @@ func (st *story) strike(who, from, to int, lost bool, back time.Duration) {
 		kill(w.servers[to])
 	case 7: // it is there again before anybody has seen that it was gone
 		w.servers[from].kill(false)
+		w.servers[from].tear()
 		w.after(w.between(0, 50*time.Millisecond), w.servers[from].start)
 	}
 }

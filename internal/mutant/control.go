@@ -182,10 +182,6 @@ func ofLoss() []Mutant {
 			},
 		},
 		{
-			Name: "run-forgotten", Rule: "I12", What: "who gets the lease back may have another run of its server's process",
-			Edits: one("internal/ledger/lease.go", "		s.Lease.Run = l.Run\n", "		s.Lease.Run = l.Run\n		if $on {\n			s.Lease.Run = \"\"\n		}\n"),
-		},
-		{
 			Name: "loss-without-receipt", Rule: "I12", What: "who gets the lease back is asked for nothing that its server has lost",
 			Edits: one("internal/ledger/lease.go", " || l.Loss != \"\" || g.Loss != \"\" {", " || !$on && (l.Loss != \"\" || g.Loss != \"\") {"),
 		},
