@@ -4,27 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 )
 
 // Replace has the file at path be b, with mode 0600: whoever reads it finds what was there
 // before, or b, also after a crash. It returns nil when b is on the disk. What a crash
 // leaves beside it, with ".new" in its name, means nothing.
 func Replace(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*") // mode 0600
+	d, err := NewDraft(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync())
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
+	if _, err := d.Write(b); err != nil {
+		return errors.Join(err, d.Discard())
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return SyncDir(dir)
+	return d.Commit()
 }
 
 // SyncDir makes what was created, renamed or removed in a folder last.

@@ -43,6 +43,47 @@ func TestReplaceFails(t *testing.T) {
 	}
 }
 
+// Until a draft is committed the file is what it was; one that is discarded leaves nothing.
+func TestDraft(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	want := func(when, text string, files int) {
+		t.Helper()
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("%s the file has %q, %v, want %q", when, got, err, text)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != files {
+			t.Errorf("%s the folder has %v, %v, want %d files", when, left, err, files)
+		}
+	}
+	if err := durable.Replace(path, []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []bool{false, true} {
+		d, err := durable.NewDraft(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{"af", "ter"} {
+			if _, err := d.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want("while a draft is written", "before", 2)
+		if !commit {
+			if err := d.Discard(); err != nil {
+				t.Error(err)
+			}
+			want("after a draft was discarded", "before", 1)
+			continue
+		}
+		if err := d.Commit(); err != nil {
+			t.Error(err)
+		}
+		want("after a draft was committed", "after", 1)
+	}
+}
+
 // What is locked is locked for others until it is closed.
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
