@@ -11,6 +11,7 @@ import (
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/events"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/receipt"
 	"github.com/roam-sessions/roam/internal/steer"
 )
 
@@ -69,6 +70,8 @@ type Config struct {
 	Members map[string]string
 	// Feed serves what applications follow; nil: nobody does here.
 	Feed http.Handler
+	// Lists are the whole lists of receipts that this member keeps; nil: none.
+	Lists *receipt.Folder
 	// Hooks are the webhooks; nil: there are none.
 	Hooks Hooks
 	// Log is told who changed what, and who was not let in. Default: discarded.
@@ -145,6 +148,7 @@ func (a *api) routes() []route {
 		{"PUT", "/v1/mode", toAct, a.setMode, nil},
 		{"GET", "/v1/receipts", toLook, a.receipts, nil},
 		{"GET", "/v1/receipts/{epoch}", toLook, a.receipt, nil},
+		{"GET", "/v1/receipts/{epoch}/items", toLook, nil, http.HandlerFunc(a.items)},
 		{"GET", "/v1/events", toLook, a.events, nil},
 		{"GET", "/v1/events/stream", toLook, nil, http.HandlerFunc(a.streamEvents)},
 		{"GET", "/v1/controls", toLook, a.controls, nil},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/roam-sessions/roam/internal/events"
 	"github.com/roam-sessions/roam/internal/judge/routing"
+	"github.com/roam-sessions/roam/internal/ledger"
 )
 
 const (
@@ -75,24 +76,32 @@ func (a *api) receipt(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	epoch, err := strconv.ParseUint(c.PathValue("epoch"), 10, 64)
+	r, err := a.receiptAt(c.Request)
 	if err != nil {
-		return answer{}, &Problem{Kind: KindNotFound, Detail: "epochs are numbers", Next: "see /v1/receipts"}
+		return answer{}, err
+	}
+	total := uint64(len(r.Items))
+	from := min(offset, total)
+	out := Detailed{Receipt: receiptOf(r), Items: []Item{}, Total: len(r.Items), Offset: int(from)}
+	for _, i := range r.Items[from:min(from+limit, total)] {
+		out.Items = append(out.Items, itemOf(i))
+	}
+	return answer{body: out}, nil
+}
+
+// receiptAt returns the receipt that a path names.
+func (a *api) receiptAt(r *http.Request) (ledger.Receipt, error) {
+	epoch, err := strconv.ParseUint(r.PathValue("epoch"), 10, 64)
+	if err != nil {
+		return ledger.Receipt{}, &Problem{Kind: KindNotFound, Detail: "epochs are numbers", Next: "see /v1/receipts"}
 	}
 	s, _ := a.member.State()
 	for _, r := range s.Receipts {
-		if r.Epoch != epoch {
-			continue
+		if r.Epoch == epoch {
+			return r, nil
 		}
-		total := uint64(len(r.Items))
-		from := min(offset, total)
-		out := Detailed{Receipt: receiptOf(r), Items: []Item{}, Total: len(r.Items), Offset: int(from)}
-		for _, i := range r.Items[from:min(from+limit, total)] {
-			out.Items = append(out.Items, Item{Session: i.Session, Kind: i.Kind, At: i.At, Fate: string(i.Fate)})
-		}
-		return answer{body: out}, nil
 	}
-	return answer{}, &Problem{Kind: KindNotFound, Detail: fmt.Sprintf("no receipt of epoch %d is kept", epoch), Next: "see /v1/receipts"}
+	return ledger.Receipt{}, &Problem{Kind: KindNotFound, Detail: fmt.Sprintf("no receipt of epoch %d is kept", epoch), Next: "see /v1/receipts"}
 }
 
 func (a *api) events(c *call) (answer, error) {

@@ -31,6 +31,7 @@ const (
 	KindForbidden    Kind = "forbidden"    // somebody else may
 	KindTooMany      Kind = "too-many"     // come later
 	KindNotFound     Kind = "not-found"    // there is none of that name
+	KindElsewhere    Kind = "elsewhere"    // another member has it
 	KindMethod       Kind = "method"       // it is not asked for like that
 	KindRequest      Kind = "bad-request"  // the request can't be read
 	KindTooLarge     Kind = "too-large"    // it is too long
@@ -61,6 +62,8 @@ type Problem struct {
 
 	Leader    string   `json:"leader,omitempty"`     // the member that leads; of not-leader
 	LeaderURL string   `json:"leader_url,omitempty"` // where it is asked
+	Keeper    string   `json:"keeper,omitempty"`     // the member that has it; of elsewhere
+	KeeperURL string   `json:"keeper_url,omitempty"` // where it is asked
 	Rules     []string `json:"rules,omitempty"`      // the safety rules that forbid it
 	Checks    []Check  `json:"checks,omitempty"`     // all of them; of checks
 	Faults    []string `json:"faults,omitempty"`     // of a roam.yaml, with their lines
@@ -92,6 +95,7 @@ func sortOf(k Kind) sort {
 		KindForbidden:    {http.StatusForbidden, "Somebody else may do that"},
 		KindTooMany:      {http.StatusTooManyRequests, "Too many ask"},
 		KindNotFound:     {http.StatusNotFound, "There is no such thing"},
+		KindElsewhere:    {http.StatusNotFound, "Another member has it"},
 		KindMethod:       {http.StatusMethodNotAllowed, "That is not how it is asked for"},
 		KindRequest:      {http.StatusBadRequest, "The request can't be read"},
 		KindTooLarge:     {http.StatusRequestEntityTooLarge, "The request is too long"},

@@ -199,6 +199,27 @@ type Item struct {
 	Fate    string    `json:"fate"`
 }
 
+// A Line is one of the whole list of a receipt. The first has a Head, the last an End, and
+// each between them an Item: without its End a list was cut short.
+type Line struct {
+	Head *ListHead `json:"head,omitempty"`
+	Item *Item     `json:"item,omitempty"`
+	End  *ListEnd  `json:"end,omitempty"`
+}
+
+// A ListHead says what a list has.
+type ListHead struct {
+	Receipt Receipt           `json:"receipt"`
+	Counts  map[string]uint64 `json:"counts"` // by fate; of an open receipt they may be newer than its own
+	Named   uint64            `json:"named"`  // items that follow
+	More    uint64            `json:"more"`   // that were only counted: there were too many
+}
+
+// A ListEnd says that this was all.
+type ListEnd struct {
+	Named uint64 `json:"named"`
+}
+
 // Events are some of the newest.
 type Events struct {
 	Events []events.Message `json:"events"`

@@ -166,6 +166,10 @@ func receiptOf(r ledger.Receipt) Receipt {
 	return out
 }
 
+func itemOf(i ledger.Item) Item {
+	return Item{Session: i.Session, Kind: i.Kind, At: i.At, Fate: string(i.Fate)}
+}
+
 func checksOf(all []steer.Check) (out []Check, ok bool) {
 	out, ok = []Check{}, true
 	for _, c := range all {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ const (
 // A progress tells somebody at a terminal how far a command is, if it takes long. To
 // anybody else it says nothing.
 type progress struct {
+	says string // with how much is done, and of how much; empty: of parts that were looked at
 	stop context.CancelFunc
 	work sync.WaitGroup
 
@@ -29,7 +31,12 @@ type progress struct {
 }
 
 func newProgress(ctx context.Context, to io.Writer) *progress {
-	p := &progress{stop: func() {}}
+	return progressOf(ctx, to, "")
+}
+
+// progressOf is newProgress of what is told in other words.
+func progressOf(ctx context.Context, to io.Writer, says string) *progress {
+	p := &progress{says: says, stop: func() {}}
 	if isTerminal(to) {
 		p.start(ctx, to)
 	}
@@ -55,7 +62,7 @@ func (p *progress) start(ctx context.Context, to io.Writer) {
 			p.mu.Lock()
 			done, all := p.done, p.all
 			p.mu.Unlock()
-			_, _ = fmt.Fprintf(to, "%slooked at %d of %d parts", clearLine, done, all) // as above
+			_, _ = fmt.Fprintf(to, clearLine+cmp.Or(p.says, "looked at %d of %d parts"), done, all) // as above
 			said = true
 			wait.Reset(progressEvery)
 		}

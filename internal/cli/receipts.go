@@ -18,26 +18,29 @@ import (
 const receiptItems = 1000
 
 func receiptsCommand() *cobra.Command {
-	var a asking
+	var l listing
+	a := &l.asking
 	c := &cobra.Command{
 		Use:   "receipts [EPOCH]",
 		Short: "Print what failovers have cost",
 		Long: `Print what unplanned failovers have cost: writes that the old primary had taken
 and its successor lacked. Until the old one is back that is not known; then
 they are brought home and counted. With an EPOCH, the one that ended, its writes are
-named, each by a hash of its session.`,
+named, each by a hash of its session: the first of them, and with --all all of them,
+which the member of the Region that was lost has. With --json each is one line then.`,
 		Example: `  roam receipts
-  roam receipts 7 --json`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("%d epochs: ask for one at a time", len(args))
-			}
-			return nil
-		},
+  roam receipts 7 --json
+  roam receipts 7 --all --csv > lost.csv`,
+		Args: func(_ *cobra.Command, args []string) error { return l.check(args) },
 	}
 	a.flags(c)
+	c.Flags().BoolVar(&l.all, "all", false, "with an EPOCH: name all its writes")
+	c.Flags().BoolVar(&l.csv, "csv", false, "with --all: print comma-separated values")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return a.asks(func(ctx context.Context, out io.Writer, client *admin.Client, _ topology.Deployment) error {
+			if l.all {
+				return l.print(ctx, out, c.ErrOrStderr(), client)
+			}
 			if len(args) == 1 {
 				return a.oneReceipt(ctx, out, client, args[0])
 			}
@@ -83,9 +86,9 @@ func receiptRow(r admin.Receipt) []string {
 }
 
 func (a *asking) oneReceipt(ctx context.Context, out io.Writer, client *admin.Client, which string) error {
-	epoch, err := strconv.ParseUint(which, 10, 64)
+	epoch, err := parseEpoch(which)
 	if err != nil {
-		return usagef("EPOCH %q: want a number, as \"roam receipts\" prints it", which)
+		return err
 	}
 	d, err := client.Receipt(ctx, epoch, 0, receiptItems)
 	if err != nil {
@@ -101,7 +104,21 @@ func (a *asking) oneReceipt(ctx context.Context, out io.Writer, client *admin.Cl
 	for _, i := range d.Items {
 		rows = append(rows, []string{i.Session, i.Kind, i.At.UTC().Format("2006-01-02 15:04:05.000"), i.Fate})
 	}
-	return columns(out, rows...)
+	if err := columns(out, rows...); err != nil {
+		return err
+	}
+	if all := total(d.Receipt.Counts); all > uint64(len(d.Items)) {
+		_, err = fmt.Fprintf(out, "\n%s of %s are named here; --all for all\n", grouped(uint64(len(d.Items))), grouped(all))
+	}
+	return err
+}
+
+func parseEpoch(text string) (uint64, error) {
+	epoch, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, usagef("EPOCH %q: want a number, as \"roam receipts\" prints it", text)
+	}
+	return epoch, nil
 }
 
 func eventsCommand() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/receipt"
 	"github.com/roam-sessions/roam/internal/replica"
 	"github.com/roam-sessions/roam/internal/salvage"
 	"github.com/roam-sessions/roam/internal/steered"
@@ -158,8 +160,11 @@ func (n *Node) sit(ctx context.Context) (err error) {
 			at[r.Name] = r.Replicate
 		}
 		n.spool = n.openSpool()
+		c.lists = receipt.NewFolder(receipt.Config{
+			Dir: filepath.Join(n.deployment.Control.DirOf(n.region.Name), "receipts"), Log: n.config.Log,
+		})
 		n.leased = steered.New(steered.Config{
-			Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Log: n.config.Log,
+			Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Lists: c.lists, Log: n.config.Log,
 		})
 		c.server = n.leased.Control()
 	}

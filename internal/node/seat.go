@@ -20,6 +20,7 @@ import (
 	"github.com/roam-sessions/roam/internal/feed"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/pki"
+	"github.com/roam-sessions/roam/internal/receipt"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
@@ -40,6 +41,7 @@ type seat struct {
 	deliverer  *events.Deliverer // nil: there are no webhooks
 
 	tokens []admin.Token
+	lists  *receipt.Folder // nil: a witness has none
 
 	mu     sync.Mutex // guards what follows
 	asked  http.Handler
@@ -59,6 +61,7 @@ type seatConfig struct {
 	measure    func() control.Measured
 	getenv     func(string) string
 	folder     string // of the deployment's file
+	lists      *receipt.Folder
 	log        *slog.Logger
 }
 
@@ -66,7 +69,8 @@ type seatConfig struct {
 func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 	s := &seat{
 		deployment: c.deployment, self: c.self, log: c.log, keeper: c.keeper, mux: http.NewServeMux(), views: newViews(c.deployment.Name),
-		kept: keptPath(c.deployment, c.self), folder: c.folder, replaced: make(chan topology.Deployment, 1),
+		kept: keptPath(c.deployment, c.self), folder: c.folder, lists: c.lists,
+		replaced: make(chan topology.Deployment, 1),
 	}
 	var listen net.ListenConfig
 	var err error
@@ -230,7 +234,7 @@ func (s *seat) newAdmin(m *control.Member) (http.Handler, error) {
 	}
 	c := admin.Config{
 		Deployment: s.deployment.Name, Setup: readSetup, Tokens: s.tokens, Open: s.keeper == nil, Members: map[string]string{},
-		Feed: feed.Handler(s.views), Log: s.log,
+		Feed: feed.Handler(s.views), Lists: s.lists, Log: s.log,
 	}
 	for _, v := range s.deployment.Voters() {
 		c.Members[v.Name] = scheme + v.API

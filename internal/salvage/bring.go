@@ -221,7 +221,7 @@ func (r *run) list(t *task, now crdt.Time) {
 		default:
 			item.Fate, item.Reason = fateOf(e.frag, t.after, now)
 		}
-		r.out.add(item, r.Items)
+		r.note(item)
 	}
 }
 
@@ -240,7 +240,15 @@ func (r *run) listState(t *task) {
 	default:
 		item.Reason = "the log is gone: which writes it lacked is not known"
 	}
+	r.note(item)
+}
+
+// note counts an item, and tells of it.
+func (r *run) note(item Item) {
 	r.out.add(item, r.Items)
+	if r.Listed != nil {
+		r.Listed(item)
+	}
 }
 
 // awaitHeld returns when another Region has a record, or ctx ends.

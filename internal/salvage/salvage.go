@@ -54,6 +54,9 @@ type Config struct {
 	Rate int
 	// Items bounds the writes that the outcome names. Default and most 100,000.
 	Items int
+	// Listed, if set, is told of each write that is counted, named by the outcome or not, by
+	// Run's goroutine. What it was told is all only if Run returns nil.
+	Listed func(Item)
 	// Quiet is for how long a log may say nothing until it is thought to have no more.
 	// Default 3 s.
 	Quiet time.Duration

@@ -3,6 +3,7 @@ package salvage_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -146,6 +147,31 @@ func TestFates(t *testing.T) {
 	}
 	if got, want := out.Summary(), "8 writes were missing: 6 recovered, 2 superseded"; got != want {
 		t.Errorf("Summary = %q, want %q", got, want)
+	}
+}
+
+// However few writes the outcome names, whoever lists them is told of all that it counts,
+// states that were brought home among them.
+func TestListedIsToldOfAll(t *testing.T) {
+	w := newWorld(t, memory.Config{LogBytes: crdt.Partitions << 10})
+	w.apply(w.old, w.key(0), birth())
+	w.replicate()
+	for range 20 {
+		w.lose(w.key(0), put(string(make([]byte, 200))), salvage.Write)
+	}
+	for i := range 9 {
+		w.lose(w.key(i+1), birth(), salvage.Birth)
+	}
+	var listed []salvage.Item
+	c := w.config()
+	c.Items, c.Listed = 1, func(i salvage.Item) { listed = append(listed, i) }
+	out := w.run(c)
+	counts := map[salvage.Fate]uint64{}
+	for _, i := range listed {
+		counts[i.Fate]++
+	}
+	if len(out.Items) != 1 || listed[0] != out.Items[0] || !maps.Equal(counts, out.Counts) || counts[salvage.Unknown] != 1 || len(listed) < 5 {
+		t.Errorf("listed are %v, counted %v, want the same and a state among them", listed, out.Counts)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/receipt"
 	"github.com/roam-sessions/roam/internal/router"
 	"github.com/roam-sessions/roam/internal/salvage"
 )
@@ -90,15 +92,37 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
 	}
-	out, err := salvage.Run(ctx, c)
+	r, err := s.bring(ctx, order.Receipt, c)
 	if err != nil {
 		return err
 	}
-	r := receipt(order.Receipt.Epoch, out)
 	if r.Closed = away == nil; away != nil {
 		s.spooled = order.Receipt.Epoch
 	}
 	return tell(ctx, r)
+}
+
+// bring has all be taken in and listed, and returns what that adds to its receipt. What the
+// disk does not take of the list costs the list alone: what was lost is brought home all
+// the same.
+func (s *Server) bring(ctx context.Context, of ledger.Receipt, c salvage.Config) (ledger.Salvage, error) {
+	// Where the logs parted by number, each look finds all of it. Else what an earlier one
+	// brought home is not found again.
+	list := s.config.Lists.Begin(receipt.Head{Epoch: of.Epoch, From: of.From, To: of.To}, !c.Parted)
+	defer list.Discard()
+	c.Items = 1 // the list has them
+	c.Listed = func(i salvage.Item) {
+		list.Add(ledger.Item{Session: i.Session, Kind: string(i.Kind), At: i.At.Std(), Fate: ledger.Fate(i.Fate)})
+	}
+	out, err := salvage.Run(ctx, c)
+	if err != nil {
+		return ledger.Salvage{}, err
+	}
+	failed := list.Commit()
+	if failed != nil {
+		s.config.Log.Error("the whole list of a receipt can't be kept", "epoch", of.Epoch, "err", failed)
+	}
+	return salvaged(of.Epoch, list, out, failed), nil
 }
 
 // others opens the engines of Regions that are neither here nor at the target, nor owe
@@ -141,19 +165,21 @@ func held(ctx context.Context, engines []engine.Engine, rec crdt.Record) (bool, 
 	return false, failed
 }
 
-// receipt returns what an outcome adds to the receipt of an epoch, which it closes.
-func receipt(epoch uint64, out salvage.Outcome) ledger.Salvage {
-	r := ledger.Salvage{Epoch: epoch, Closed: true, Counts: map[ledger.Fate]uint64{}}
-	for fate, n := range out.Counts {
-		r.Counts[ledger.Fate(fate)] = n
+// salvaged returns what a list and an outcome add to the receipt of an epoch. Unkept is why
+// there is no whole list.
+func salvaged(epoch uint64, list *receipt.Draft, out salvage.Outcome, unkept error) ledger.Salvage {
+	r := ledger.Salvage{Epoch: epoch, Counts: list.End().Counts, Items: list.First()}
+	out.Counts = map[salvage.Fate]uint64{}
+	for fate, n := range r.Counts {
+		out.Counts[salvage.Fate(fate)] = n
 	}
-	for _, item := range out.Items[:min(len(out.Items), ledger.MaxItems)] {
-		r.Items = append(r.Items, ledger.Item{
-			Session: item.Session, Kind: string(item.Kind), At: item.At.Std(), Fate: ledger.Fate(item.Fate),
-		})
-	}
+	var notes []string
 	if !out.Complete() {
-		r.Note = out.Summary()
+		notes = append(notes, out.Summary())
 	}
+	if unkept != nil {
+		notes = append(notes, "only the first writes are named: the list of all could not be kept")
+	}
+	r.Note = strings.Join(notes, "; ")
 	return r
 }

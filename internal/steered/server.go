@@ -16,6 +16,7 @@ import (
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/judge"
+	"github.com/roam-sessions/roam/internal/receipt"
 	"github.com/roam-sessions/roam/internal/salvage"
 	"github.com/roam-sessions/roam/internal/steer"
 )
@@ -43,6 +44,9 @@ type Config struct {
 	// Spool is what this Region's node keeps of the log while its server is the primary;
 	// nil: nothing.
 	Spool *salvage.Spool
+	// Lists are where all that is salvaged is named; nil: nowhere, and a receipt names the
+	// first writes alone.
+	Lists *receipt.Folder
 	// Log is told how salvage goes. Default: discarded.
 	Log *slog.Logger
 }
