@@ -162,6 +162,28 @@ func TestDisagreements(t *testing.T) {
 	}
 }
 
+// A receipt names the first writes of the list of all, as many as there is room for.
+func TestMisnamed(t *testing.T) {
+	var all []ledger.Item
+	for i := range ledger.MaxItems + 2 {
+		all = append(all, ledger.Item{Session: key(1).String(), At: noon().Add(time.Duration(i) * time.Millisecond)})
+	}
+	if got := misnamed(ledger.Receipt{Items: slices.Clone(all[:ledger.MaxItems])}, all); got != nil {
+		t.Errorf("misnamed of a receipt that is right = %q", got)
+	}
+	if got := misnamed(ledger.Receipt{Items: all[:2]}, all[:2]); got != nil {
+		t.Errorf("misnamed of a short one = %q", got)
+	}
+	for what, items := range map[string][]ledger.Item{"fewer": all[:9], "more": all, "others": all[1 : ledger.MaxItems+1]} {
+		if misnamed(ledger.Receipt{Items: slices.Clone(items)}, all) == nil {
+			t.Errorf("%s are not noticed", what)
+		}
+	}
+	if misnamed(ledger.Receipt{Items: all[:2]}, all[:1]) == nil {
+		t.Error("a list that is shorter than a receipt is not noticed")
+	}
+}
+
 // Who takes a write that was sent after a later epoch had begun is found, and only who does.
 func TestRivals(t *testing.T) {
 	at := func(region string, epoch uint64, sent, acked time.Duration) Write {

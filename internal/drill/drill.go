@@ -47,9 +47,9 @@ const (
 	before = 2 * time.Second
 	after  = 700 * time.Millisecond
 	// hurried and calm are between two writes of a client: so that a gap is seen where it
-	// is, and so that a receipt can name all that is lost in one: 500.
+	// is, and so that a Region that is cut off takes more than a receipt names: 500.
 	hurried = 4 * time.Millisecond
-	calm    = 45 * time.Millisecond
+	calm    = 15 * time.Millisecond
 	// lookEvery is between two looks.
 	lookEvery = 5 * time.Millisecond
 )

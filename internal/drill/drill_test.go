@@ -22,16 +22,16 @@ func (l lines) Write(b []byte) (int, error) {
 // that takes is for make failover to judge, on a machine that does nothing else.
 func TestDrill(t *testing.T) {
 	const muchTooLong = 20 * time.Second
-	r, err := Run(t.Context(), Config{Planned: 1, Unplanned: 1, Kind: "cut of the Region", Clients: 2, Out: lines{t}})
+	r, err := Run(t.Context(), Config{Planned: 1, Unplanned: 1, Kind: "cut of the Region", Clients: 4, Out: lines{t}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	planned, lost := r.Planned[0], r.Unplanned[0]
-	if planned.Acknowledged == 0 || len(planned.Clients) != 6 || planned.Servers == 0 || planned.Servers > muchTooLong {
-		t.Errorf("of the switchover is known %+v, want acknowledged writes, and the gaps of six clients", planned)
+	if planned.Acknowledged == 0 || len(planned.Clients) != 12 || planned.Servers == 0 || planned.Servers > muchTooLong {
+		t.Errorf("of the switchover is known %+v, want acknowledged writes, and the gaps of twelve clients", planned)
 	}
-	if len(lost.Waits) != 4 || lost.worst() > muchTooLong {
-		t.Errorf("clients waited %v, want the four that are not cut off", lost.Waits)
+	if len(lost.Waits) != 8 || lost.worst() > muchTooLong {
+		t.Errorf("clients waited %v, want the eight that are not cut off", lost.Waits)
 	}
 	if lost.Missing == 0 || lost.Listed < lost.Missing {
 		t.Errorf("%d writes were missing and the receipt has %d, want some, and all of them", lost.Missing, lost.Listed)

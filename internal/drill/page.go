@@ -62,10 +62,11 @@ In turn: its server is killed; it stops in the middle of whatever it does and la
 or only what it says, or only what it hears; the Region loses its power, node and server. *Each client writes again* is the
 time from there to the first write that is acknowledged to a client which is not cut off.
 
-Before anything is healed it is computed what the new primary lacks of all that was acknowledged. Where a Region is cut off
-its own clients go on writing to their server until its lease ends, so that is hundreds of writes. Then all is healed, and
-when the receipt is closed the two must be the same: the same sessions at the same times, as often, and nothing must be missing
-any more. Receipts may name more only where nobody knows what became of a write: an answer was lost, or it was tried twice.
+Before anything is healed it is computed what the new primary lacks of all that was acknowledged. Where a Region is cut off its
+own clients go on writing to their server until its lease ends, so that is hundreds of writes. Then all is healed, and when the
+receipt is closed its whole list, had from the members' API, must be the same: the same sessions at the same times, as often,
+and nothing must be missing any more. Receipts may name more only where nobody knows what became of a write: an answer was lost,
+or it was tried twice.
 In the end all that was ever acknowledged is looked for once more, and that counters show as much as was added to them.
 
 *Two writers in one instant* is a write that was acknowledged under an epoch and sent after a write of a later epoch had been

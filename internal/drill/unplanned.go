@@ -126,8 +126,14 @@ func (w *world) regain(ctx context.Context, out *Unplanned, from *region, at pag
 		out.Faults = append(out.Faults, fmt.Sprintf("there is no receipt of epoch %d", out.Epoch))
 		return nil
 	}
+	all, err := w.listed(ctx, out.Epoch)
+	if err != nil {
+		return err
+	}
+	out.Differs = misnamed(receipt, all)
+	receipt.Items = all
 	out.Listed, out.Unacknowledged, out.Note = len(receipt.Items), explained(missing, receipt), receipt.Note
-	out.Differs = disagreements(missing, doubts, receipt)
+	out.Differs = append(out.Differs, disagreements(missing, doubts, receipt)...)
 	holder := w.region(w.state().Lease.Holder)
 	has, err := w.records(ctx, holder, writes)
 	if err != nil {
