@@ -49,7 +49,7 @@ func (a *api) list(of ledger.Receipt) (*receipt.List, error) {
 	if err != nil {
 		return nil, a.unlisted(of, err)
 	}
-	why := ""
+	var why string
 	switch {
 	case list.Head() != receipt.Head{Epoch: of.Epoch, From: of.From, To: of.To}:
 		why = "what is kept is of another failover"

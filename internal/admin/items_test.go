@@ -75,7 +75,6 @@ func TestItems(t *testing.T) {
 	s.refused(asking{method: "GET", path: "/v1/receipts/7/items", token: "-"}, 401, KindUnauthorized)
 	s.refused(asking{method: "GET", path: "/v1/receipts/8/items"}, 404, KindNotFound)
 	s.refused(asking{method: "GET", path: "/v1/receipts/seven/items"}, 404, KindNotFound)
-
 }
 
 // What is no whole list, or of another failover, is not told.

@@ -120,8 +120,10 @@ func TestBoundOfItems(t *testing.T) {
 		t.Errorf("%v, %+v, want 3 of 8", got, end)
 	}
 	odd := []ledger.Item{
-		{Session: "AB", Kind: "write", At: noon(), Fate: ledger.Lost}, {Session: "ab", Kind: `w"`, At: noon(), Fate: ledger.Lost},
-		{Session: "ab", Kind: "write", At: noon(), Fate: "odd"}, {Session: "ab", Kind: "write", At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), Fate: ledger.Lost},
+		{Session: "AB", Kind: "write", At: noon(), Fate: ledger.Lost},
+		{Session: "ab", Kind: `w"`, At: noon(), Fate: ledger.Lost},
+		{Session: "ab", Kind: "write", At: noon(), Fate: "odd"},
+		{Session: "ab", Kind: "write", At: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), Fate: ledger.Lost},
 	}
 	keep(t, f, head(7), odd)
 	got, end = has(t, f, 7)

@@ -99,7 +99,6 @@ func TestLooksMakeOneList(t *testing.T) {
 	l.wants("and another one", missing)
 
 	l.c.Target = closed{l.c.Target}
-	l.c.Fork, l.c.Parted = engine.Positions{}, false
 	if _, err := l.server.bring(t.Context(), l.of, l.c); err == nil {
 		t.Error("a look that fails is none")
 	}
