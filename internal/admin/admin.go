@@ -25,6 +25,11 @@ const (
 	// maxWaiting bounds those who wait for a status, and those who read the feed. The next
 	// are told to come later.
 	maxWaiting = 256
+	// maxListing bounds those who read the whole list of a receipt, which keeps a core busy
+	// for a second or two. The next are told to come later.
+	maxListing = 4
+	// listTime bounds the telling of one list: a million items are 100 MB.
+	listTime = 30 * time.Minute
 )
 
 // A Member is what the API is about: this member of the control plane.
@@ -89,6 +94,7 @@ type api struct {
 	entry   *entry
 	stream  http.Handler  // of events
 	seats   chan struct{} // of those who wait
+	readers chan struct{} // of those who read whole lists
 }
 
 // New returns the API, to be served at /v1/ by a server that has a ReadTimeout and a bound of
@@ -105,7 +111,7 @@ func New(m Member, l Leading, c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &api{Config: c, member: m, leading: l, entry: e, seats: make(chan struct{}, maxWaiting)}
+	a := &api{Config: c, member: m, leading: l, entry: e, seats: make(chan struct{}, maxWaiting), readers: make(chan struct{}, maxListing)}
 	source := func() ([]ledger.Event, <-chan struct{}) {
 		s, changed := m.State()
 		return s.Events, changed
@@ -226,11 +232,14 @@ func (a *api) members() []string {
 }
 
 // sit takes a seat of those who wait.
-func (a *api) sit() (leave func(), err error) {
+func (a *api) sit() (leave func(), err error) { return take(a.seats, "too many wait here") }
+
+// take takes a seat, or says that there are none.
+func take(seats chan struct{}, none string) (leave func(), err error) {
 	select {
-	case a.seats <- struct{}{}:
-		return func() { <-a.seats }, nil
+	case seats <- struct{}{}:
+		return func() { <-seats }, nil
 	default:
-		return nil, &Problem{Kind: KindTooMany, Detail: "too many wait here", Next: "ask again in a moment, or ask another member", After: 5 * time.Second}
+		return nil, &Problem{Kind: KindTooMany, Detail: none, Next: "ask again in a moment, or ask another member", After: 5 * time.Second}
 	}
 }

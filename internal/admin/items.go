@@ -20,7 +20,7 @@ const ndjson = "application/x-ndjson"
 // items serves the whole list of a receipt, line by line. What goes wrong after its first
 // line ends it without its last one.
 func (a *api) items(w http.ResponseWriter, r *http.Request) {
-	leave, err := a.sit()
+	leave, err := take(a.readers, "too many read lists here")
 	if err != nil {
 		a.refuse(w, r, err)
 		return
@@ -91,7 +91,7 @@ func (a *api) unlisted(of ledger.Receipt, err error) error {
 
 // tellList writes a list to somebody who must read as fast as an answer's.
 func tellList(w http.ResponseWriter, of ledger.Receipt, list *receipt.List) error {
-	out := bufio.NewWriterSize(&patient{w, http.NewResponseController(w)}, 32<<10)
+	out := bufio.NewWriterSize(&patient{w, http.NewResponseController(w), time.Now().Add(listTime)}, 32<<10)
 	lines := json.NewEncoder(out)
 	end := list.End()
 	head := &ListHead{Receipt: receiptOf(of), Counts: map[string]uint64{}, Named: end.Named, More: end.More}
@@ -120,13 +120,18 @@ func tellList(w http.ResponseWriter, of ledger.Receipt, list *receipt.List) erro
 	return out.Flush()
 }
 
-// A patient is who is told much: each part of it has as long as an answer.
+// A patient is who is told much: each part of it has as long as an answer, until an end.
 type patient struct {
 	to      io.Writer
 	control *http.ResponseController
+	end     time.Time
 }
 
 func (p *patient) Write(b []byte) (int, error) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(answerTime)) // whoever serves has deadlines
+	deadline := time.Now().Add(answerTime)
+	if deadline.After(p.end) {
+		deadline = p.end
+	}
+	_ = p.control.SetWriteDeadline(deadline) // whoever serves has deadlines
 	return p.to.Write(b)
 }

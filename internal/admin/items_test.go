@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,6 +133,56 @@ func TestItemsBeforeALook(t *testing.T) {
 	if p := s.refused(asking{method: "GET", path: "/v1/receipts/7/items"}, 404, KindNotFound); !strings.Contains(p.Detail, "is kept") {
 		t.Errorf("it is said %q", p.Detail)
 	}
+}
+
+// Only some read whole lists at a time, and whoever reads too slowly is cut off.
+func TestItemsAreBounded(t *testing.T) {
+	m := founded(t)
+	m.failedOver(t, 1)
+	folder, _ := listed(t, 9)
+	a := &api{Config: configOf(func(c *Config) { c.Lists = folder }), member: m, readers: make(chan struct{}, 1)}
+	ask := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.SetPathValue("epoch", "7")
+		a.items(w, r)
+		return w
+	}
+	leave, err := take(a.readers, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(); w.Code != http.StatusTooManyRequests {
+		t.Errorf("one too many: status %d", w.Code)
+	}
+	leave()
+	for range 2 {
+		if w := ask(); w.Code != http.StatusOK || w.Body.Len() == 0 {
+			t.Errorf("with a seat: status %d", w.Code)
+		}
+	}
+	w := &timed{ResponseRecorder: httptest.NewRecorder()}
+	end := time.Now().Add(answerTime / 2)
+	for _, p := range []*patient{{w, http.NewResponseController(w), end}, {w, http.NewResponseController(w), end.Add(time.Hour)}} {
+		if _, err := p.Write(nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(w.deadlines) != 2 || !w.deadlines[0].Equal(end) || !w.deadlines[1].After(end) || w.deadlines[1].After(time.Now().Add(answerTime)) {
+		t.Errorf("the deadlines are %v", w.deadlines)
+	}
+}
+
+// A timed keeps the deadlines that it is given.
+type timed struct {
+	*httptest.ResponseRecorder
+	deadlines []time.Time
+}
+
+// SetWriteDeadline keeps a deadline.
+func (w *timed) SetWriteDeadline(at time.Time) error {
+	w.deadlines = append(w.deadlines, at)
+	return nil
 }
 
 // A witness is a member that has no lists.

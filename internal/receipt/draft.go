@@ -55,7 +55,7 @@ func (f *Folder) Begin(h Head, carry bool) *Draft {
 		return d
 	}
 	d.file, d.out = file, bufio.NewWriterSize(file, 64<<10)
-	line, err := appendHead(nil, h)
+	line, err := headOf(h)
 	if err != nil {
 		d.fail(err)
 		return d

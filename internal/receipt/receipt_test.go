@@ -238,6 +238,51 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// Figures that don't agree are refused, though the check is right.
+func TestFigures(t *testing.T) {
+	b, err := headOf(head(7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range mixed(2) { // one recovered, one superseded
+		b, _ = appendItem(b, i)
+	}
+	read := func(e End) error {
+		whole, err := appendEnd(bytes.Clone(b), e, sum(0, b[:len(b)-1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := NewReader(bytes.NewReader(whole))
+		if err == nil {
+			_, err = all(r)
+		}
+		return err
+	}
+	type by = map[ledger.Fate]uint64
+	if err := read(End{2, 3, by{ledger.Recovered: 4, ledger.Superseded: 1}}); err != io.EOF { //nolint:errorlint // as it is
+		t.Errorf("figures that agree: %v", err)
+	}
+	for _, e := range []End{
+		{},
+		{2, 0, nil},
+		{2, 0, by{ledger.Recovered: 2}},
+		{2, 1, by{ledger.Recovered: 1, ledger.Superseded: 1}},
+		{3, 0, by{ledger.Recovered: 2, ledger.Superseded: 1}},
+		{2, 0, by{ledger.Recovered: 1, ledger.Superseded: 1, ledger.Lost: 0}},
+		{2, 1, by{ledger.Recovered: 1, ledger.Superseded: 1, "odd": 1}},
+		{2, maxCount, by{ledger.Recovered: maxCount + 1, ledger.Superseded: 1}},
+	} {
+		if err := read(e); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%+v of two items: %v, want ErrMalformed", e, err)
+		}
+	}
+	// Times are read with a comma too, and never written so.
+	b = bytes.ReplaceAll(b, []byte(".007Z"), []byte(",007Z"))
+	if err := read(End{2, 0, by{ledger.Recovered: 1, ledger.Superseded: 1}}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a time with a comma: %v, want ErrMalformed", err)
+	}
+}
+
 // A look that finds only what is missing still is made up for by the list of the look
 // before; what comes again is listed once, as it was found last.
 func TestCarry(t *testing.T) {
@@ -333,8 +378,8 @@ func FuzzReader(f *testing.F) {
 		if err != io.EOF { //nolint:errorlint // as it is
 			return
 		}
-		var b []byte
-		if b, err = appendHead(b, r.Head()); err != nil {
+		b, err := headOf(r.Head())
+		if err != nil {
 			t.Fatalf("the head %+v is not written: %v", r.Head(), err)
 		}
 		for _, i := range items {
