@@ -31,11 +31,10 @@ type Listing struct {
 func (c *Client) ReceiptItems(ctx context.Context, epoch uint64, to Listing) error {
 	path := fmt.Sprintf("/v1/receipts/%d/items", epoch)
 	left := c.inTurn()
-	var failures []error
-	var keeper *Problem
+	out := unlisted{none: map[int]*Problem{}, at: -1}
 	for len(left) > 0 {
 		if ctx.Err() != nil {
-			return errors.Join(append(failures, ctx.Err())...)
+			return errors.Join(append(out.failures, ctx.Err())...)
 		}
 		which := left[0]
 		left = left[1:]
@@ -49,27 +48,48 @@ func (c *Client) ReceiptItems(ctx context.Context, epoch uint64, to Listing) err
 		case begun:
 			return err
 		case told && p.Kind == KindElsewhere:
-			keeper = p
 			// As with the leader: only those that we know are shown the token.
-			if at := slices.Index(c.config.URLs, strings.TrimRight(p.KeeperURL, "/")); slices.Contains(left, at) {
-				left = append([]int{at}, slices.DeleteFunc(left, func(i int) bool { return i == at })...)
+			out.keeper, out.at = p, slices.Index(c.config.URLs, strings.TrimRight(p.KeeperURL, "/"))
+			if slices.Contains(left, out.at) {
+				left = append([]int{out.at}, slices.DeleteFunc(left, func(i int) bool { return i == out.at })...)
 			}
-			continue
+		case told && p.Kind == KindNotFound: // it may lag behind, or be of an earlier version
+			out.none[which] = p
 		case told && p.Kind != KindUnavailable && p.Kind != KindTooMany && p.Kind != KindInternal:
 			return err
+		default:
+			out.failures = append(out.failures, fmt.Errorf("%s: %w", c.config.URLs[which], err))
 		}
-		failures = append(failures, fmt.Errorf("%s: %w", c.config.URLs[which], err))
 	}
-	if keeper == nil {
-		return fmt.Errorf("no member could be asked: %w", errors.Join(failures...))
+	return out.err(epoch)
+}
+
+// An unlisted is what members said that did not tell a list.
+type unlisted struct {
+	keeper   *Problem         // the last that says who has it
+	at       int              // which one that is; -1: none that is known
+	none     map[int]*Problem // those that say that there is none
+	failures []error          // of those that could not be asked
+}
+
+// err says why there is no list: the word of whoever should have it counts.
+func (u *unlisted) err(epoch uint64) error {
+	if u.keeper != nil && u.none[u.at] == nil {
+		p := *u.keeper
+		p.Detail = fmt.Sprintf("%s has the whole list of epoch %d, and could not be asked", p.Keeper, epoch)
+		p.Next, p.Faults = "ask again when "+p.Keeper+" is back", nil
+		for _, err := range u.failures {
+			p.Faults = append(p.Faults, err.Error())
+		}
+		return &p
 	}
-	out := *keeper
-	out.Detail = fmt.Sprintf("%s has the whole list of epoch %d, and could not be asked", out.Keeper, epoch)
-	out.Next, out.Faults = "ask again when "+out.Keeper+" is back", nil
-	for _, err := range failures {
-		out.Faults = append(out.Faults, err.Error())
+	if u.keeper != nil {
+		return u.none[u.at]
 	}
-	return &out
+	for _, p := range u.none {
+		return p
+	}
+	return fmt.Errorf("no member could be asked: %w", errors.Join(u.failures...))
 }
 
 // inTurn returns the members, from the one that answered last on.

@@ -230,6 +230,41 @@ func TestItemsAreElsewhere(t *testing.T) {
 	}
 }
 
+// One that knows of no such receipt may lag behind, or be of an earlier version: others are
+// asked. Of those that have none the word of whoever should have it counts.
+func TestItemsThatSomeDoNotKnow(t *testing.T) {
+	m, behind := founded(t), founded(t)
+	m.failedOver(t, 250)
+	m.close(t)
+	folder, _ := listed(t, 2001)
+	has, lags := serve(t, m, func(c *Config) { c.Lists = folder }), serve(t, behind, nil)
+	if _, items, err := fetch(t, clientOf(t, lags.url, has.url), 7); err != nil || len(items) != 1500 {
+		t.Errorf("%d items, %v, want those of the second", len(items), err)
+	}
+	if _, _, err := fetch(t, clientOf(t, lags.url, nobody(t)), 7); kindOf(err) != KindNotFound {
+		t.Errorf("with none that knows it: %v", err)
+	}
+	lost := serve(t, m, nil) // it should have the list
+	h, err := New(witness{m}, m, configOf(func(c *Config) { c.Members = map[string]string{"us-west-1": lost.url} }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	points, _ := stranger(t, h.ServeHTTP)
+	for _, urls := range [][]string{{points, lost.url}, {lost.url, points}, {lags.url, points, lost.url}} {
+		if _, _, err := fetch(t, clientOf(t, urls...), 7); kindOf(err) != KindNotFound || !strings.Contains(err.Error(), "its receipt names the first writes") {
+			t.Errorf("of a list that is gone: %v", err)
+		}
+	}
+	away := nobody(t)
+	if h, err = New(witness{m}, m, configOf(func(c *Config) { c.Members = map[string]string{"us-west-1": away} })); err != nil {
+		t.Fatal(err)
+	}
+	points, _ = stranger(t, h.ServeHTTP)
+	if _, _, err := fetch(t, clientOf(t, lags.url, points, away), 7); kindOf(err) != KindElsewhere {
+		t.Errorf("with its keeper away, and one that lags: %v", err)
+	}
+}
+
 // listLines returns a list as it is told.
 func listLines(t *testing.T, lines ...any) string {
 	t.Helper()

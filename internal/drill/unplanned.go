@@ -128,10 +128,11 @@ func (w *world) regain(ctx context.Context, out *Unplanned, from *region, at pag
 	}
 	all, err := w.listed(ctx, out.Epoch)
 	if err != nil {
-		return err
+		out.Faults = append(out.Faults, err.Error()) // what the receipt names is compared
+	} else {
+		out.Differs = misnamed(receipt, all)
+		receipt.Items = all
 	}
-	out.Differs = misnamed(receipt, all)
-	receipt.Items = all
 	out.Listed, out.Unacknowledged, out.Note = len(receipt.Items), explained(missing, receipt), receipt.Note
 	out.Differs = append(out.Differs, disagreements(missing, doubts, receipt)...)
 	holder := w.region(w.state().Lease.Holder)
