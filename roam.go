@@ -11,6 +11,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/router"
+	"github.com/roam-sessions/roam/internal/tally"
 )
 
 // What is shared with the router, whose package nobody else can import.
@@ -28,6 +29,8 @@ type (
 	Observation = router.Observation
 	// An Act is what an Observation is of; String names it.
 	Act = router.Act
+	// Counts are answers by their Rung, and writes by the Region where they belonged.
+	Counts = tally.Counts
 )
 
 // The rungs, the route classes, the acts and the read-after-write modes.
@@ -191,6 +194,11 @@ func (s *Store) PendingRevocations() int { return s.router.Pending() }
 // OpenBreakers returns the names of the Regions that are not asked at present,
 // because they did not answer.
 func (s *Store) OpenBreakers() []string { return s.router.OpenBreakers() }
+
+// Counts returns what was answered, and written, since the Store was opened. What is sealed
+// in a cookie because the Regions refused it counts as both. Package deployment tells nodes
+// of it, for alarms.
+func (s *Store) Counts() Counts { return s.router.Counts() }
 
 func (s *Store) now() crdt.Time { return crdt.TimeOf(s.clock()) }
 

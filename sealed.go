@@ -107,8 +107,9 @@ func (v *view) seal(m *Manager, w proof.Written, maker proof.Maker, cause error)
 	return sealing.Credential, nil
 }
 
-// observe tells whoever listens of what the router does not see.
+// observe counts what the router does not see, and tells whoever listens.
 func (s *Store) observe(o Observation) {
+	s.router.Answered(o.Answer.Rung)
 	if s.hear != nil {
 		s.hear(o)
 	}

@@ -365,10 +365,14 @@ func TestSealedIsHeldAgainstRevocations(t *testing.T) {
 func TestNothingIsTakenInOfNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sealed atomic.Int64
+		var all atomic.Uint64
 		l := newSealingLand(t, 2, func(_ int, c *roam.Config) {
 			c.Observe = func(o roam.Observation) {
 				if o.Act == roam.ActRead && o.Answer.Rung == roam.Sealed {
 					sealed.Add(1)
+				}
+				if o.Answer.Rung == roam.Sealed {
+					all.Add(1)
 				}
 			}
 		})
@@ -392,6 +396,9 @@ func TestNothingIsTakenInOfNobody(t *testing.T) {
 		l.apps[0].show(t, b, "/")
 		if writes.Load() > 0 || reads.Load() == 0 || sealed.Load() != 1 {
 			t.Errorf("%d writes, %d reads were tried, %d sealed answers observed; want none, some, one", writes.Load(), reads.Load(), sealed.Load())
+		}
+		if c := l.apps[0].store.Counts(); c.Answers[roam.Sealed] != all.Load() || all.Load() < 2 || c.Answers[roam.Refused] == 0 {
+			t.Errorf("counted %v, want the %d sealed answers and what was refused", c.Answers, all.Load())
 		}
 	})
 }

@@ -40,8 +40,10 @@ type Observation struct {
 }
 
 func (r *Router) observe(act Act, k crdt.Key, a Answer, err error, start time.Time) {
+	took := func() time.Duration { return r.config.Clock().Sub(start) }
+	r.count(act, a, err, took)
 	if r.config.Observe != nil {
-		r.config.Observe(Observation{act, k, a, err, r.config.Clock().Sub(start)})
+		r.config.Observe(Observation{act, k, a, err, took()})
 	}
 }
 

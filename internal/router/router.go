@@ -128,15 +128,16 @@ type Answer struct {
 
 // A Router reads and writes for one Region. It may be used by many goroutines.
 type Router struct {
-	current atomic.Pointer[Rules] // replaced when another Region is to take the writes
-	regions [crdt.MaxRegion + 1]Region
-	guards  [crdt.MaxRegion + 1]*guard // of engines
-	sides   [crdt.MaxRegion + 1]*guard // of side stores
-	retries tryBudget
-	hedges  tryBudget
-	config  Config
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	current  atomic.Pointer[Rules] // replaced when another Region is to take the writes
+	regions  [crdt.MaxRegion + 1]Region
+	guards   [crdt.MaxRegion + 1]*guard // of engines
+	sides    [crdt.MaxRegion + 1]*guard // of side stores
+	retries  tryBudget
+	hedges   tryBudget
+	counters counters
+	config   Config
+	stop     context.CancelFunc
+	done     sync.WaitGroup
 
 	journal  *journal.Journal           // of this Region
 	journals [crdt.MaxRegion + 1]*guard // of those of others

@@ -1,6 +1,10 @@
 package router
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/roam-sessions/roam/internal/tally"
+)
 
 // A Rung says how good an answer is. Lower rungs are chosen only when the ones
 // above can't be had.
@@ -27,9 +31,7 @@ const (
 )
 
 // String returns the rung's name as metrics and pages show it.
-func (r Rung) String() string {
-	return [...]string{"normal", "stale", "local-only", "sealed", "refused"}[r]
-}
+func (r Rung) String() string { return tally.RungName(int(r)) }
 
 // MarshalText makes JSON show the rung's name.
 func (r Rung) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

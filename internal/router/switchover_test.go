@@ -111,21 +111,21 @@ func (e leased) writing(at crdt.Region, stop <-chan struct{}, all *sync.WaitGrou
 	}
 }
 
-// A tally is how long the longest write took, and how many each Region took.
-type tally struct {
+// A score is how long the longest write took, and how many each Region took.
+type score struct {
 	mu      sync.Mutex // guards what follows
 	longest time.Duration
 	at      map[crdt.Region]int
 }
 
-func (s *tally) add(took time.Duration, at crdt.Region) {
+func (s *score) add(took time.Duration, at crdt.Region) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.longest = max(s.longest, took)
 	s.at[at]++
 }
 
-func (s *tally) get() (time.Duration, map[crdt.Region]int) {
+func (s *score) get() (time.Duration, map[crdt.Region]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.longest, maps.Clone(s.at)
@@ -137,7 +137,7 @@ func TestPlannedSwitchover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const gap = 30 * time.Millisecond
 		e := newLeased(t, false)
-		sum := tally{at: map[crdt.Region]int{}}
+		sum := score{at: map[crdt.Region]int{}}
 		stop, all := make(chan struct{}), sync.WaitGroup{}
 		for _, from := range []crdt.Region{west, north} {
 			e.writing(from, stop, &all, func(d time.Duration, a router.Answer, err error) {
