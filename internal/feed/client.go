@@ -34,6 +34,8 @@ type Config struct {
 	// MinBackoff and MaxBackoff bound the wait before the next node is asked: it doubles
 	// each time that all have failed, and half of it is jitter. Default 100 ms and 5 s.
 	MinBackoff, MaxBackoff time.Duration
+	// ReportEvery is between two reports, give or take a fifth. Default 5 s, at least 100 ms.
+	ReportEvery time.Duration
 	// Random returns numbers in [0, 1) for jitter. Default math/rand/v2.
 	Random func() float64
 	// Log hears what nobody asked for. Default: nothing is logged.
@@ -62,6 +64,7 @@ func (c Config) check() error {
 	}
 	fault(c.Deployment != "" && !isName(c.Deployment), "deployment %q: want a to z, 0 to 9 and dashes within, at most %d", c.Deployment, maxName)
 	fault(c.Silence < 100*time.Millisecond, "Silence %v: want 100 ms or more", c.Silence)
+	fault(c.ReportEvery < 100*time.Millisecond, "ReportEvery %v: want 100 ms or more", c.ReportEvery)
 	fault(c.MinBackoff < time.Millisecond || c.MaxBackoff < c.MinBackoff,
 		"backoff from %v to %v: want 1 ms or more, and the least first", c.MinBackoff, c.MaxBackoff)
 	return errors.Join(faults...)
@@ -92,6 +95,7 @@ type Client struct {
 	first   sync.Once
 	told    chan struct{} // closed by the first View that a node has told
 	heard   time.Time
+	at      string // the node that is followed, and has said something; "": none
 }
 
 // Follow returns a Client that begins with what is on the disk and follows one node at a
@@ -128,6 +132,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBackoff == 0 {
 		c.MaxBackoff = max(5*time.Second, c.MinBackoff)
+	}
+	if c.ReportEvery == 0 {
+		c.ReportEvery = 5 * time.Second
 	}
 	if c.Random == nil {
 		c.Random = random
@@ -188,6 +195,19 @@ func (f *Client) Heard() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.heard
+}
+
+// follows returns the node that is followed, and the deployment that it is of; "": none.
+func (f *Client) follows() (at, deployment string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.at, f.view.Deployment
+}
+
+func (f *Client) setFollows(at string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.at = at
 }
 
 // take takes what a node has said. It fails if that is of another deployment. What is not

@@ -56,6 +56,7 @@ func (f *Client) one(ctx context.Context, at string) error {
 	quiet := time.AfterFunc(f.config.Silence, func() { cancel(errSilent) })
 	defer quiet.Stop()
 	err := f.stream(ctx, at, quiet)
+	f.setFollows("")
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -89,6 +90,7 @@ func (f *Client) stream(ctx context.Context, at string, quiet *time.Timer) error
 		if err != nil {
 			return err
 		}
+		f.setFollows(at)
 	}
 	if err := lines.Err(); err != nil {
 		return err
