@@ -77,6 +77,10 @@ type Config struct {
 	Feed http.Handler
 	// Lists are the whole lists of receipts that this member keeps; nil: none.
 	Lists *receipt.Folder
+	// Report takes in what an application has counted. Of is the member whose certificate it
+	// shows, and must be its Region; "": it may be of any. Its error may be a Problem. nil:
+	// nobody takes reports here.
+	Report func(of string, body []byte) error
 	// Hooks are the webhooks; nil: there are none.
 	Hooks Hooks
 	// Log is told who changed what, and who was not let in. Default: discarded.
@@ -164,6 +168,7 @@ func (a *api) routes() []route {
 		{"GET", "/v1/webhooks", toLook, a.webhooks, nil},
 		{"POST", "/v1/webhooks/{name}/test", toAct, a.testWebhook, nil},
 		{"GET", "/v1/feed", toRead, nil, http.HandlerFunc(a.feed)},
+		{"POST", "/v1/feed/report", toRead, a.report, nil},
 	}
 }
 

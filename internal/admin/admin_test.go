@@ -42,10 +42,10 @@ func TestStatus(t *testing.T) {
 	if h := s.Handover; h.Over() || h.Planned.IsZero() || !h.Armed.IsZero() {
 		t.Errorf("handover %+v, want it planned and not armed", h)
 	}
-	none, lag := 0.0, 40.0
+	none, lag, half := 0.0, 40.0, 0.5
 	diff(t, "Regions", []Region{
 		{Name: "us-west-1", Role: "primary", Heard: true, Engine: true, Primary: true, LagMS: &none, Away: true, Candidate: true},
-		{Name: "us-west-2", Role: "secondary", Heard: true, Engine: true, Follows: "us-west-1", Linked: true, LagMS: &lag, Away: true},
+		{Name: "us-west-2", Role: "secondary", Heard: true, Engine: true, Follows: "us-west-1", Linked: true, LagMS: &lag, Away: true, DegradedShare: &half},
 	}, s.Regions)
 	diff(t, "members", []Seen{
 		{Name: "us-west-1", ID: 1, Self: true, Leads: true, Hears: []string{"us-west-2", "witness"}, Version: "v1"},
@@ -82,8 +82,8 @@ func TestStatusOfOthers(t *testing.T) {
 	if s.Verdict != nil || len(s.Alarms) != 2 {
 		t.Errorf("verdict %+v, alarms %+v, want none and two", s.Verdict, s.Alarms)
 	}
-	if west := s.Regions[1]; west.Heard || west.LagMS != nil {
-		t.Errorf("Region %+v, want one that is not heard, with no lag", west)
+	if west := s.Regions[1]; west.Heard || west.LagMS != nil || west.DegradedShare == nil || *west.DegradedShare != 0.25 {
+		t.Errorf("Region %+v, want one that is not heard, with no lag, and what others were told of its answers", west)
 	}
 }
 

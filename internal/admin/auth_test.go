@@ -180,7 +180,15 @@ func TestOpen(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	dir := t.TempDir()
 	keepers := authority(t, dir, "us-west-1", "us-west-2", "us-gone-1")
-	h, err := New(founded(t), founded(t), configOf(func(c *Config) { c.Open = true }))
+	h, err := New(founded(t), founded(t), configOf(func(c *Config) {
+		c.Open = true
+		c.Report = func(of string, _ []byte) error {
+			if of != "us-west-2" {
+				t.Errorf("a report of %q, want it of whose certificate was shown", of)
+			}
+			return nil
+		}
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +210,10 @@ func TestCertificates(t *testing.T) {
 		{"us-west-2", "GET", "/v1/status", 200},
 		{"us-west-2", "GET", "/v1/topology", 200},
 		{"us-west-2", "GET", "/v1/feed", 200},
+		{"us-west-2", "POST", "/v1/feed/report", 200},
 		{"us-west-2", "PUT", "/v1/mode", 403},
+		{"us-gone-1", "POST", "/v1/feed/report", 401},
+		{"", "POST", "/v1/feed/report", 401},
 		{"us-gone-1", "GET", "/v1/status", 401},
 		{"", "GET", "/v1/status", 401}, // though it is open: that is without TLS alone
 		{"", "GET", "/v1/health", 200},

@@ -124,6 +124,11 @@ func founded(t *testing.T) *member {
 		}},
 		{Member: "witness", ID: 16, Witness: true},
 	}
+	degraded := func(region string, share float64) alarm.Datum {
+		return alarm.Datum{Metric: alarm.DegradedShare, Region: region, At: time.Now(), Value: share}
+	}
+	m.seen[0].Data = []alarm.Datum{{Metric: alarm.WriteP99, Region: "us-west-2", Value: 500}, degraded("us-west-2", 0.25)}
+	m.seen[1].Data = []alarm.Datum{degraded("us-west-2", 0.5), degraded("us-west-2", 0.125)}
 	m.propose(t, ledger.Command{Describe: &ledger.Describe{Setup: setupOf("us-west-1", "us-west-2"), Epoch: 7}})
 	m.propose(t, ledger.Command{Watched: &ledger.Watched{Epoch: 7, Watch: ledger.Watch{
 		Alarms: alarm.Statuses{"slow": {State: alarm.Alarming, Since: time.Now(), Reason: "slow"}, "new": {}},

@@ -172,6 +172,22 @@ func (a *api) webhooks(*call) (answer, error) {
 	return answer{body: out}, nil
 }
 
+// report takes in what an application that follows the feed has counted.
+func (a *api) report(c *call) (answer, error) {
+	if a.Report == nil {
+		return answer{}, notFound("this member takes no reports")
+	}
+	body, err := c.text([]string{"application/json"}, maxBody)
+	if err != nil {
+		return answer{}, err
+	}
+	of := ""
+	if c.who.role == MemberRole {
+		of = c.who.name
+	}
+	return answer{body: Taken{OK: true}}, a.Report(of, body)
+}
+
 func (a *api) feed(w http.ResponseWriter, r *http.Request) {
 	if a.Feed == nil {
 		a.refuse(w, r, notFound("this member has no feed"))

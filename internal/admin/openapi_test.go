@@ -150,6 +150,7 @@ func TestEveryFieldStandsInTheDocument(t *testing.T) {
 		Webhooks{},
 		Tested{},
 		Problem{},
+		Taken{},
 	} {
 		types[reflect.TypeOf(v).Name()] = reflect.TypeOf(v)
 	}

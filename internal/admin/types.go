@@ -74,6 +74,9 @@ type Region struct {
 	Follows string   `json:"follows,omitempty"`
 	Linked  bool     `json:"linked"`
 	LagMS   *float64 `json:"lag_ms,omitempty"` // behind the primary; left out: not known
+	// DegradedShare is the share of its answers, 0 to 1, that were not normal, as
+	// applications report; left out: too few were reported of late.
+	DegradedShare *float64 `json:"degraded_share,omitempty"`
 	Away    bool     `json:"away"`             // users should leave it
 	// Candidate: it may be promoted by itself. One that has lost the lease may not, until
 	// it is readmitted.
@@ -299,6 +302,11 @@ type Tested struct {
 	Status int     `json:"status,omitempty"`
 	TookMS float64 `json:"took_ms"`
 	Error  string  `json:"error,omitempty"`
+}
+
+// A Taken says that a report was taken in.
+type Taken struct {
+	OK bool `json:"ok"`
 }
 
 // A Health says that this process answers, and nothing else.

@@ -82,6 +82,7 @@ func regionOf(name string, k control.Status, watch ledger.Watch, now time.Time) 
 	if r, owes := s.Owes(name); owes {
 		out.Owes = r.Epoch
 	}
+	out.DegradedShare = degraded(name, k, now)
 	i := slices.IndexFunc(k.Members, func(m control.Seen) bool { return m.Member == name })
 	if i < 0 || k.Members[i].Heard.IsZero() {
 		return out
@@ -94,6 +95,22 @@ func regionOf(name string, k control.Status, watch ledger.Watch, now time.Time) 
 		out.LagMS = &figure
 	}
 	return out
+}
+
+// degraded returns the share of a Region's answers that was degraded: the worst that a
+// member which is heard tells of; nil: none does.
+func degraded(region string, k control.Status, now time.Time) (share *float64) {
+	for _, m := range k.Members {
+		if now.Sub(m.Heard) > heardFor {
+			continue
+		}
+		for _, d := range m.Data {
+			if d.Metric == alarm.DegradedShare && d.Region == region && (share == nil || d.Value > *share) {
+				share = &d.Value
+			}
+		}
+	}
+	return share
 }
 
 // behind returns how far a server is behind the newest heartbeat that this member knows of.

@@ -97,11 +97,15 @@ func tellLease(b *strings.Builder, s admin.Status) {
 }
 
 func regionRows(s admin.Status) [][]string {
-	rows := [][]string{{"REGION", "ROLE", "NODE", "ENGINE", "FOLLOWS", "LAG", "USERS", ""}}
+	rows := [][]string{{"REGION", "ROLE", "NODE", "ENGINE", "FOLLOWS", "LAG", "DEGRADED", "USERS", ""}}
 	for _, r := range s.Regions {
 		lag := "-"
 		if r.LagMS != nil {
 			lag = brief(time.Duration(*r.LagMS * float64(time.Millisecond)))
+		}
+		degraded := "-"
+		if r.DegradedShare != nil {
+			degraded = fmt.Sprintf("%.1f%%", 100**r.DegradedShare)
 		}
 		follows := r.Follows
 		switch {
@@ -120,7 +124,7 @@ func regionRows(s admin.Status) [][]string {
 			notes = append(notes, "not to be promoted by itself")
 		}
 		rows = append(rows, []string{
-			r.Name, r.Role, yes(r.Heard, "heard", "silent"), yes(r.Engine, "up", "down"), follows, lag,
+			r.Name, r.Role, yes(r.Heard, "heard", "silent"), yes(r.Engine, "up", "down"), follows, lag, degraded,
 			yes(r.Away, "away", "here"), strings.Join(notes, "; "),
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/judge"
+	"github.com/roam-sessions/roam/internal/judge/alarm"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/steer"
 )
@@ -22,6 +23,8 @@ type Seen struct {
 	Hears   []string // the members that it heard then
 	Server  steer.Server
 	Version string
+	// Data is what it had measured then.
+	Data []alarm.Datum
 	// Skew is by how much its clock is ahead of this one's, or its words took to come.
 	Skew time.Duration
 }
@@ -54,6 +57,7 @@ func (m *Member) publish() {
 		s := Seen{Member: p.Name, ID: p.ID, Witness: p.Witness}
 		if h, ok := m.reports[p.Name]; ok {
 			s.Heard, s.Hears, s.Server, s.Version, s.Skew = h.arrived, h.bytes.Heard, h.bytes.Server, h.bytes.Version, h.skew
+			s.Data = h.data
 		}
 		v.Members = append(v.Members, s)
 	}

@@ -1,12 +1,17 @@
 package node
 
 import (
+	"maps"
+	"slices"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/replica"
+	"github.com/roam-sessions/roam/internal/tally"
 )
 
 // registry returns what /metrics shows: the process, and the node as it is when
@@ -74,6 +79,7 @@ func (w watcher) control(s sample) {
 	if n.seat == nil {
 		return
 	}
+	w.apps(s)
 	m, _ := n.seat.seated()
 	s.gauge("roam_control_seated", "Whether this node takes part in the control plane.", truth(m != nil))
 	if m == nil {
@@ -92,6 +98,24 @@ func (w watcher) control(s sample) {
 	if l := st.State.Lease; l.Epoch > 0 {
 		s.gauge("roam_lease_epoch", "The epoch of the lease, as agreed.", float64(l.Epoch), "region", l.Holder)
 		s.gauge("roam_lease_held", "Whether the server here may take writes by it.", truth(st.Holds == l.Epoch))
+	}
+}
+
+// apps sends what applications have told.
+func (w watcher) apps(s sample) {
+	for _, t := range w.node.seat.apps.totals(time.Now()) {
+		s.gauge("roam_apps", "Applications of the Region that reported here within the last minute.", float64(t.apps), "region", t.region)
+		for i, n := range t.all.Answers {
+			s.counter("roam_app_answers_total", "Answers of applications, as they reported here, by rung.", float64(n), "region", t.region, "rung", tally.RungName(i))
+		}
+		for _, to := range slices.Sorted(maps.Keys(t.all.Writes)) {
+			wrote := t.all.Writes[to]
+			s.counter("roam_app_writes_total", "Writes of applications, as they reported here, by where they belonged.", float64(wrote.Took.Count()), "region", t.region, "to", to)
+			s.counter("roam_app_write_failures_total", "Those that were not taken where they belonged.", float64(wrote.Failed), "region", t.region, "to", to)
+		}
+		if t.share != nil {
+			s.gauge("roam_app_degraded_share", "Of the last answers that were reported, those below the rung normal; absent: there were too few.", *t.share, "region", t.region)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ type seat struct {
 	log        *slog.Logger
 	keeper     *pki.Keeper // nil: no TLS
 	views      *views
+	apps       *apps
 
 	links, api net.Listener
 	mux        *http.ServeMux
@@ -58,7 +59,7 @@ type seatConfig struct {
 	keeper     *pki.Keeper
 	server     *control.Server // nil: a witness
 	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
-	measure    func() control.Measured
+	measure    func() control.Measured // nil: nothing is, as at a witness
 	getenv     func(string) string
 	folder     string // of the deployment's file
 	lists      *receipt.Folder
@@ -69,7 +70,7 @@ type seatConfig struct {
 func newSeat(ctx context.Context, c seatConfig) (*seat, error) {
 	s := &seat{
 		deployment: c.deployment, self: c.self, log: c.log, keeper: c.keeper, mux: http.NewServeMux(), views: newViews(c.deployment.Name),
-		kept: keptPath(c.deployment, c.self), folder: c.folder, lists: c.lists,
+		apps: newApps(c.deployment.Name, c.deployment.Names()), kept: keptPath(c.deployment, c.self), folder: c.folder, lists: c.lists,
 		replaced: make(chan topology.Deployment, 1),
 	}
 	var listen net.ListenConfig
@@ -158,7 +159,7 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 	}
 	m, err := control.Open(ctx, control.Config{
 		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d), Dir: d.Control.DirOf(c.self),
-		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: c.measure,
+		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: func() control.Measured { return s.measured(c.measure) },
 		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
 		Told: s.told, Learn: s.learn,
 	})
@@ -188,6 +189,18 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 	if err := m.Close(); err != nil {
 		c.log.Warn("close the member", "err", err)
 	}
+}
+
+// measured returns what this process measured, if it is a node, and what applications told.
+// The alarms have both: what users see, and the canary each second, which is there when
+// nobody writes. Of Writes, by which the judge may fail over by itself, there is the canary's
+// alone: its periods are a second, and whoever reports can't lie there.
+func (s *seat) measured(own func() control.Measured) (m control.Measured) {
+	if own != nil {
+		m = own()
+	}
+	m.Data = append(m.Data, s.apps.figures(time.Now())...)
+	return m
 }
 
 // changed keeps what members agreed on, and tells of another file than the one that this
@@ -235,6 +248,7 @@ func (s *seat) newAdmin(m *control.Member) (http.Handler, error) {
 	c := admin.Config{
 		Deployment: s.deployment.Name, Setup: readSetup, Tokens: s.tokens, Open: s.keeper == nil, Members: map[string]string{},
 		Feed: feed.Handler(s.views), Lists: s.lists, Log: s.log,
+		Report: func(of string, body []byte) error { return s.apps.take(of, body, time.Now()) },
 	}
 	for _, v := range s.deployment.Voters() {
 		c.Members[v.Name] = scheme + v.API
