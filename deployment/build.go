@@ -38,7 +38,7 @@ func (b *builder) heed(ctx, background context.Context, t topology.Deployment, d
 		return t, nil
 	}
 	f, err := feed.Follow(background, feed.Config{
-		URLs: o.Feed, HTTP: o.FeedClient, Path: o.Topology, Deployment: t.Name, Log: o.Log,
+		URLs: o.Feed, HTTP: o.FeedClient, Path: o.Topology, Deployment: t.Name, Log: o.Log, ReportEvery: o.reportEvery,
 	})
 	if err != nil {
 		return t, err
@@ -110,6 +110,9 @@ func (b *builder) build(ctx, background context.Context, region string) error {
 	b.follow(background, here)
 	if b.steers != nil {
 		b.steers.start(background)
+		if len(o.Feed) > 0 && !o.NoReports {
+			b.steers.report(background)
+		}
 		d.closers = append(d.closers, b.steers.close)
 	}
 	b.wait(ctx)

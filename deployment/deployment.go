@@ -64,9 +64,15 @@ type Options struct {
 	// Topology is the path of a file that keeps what they said last, for when none of them
 	// is there at the next start; of one process only. Default: it is not kept.
 	Topology string
+	// NoReports keeps from nodes how good the answers of attached Stores are, and how long
+	// writes take: counts that alarms and metrics are made of, and nothing of any user.
+	// Default false: the one that is followed is told each five seconds, beside requests.
+	NoReports bool
 	// Patience is how long Open waits for the Feed, and then for the other Regions, so that the first requests
 	// find those that are there. Default 1 s; below 0: not at all.
 	Patience time.Duration
+
+	reportEvery time.Duration // of tests; zero: the feed's own
 }
 
 // A Deployment is the parts of one that an application needs. It may be used by many
@@ -171,8 +177,9 @@ func (d *Deployment) Config() roam.Config {
 	return c
 }
 
-// Attach has a Store of this Config write where the control plane says, from now on: call
-// it once, when the Store is open. Without Options.Feed and Topology it does nothing.
+// Attach has a Store of this Config write where the control plane says, from now on, and
+// nodes know how its answers fare: call it once, when the Store is open. Without
+// Options.Feed and Topology it does nothing.
 func (d *Deployment) Attach(store *roam.Store) {
 	if d.steers != nil {
 		d.steers.attach(store)

@@ -30,7 +30,9 @@
 // From then on the Store writes where the lease is, in a planned switchover without a
 // gap that users notice; the age of what is here is measured by the primary there is; and
 // connections to who was the primary are made anew. With all nodes away, the last word
-// stands, also of an application that starts then.
+// stands, also of an application that starts then. The node that is followed hears how many
+// answers were stale, refused or otherwise not as good as they should be, and how writes fare,
+// so that alarms are of what users see; Options.NoReports keeps that here.
 //
 // This Region's engine and side store must answer when Open is called. A Region that is
 // away holds nobody up: it is tried until it can be opened, and calls to it fail with

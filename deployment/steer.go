@@ -163,6 +163,21 @@ func (s *steering) enter(region string, e engine.Engine) {
 	under(e, epochOf(s.view, region))
 }
 
+// report tells nodes what the stores have counted, until ctx ends.
+func (s *steering) report(ctx context.Context) {
+	s.work.Go(func() { s.feed.Report(ctx, s.here, s.counts) })
+}
+
+// counts returns what all stores have counted since they were opened.
+func (s *steering) counts() (sum roam.Counts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, store := range s.stores {
+		sum = sum.Plus(store.Counts())
+	}
+	return sum
+}
+
 // attach has a store told of what changes, and of what there is.
 func (s *steering) attach(store *roam.Store) {
 	s.mu.Lock()

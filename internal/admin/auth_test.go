@@ -180,15 +180,13 @@ func TestOpen(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	dir := t.TempDir()
 	keepers := authority(t, dir, "us-west-1", "us-west-2", "us-gone-1")
-	h, err := New(founded(t), founded(t), configOf(func(c *Config) {
-		c.Open = true
-		c.Report = func(of string, _ []byte) error {
-			if of != "us-west-2" {
-				t.Errorf("a report of %q, want it of whose certificate was shown", of)
-			}
-			return nil
+	report := func(of string, _ []byte) error {
+		if of != "us-west-2" {
+			t.Errorf("a report of %q, want it of whose certificate was shown", of)
 		}
-	}))
+		return nil
+	}
+	h, err := New(founded(t), founded(t), configOf(func(c *Config) { c.Open, c.Report = true, report }))
 	if err != nil {
 		t.Fatal(err)
 	}

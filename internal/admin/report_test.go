@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func TestReport(t *testing.T) {
 	})
 	report := asking{method: "POST", path: "/v1/feed/report", body: body}
 	var taken Taken
-	if a := s.ask(report, &taken); a.StatusCode != 200 || !taken.OK || len(got) != 1 || got[0] != " "+body {
+	if a := s.ask(report, &taken); a.StatusCode != http.StatusOK || !taken.OK || len(got) != 1 || got[0] != " "+body {
 		t.Errorf("status %d, %+v, handed on %q; want it, of any Region by an operator", a.StatusCode, taken, got)
 	}
 	says = &Problem{Kind: KindTooMany, Detail: "too many applications", Next: "later"}

@@ -77,7 +77,7 @@ type Region struct {
 	// DegradedShare is the share of its answers, 0 to 1, that were not normal, as
 	// applications report; left out: too few were reported of late.
 	DegradedShare *float64 `json:"degraded_share,omitempty"`
-	Away    bool     `json:"away"`             // users should leave it
+	Away          bool     `json:"away"` // users should leave it
 	// Candidate: it may be promoted by itself. One that has lost the lease may not, until
 	// it is readmitted.
 	Candidate bool   `json:"candidate"`
