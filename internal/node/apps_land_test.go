@@ -90,8 +90,6 @@ func TestDegradedShareAlarms(t *testing.T) {
 			t.Errorf("the metrics lack %q", want)
 		}
 	}
-	cut.Store(false)
-	eventually(t, "all is well again", state("degraded", alarm.OK))
 	if got := l.alarm("elsewhere"); got != alarm.InsufficientData {
 		t.Errorf("east's alarm is %s, of which nobody reports", got)
 	}

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/admin"
+	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/feed"
+	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/judge/alarm"
 	"github.com/roam-sessions/roam/internal/tally"
 )
@@ -144,6 +147,8 @@ func TestReportsAreCountedOnce(t *testing.T) {
 	total(17) // a late one
 	a.takes(t, reportOf(1, 5, 4, 3), 0)
 	total(20)
+	a.takes(t, reportOf(1, 4, 0, 10, 7), 0)
+	total(20) // it was under way for longer than the one that had all of it
 	a.takes(t, reportOf(1, 9, 8, 5), 0)
 	total(25) // it told others between
 	a.says(t, 5*time.Second, degraded("west", 5*time.Second, 0.28))
@@ -230,5 +235,26 @@ func TestReportsOfALiar(t *testing.T) {
 	got := a.figures(noon(5 * time.Second))
 	if len(got) != 3 || got[0].Value != 0.8 || got[1].Value != 1 || got[2].Value > 8389 || !strings.HasPrefix(string(got[2].Metric), "write") {
 		t.Errorf("figures %+v, want a share of 0.8, of 1, and some seconds", got)
+	}
+}
+
+// What applications told a member stands beside what it measured itself, if it does: a
+// witness is told too. The judge's own look at writes is the canary's.
+func TestMeasuredHasBoth(t *testing.T) {
+	s := &seat{apps: shop()}
+	s.apps.window = 0
+	r := reportOf(1, 1, 0, 0, 10)
+	r.Counts.Writes = map[string]tally.Writes{"east": {Took: tally.Took{100}}}
+	s.apps.takes(t, r, time.Since(noon(0)))
+	if m := s.measured(nil); len(m.Data) != 3 || len(m.Writes) != 0 {
+		t.Errorf("a witness tells %+v, want three figures and nothing of its own", m)
+	}
+	own := control.Measured{
+		Writes: []judge.Writes{{To: "east", Count: 20, Failed: 20}},
+		Data:   []alarm.Datum{{Metric: alarm.ErrorRate, Region: "east", From: "west", Value: 1}},
+	}
+	m := s.measured(func() control.Measured { return own })
+	if len(m.Data) != 4 || !slices.Contains(m.Data, own.Data[0]) || !slices.Equal(m.Writes, own.Writes) {
+		t.Errorf("a node tells %+v, want what it measured, and three figures", m)
 	}
 }
