@@ -15,8 +15,8 @@ import (
 )
 
 // registry returns what /metrics shows: the process, and the node as it is when
-// somebody looks. Labels hold names of Regions and no others: there are at most
-// seven.
+// somebody looks. Labels hold names of Regions and fixed words, and no others: what
+// applications report adds five rungs a Region, and the Regions that one writes to.
 func (n *Node) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), watcher{n})
