@@ -199,14 +199,20 @@ func (a *api) guard(to route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := a.entry.admit(r, a.members(), time.Now())
 		if err == nil {
-			err = who.may(to.needs)
+			err = who.may(to)
 		}
 		if to.needs != nothing && err != nil {
+			if r.TLS != nil { // by the next handshake there may be a better certificate
+				w.Header().Set("Connection", "close")
+			}
 			a.refuse(w, r, err)
 			return
 		}
+		if who.ending(to, time.Now()) {
+			w.Header().Set("Connection", "close")
+		}
 		if to.serve != nil {
-			to.serve.ServeHTTP(w, r)
+			who.serve(to.serve, w, r)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), actTime+maxWait)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -25,6 +26,11 @@ const (
 	tokenBytes = 32
 	// maxTokens bounds the tokens: each is compared for each request.
 	maxTokens = 64
+	// lastMinute is longer than anything is waited for but streams, which end with the
+	// certificate by themselves.
+	lastMinute = 2 * maxWait
+	// feedPath is where the feed is, and below it what belongs to it.
+	feedPath = "/v1/feed"
 )
 
 // A Role is what somebody may do.
@@ -65,18 +71,47 @@ func NewToken() (token string, hash [sha256.Size]byte) {
 
 // An identity is who asks.
 type identity struct {
-	name string
-	role Role
+	name  string
+	role  Role
+	until time.Time // when a person's certificate ends; zero: it is none
 }
 
-// may fails if the identity lacks what a route needs.
-func (i identity) may(n need) error {
+// may fails if the identity lacks what a route needs. What members and applications follow
+// is not for people's certificates, whatever their role: who lives on it needs one that
+// does not end within days.
+func (i identity) may(to route) error {
+	if !i.until.IsZero() && (to.path == feedPath || strings.HasPrefix(to.path, feedPath+"/")) {
+		return &Problem{
+			Kind: KindForbidden, Detail: i.name + " shows the certificate of a person, and the feed is for members and applications",
+			Next: "ask with a member's certificate, or a token of an operator",
+		}
+	}
+	n := to.needs
 	ok := n == nothing || i.role == Operator || n != toAct && i.role == MemberRole || n == toLook && i.role == Viewer
 	if ok {
 		return nil
 	}
-	wants := map[need]string{toRead: "a token of an operator, or a member's certificate", toAct: "a token of an operator"}[n]
+	wants := map[need]string{
+		toRead: "a token or certificate of an operator, or a member's certificate", toAct: "a token or certificate of an operator",
+	}[n]
 	return &Problem{Kind: KindForbidden, Detail: fmt.Sprintf("%s is a %s", i.name, i.role), Next: "ask with " + wants}
+}
+
+// ending reports whether an answer is to be the last on its connection: a stream, and what
+// is asked when the certificate is about to end. Whoever has another by then shows it at
+// the next handshake.
+func (i identity) ending(to route, now time.Time) bool {
+	return !i.until.IsZero() && (to.serve != nil || i.until.Sub(now) < lastMinute)
+}
+
+// serve has a stream end when the certificate does by which it was asked for.
+func (i identity) serve(stream http.Handler, w http.ResponseWriter, r *http.Request) {
+	if !i.until.IsZero() {
+		ctx, cancel := context.WithDeadline(r.Context(), i.until)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	stream.ServeHTTP(w, r)
 }
 
 // An entry knows who is let in.
@@ -106,30 +141,43 @@ func newEntry(tokens []Token, open bool) (*entry, error) {
 }
 
 // admit says who asks: by a token, which counts alone if there is one, by a certificate of
-// one of members, or by being here. Failures from one network are bounded: beyond that
+// one of members or of a person, or by being here. Failures from one network are bounded: beyond that
 // they are told to come later. What is right is let in all the same, as no rate of guesses
 // finds 128 bits, and an operator may sit behind the same address as a broken script.
 func (e *entry) admit(r *http.Request, members []string, now time.Time) (identity, error) {
 	if header := r.Header.Get("Authorization"); header != "" {
 		if t, ok := e.find(header); ok {
-			return identity{t.Name, t.Role}, nil
+			return identity{name: t.Name, role: t.Role}, nil
 		}
 		return identity{}, e.fail(r, now, "the token is not known", "ask with a token of this deployment, as \"Authorization: Bearer TOKEN\"")
 	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		name, err := pki.Peer(*r.TLS)
-		if err == nil && slices.Contains(members, name) {
-			return identity{name, MemberRole}, nil
-		}
-		return identity{}, e.fail(r, now, "the certificate is of no member", "ask with a token, or the certificate of a member")
+		return e.certified(r, members, now)
 	}
 	if e.open && r.TLS == nil {
 		if here(r.Host) && here(r.RemoteAddr) {
-			return identity{"somebody on this machine", Operator}, nil
+			return identity{name: "somebody on this machine", role: Operator}, nil
 		}
 		return identity{}, e.fail(r, now, "this deployment is open to its own machine alone", "ask for 127.0.0.1")
 	}
-	return identity{}, e.fail(r, now, "nobody asks", "ask with \"Authorization: Bearer TOKEN\", or the certificate of a member")
+	return identity{}, e.fail(r, now, "nobody asks", "ask with \"Authorization: Bearer TOKEN\", or a certificate by the deployment's authority")
+}
+
+// certified says whose certificate was shown: a member's, or that of a person with a role.
+// The handshake has seen that it is by the authority; connections live longer than that.
+func (e *entry) certified(r *http.Request, members []string, now time.Time) (identity, error) {
+	if name, err := pki.Peer(*r.TLS); err == nil && slices.Contains(members, name) {
+		return identity{name: name, role: MemberRole}, nil
+	}
+	p, err := pki.PersonAt(*r.TLS)
+	if err != nil {
+		return identity{}, e.fail(r, now, "the certificate is of no member, and of no person", "ask with a token, or the certificate of a member or a person")
+	}
+	who := identity{name: p.Name, role: map[string]Role{pki.Viewer: Viewer, pki.Operator: Operator}[p.Role], until: pki.Until(*r.TLS)}
+	if !now.Before(who.until) {
+		return identity{}, e.fail(r, now, "the certificate of "+p.Name+" has ended", "ask with a new one: \"roam pki issue "+p.Name+" --renew\"")
+	}
+	return who, nil
 }
 
 // find returns the token of a header. All are compared, in the same time.

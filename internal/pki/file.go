@@ -76,9 +76,12 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 	return private, nil
 }
 
+// A putting is how a file is put where it belongs: create or replace.
+type putting func(path string, text []byte, mode fs.FileMode) error
+
 // write writes a key, then its certificate: a node that reads between the two sees
 // that they do not belong together, and reads again.
-func write(r Result, der []byte, key *ecdsa.PrivateKey, put func(path string, text []byte, mode fs.FileMode) error) error {
+func write(r Result, der []byte, key *ecdsa.PrivateKey, put putting) error {
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encode the key of %s: %w", r.Name, err)
@@ -116,33 +119,30 @@ func replace(path string, text []byte, mode fs.FileMode) error {
 
 // A Shown is what a certificate in a folder says of itself.
 type Shown struct {
-	Name    string    `json:"name"` // of the Region, or "ca"
+	Name    string    `json:"name"`           // of the Region, witness or person, or "ca"
+	Role    string    `json:"role,omitempty"` // of a person
 	Path    string    `json:"path"`
 	Hosts   []string  `json:"hosts"`
 	Expires time.Time `json:"expires"`
 }
 
-// Show returns the certificates of a folder, by file name. It fails with ErrFiles
-// if one is broken or there is none.
+// Show returns the certificates of a folder by file name, then those of people within it. It
+// fails with ErrFiles if one is broken or there is none, and with ErrIdentity if one is
+// neither of a Region nor of a person.
 func Show(dir string) ([]Shown, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*"+certExt))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFiles, err)
+	var paths []string
+	for _, folder := range []string{dir, filepath.Join(dir, PeopleDir)} {
+		more, err := filepath.Glob(filepath.Join(folder, "*"+certExt))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFiles, err)
+		}
+		paths = append(paths, more...)
 	}
 	var out []Shown
 	for _, path := range paths {
-		c, err := readCert(path)
+		s, err := show(path)
 		if err != nil {
 			return nil, err
-		}
-		s := Shown{Name: caName, Path: path, Hosts: append([]string{}, c.DNSNames...), Expires: c.NotAfter}
-		for _, ip := range c.IPAddresses {
-			s.Hosts = append(s.Hosts, ip.String())
-		}
-		if !c.IsCA {
-			if s.Name, err = Region(c); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
 		}
 		out = append(out, s)
 	}
@@ -150,4 +150,26 @@ func Show(dir string) ([]Shown, error) {
 		return nil, fmt.Errorf(`%w: no certificates in %s: "roam pki init" makes them`, ErrFiles, dir)
 	}
 	return out, nil
+}
+
+func show(path string) (Shown, error) {
+	c, err := readCert(path)
+	if err != nil {
+		return Shown{}, err
+	}
+	s := Shown{Name: caName, Path: path, Hosts: append([]string{}, c.DNSNames...), Expires: c.NotAfter}
+	for _, ip := range c.IPAddresses {
+		s.Hosts = append(s.Hosts, ip.String())
+	}
+	if c.IsCA {
+		return s, nil
+	}
+	if p, err := OfPerson(c); err == nil {
+		s.Name, s.Role = p.Name, p.Role
+		return s, nil
+	}
+	if s.Name, err = Region(c); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
 }

@@ -46,10 +46,11 @@ const (
 
 // A Result is what became of a certificate and its key.
 type Result struct {
-	Name    string    `json:"name"` // of the Region or witness, or "ca"
-	Cert    string    `json:"cert"` // path
-	Key     string    `json:"key"`  // path
-	What    string    `json:"what"` // Made, Kept or Renewed
+	Name    string    `json:"name"`           // of the Region, witness or person, or "ca"
+	Role    string    `json:"role,omitempty"` // of a person
+	Cert    string    `json:"cert"`           // path
+	Key     string    `json:"key"`            // path
+	What    string    `json:"what"`           // Made, Kept or Renewed
 	Expires time.Time `json:"expires"`
 }
 
@@ -128,7 +129,7 @@ func makeAuthority(r Result, now time.Time) (authority, Result, error) {
 		KeyUsage:    x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		// Hosts are not constrained: a Region that is added may be anywhere.
-		PermittedDNSDomainsCritical: true, PermittedURIDomains: []string{uriHost},
+		PermittedDNSDomainsCritical: true, PermittedURIDomains: []string{uriHost, personHost},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -141,30 +142,47 @@ func makeAuthority(r Result, now time.Time) (authority, Result, error) {
 	return authority{template, key}, r, write(r, der, key, create)
 }
 
-// member makes, keeps or renews one Region's certificate.
-func (a authority) member(dir string, m Member, renew bool, now time.Time) (Result, error) {
-	r := result(dir, m.Region)
+// place looks at what is where a certificate is to be, and returns what is to become of
+// it, the one that is there, and how files are put. Half of one is not mended, unless it
+// is renewed.
+func place(dir, name string, renew bool) (r Result, old *x509.Certificate, put putting, err error) {
+	r = result(dir, name)
 	old, certErr := readCert(r.Cert)
 	_, keyErr := os.Stat(r.Key)
 	gone := errors.Is(certErr, fs.ErrNotExist)
-	put := create
+	put = create
 	r.What = Made
 	switch {
 	case renew && (certErr == nil || !gone):
 		put, r.What = replace, Renewed
 	case gone && errors.Is(keyErr, fs.ErrNotExist):
 	case certErr != nil || keyErr != nil:
-		return r, fmt.Errorf("%w: of %s and %s one is missing or broken: bring it back, or renew", ErrFiles, r.Cert, r.Key)
+		return r, nil, nil, fmt.Errorf("%w: of %s and %s one is missing or broken: bring it back, or renew", ErrFiles, r.Cert, r.Key)
 	default:
 		r.What, r.Expires = Kept, old.NotAfter
-		return r, nil
 	}
 	if renew && keyErr == nil {
 		put = replace
 	}
-	if a.key == nil {
-		return r, fmt.Errorf("%w: the authority's key is not in %s, and the certificate of %s needs it: bring it back for now",
-			ErrFiles, dir, m.Region)
+	return r, old, put, nil
+}
+
+// member makes, keeps or renews one Region's certificate.
+func (a authority) member(dir string, m Member, renew bool, now time.Time) (Result, error) {
+	r, old, put, err := place(dir, m.Region, renew)
+	if err != nil {
+		return r, err
+	}
+	if old != nil {
+		if is, err := Region(old); err != nil || is != m.Region {
+			return r, fmt.Errorf("%w: %s is there, and not of the Region %q", ErrFiles, r.Cert, m.Region)
+		}
+	}
+	if r.What == Kept {
+		return r, nil
+	}
+	if err := a.needed(dir, m.Region); err != nil {
+		return r, err
 	}
 	if len(m.Hosts) == 0 && old != nil { // as it was
 		m.Hosts = append(m.Hosts, old.DNSNames...)
@@ -172,27 +190,10 @@ func (a authority) member(dir string, m Member, renew bool, now time.Time) (Resu
 			m.Hosts = append(m.Hosts, ip.String())
 		}
 	}
-	der, key, expires, err := a.sign(m, now)
-	if err != nil {
-		return r, err
-	}
-	r.Expires = expires
-	return r, write(r, der, key, put)
-}
-
-func (a authority) sign(m Member, now time.Time) ([]byte, *ecdsa.PrivateKey, time.Time, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, time.Time{}, fmt.Errorf("make the key of %s: %w", m.Region, err)
-	}
-	expires := now.AddDate(0, leafMonths, 0)
-	if expires.After(a.cert.NotAfter) {
-		expires = a.cert.NotAfter
-	}
+	r.Expires = a.until(now.AddDate(0, leafMonths, 0))
 	template := &x509.Certificate{
-		SerialNumber: serial(), Subject: pkix.Name{CommonName: "Roam node of " + m.Region},
-		NotBefore: now.Add(-backdate), NotAfter: expires, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
+		Subject:   pkix.Name{CommonName: "Roam node of " + m.Region},
+		NotBefore: now.Add(-backdate), NotAfter: r.Expires,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		URIs:        []*url.URL{uri(m.Region)},
 	}
@@ -203,11 +204,43 @@ func (a authority) sign(m Member, now time.Time) ([]byte, *ecdsa.PrivateKey, tim
 			template.DNSNames = append(template.DNSNames, host)
 		}
 	}
+	der, key, err := a.sign(m.Region, template)
+	if err != nil {
+		return r, err
+	}
+	return r, write(r, der, key, put)
+}
+
+// needed fails if the authority's key is not there to sign with.
+func (a authority) needed(dir, name string) error {
+	if a.key == nil {
+		return fmt.Errorf("%w: the authority's key is not in %s, and the certificate of %s needs it: bring it back for now", ErrFiles, dir, name)
+	}
+	return nil
+}
+
+// until returns when a certificate ends that is to end at some time: not after the
+// authority does.
+func (a authority) until(wish time.Time) time.Time {
+	if wish.After(a.cert.NotAfter) {
+		return a.cert.NotAfter
+	}
+	return wish
+}
+
+// sign makes a key and a certificate for it. What all certificates have in common is not
+// in the template.
+func (a authority) sign(name string, template *x509.Certificate) ([]byte, *ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make the key of %s: %w", name, err)
+	}
+	template.SerialNumber, template.BasicConstraintsValid, template.KeyUsage = serial(), true, x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
-		return nil, nil, expires, fmt.Errorf("make the certificate of %s: %w", m.Region, err)
+		return nil, nil, fmt.Errorf("make the certificate of %s: %w", name, err)
 	}
-	return der, key, expires, nil
+	return der, key, nil
 }
 
 func serial() *big.Int {

@@ -17,7 +17,7 @@ const ExpirySoon = 30 * 24 * time.Hour
 const (
 	scheme = "roam"
 	// uriHost is what the authority's constraints are about: it can vouch for
-	// URIs of Regions and for no others.
+	// URIs of Regions and of people, and for no others.
 	uriHost = "region"
 )
 
