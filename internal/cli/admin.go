@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +26,9 @@ type asking struct {
 	config string
 	token  string // path of a file
 	as     string // whose certificate to show
+	cert   string // path of a certificate to show
+	key    string // path of its key
+	ca     string // path of the authority to believe
 	json   bool
 }
 
@@ -35,6 +36,9 @@ func (a *asking) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.config, "config", configName, "the file that describes the deployment")
 	c.Flags().StringVar(&a.token, "token-file", "", "a file with the token to show; else it is in $"+tokenVariable)
 	c.Flags().StringVar(&a.as, "as", "", "show the certificate of this member: it may look and not act")
+	c.Flags().StringVar(&a.cert, "cert", "", "a file with the certificate to show (\"roam pki issue\"); else it is in $"+certVariable)
+	c.Flags().StringVar(&a.key, "key", "", "a file with its key; else in $"+keyVariable+", or beside it, as .key for .pem")
+	c.Flags().StringVar(&a.ca, "ca", "", "a file with the deployment's authority; else in $"+caVariable+", or links.tls.ca of the file")
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	_ = c.RegisterFlagCompletionFunc("as", completeMembers) // the flag is there
 }
@@ -48,18 +52,15 @@ func (a *asking) open() (*admin.Client, topology.Deployment, error) {
 	if d.Control == nil {
 		return nil, d, usagef("%s has no control section: there is no control plane to be asked\nSee \"roam config example --control\"", a.config)
 	}
-	c := admin.ClientConfig{Token: os.Getenv(tokenVariable)}
-	if a.token != "" {
-		b, err := os.ReadFile(a.token)
-		if err != nil {
-			return nil, d, usagef("read the token: %w", err)
-		}
-		c.Token = strings.TrimSpace(string(b))
+	show, err := a.showing(d)
+	if err != nil {
+		return nil, d, err
 	}
+	c := admin.ClientConfig{Token: show.token}
 	scheme := "http://"
 	if d.Links.TLS != nil {
 		scheme = "https://"
-		if c.TLS, err = clientTLS(d, a.as); err != nil {
+		if c.TLS, err = show.tls(time.Now()); err != nil {
 			return nil, d, usagef("%w", err)
 		}
 	}
@@ -68,27 +69,6 @@ func (a *asking) open() (*admin.Client, topology.Deployment, error) {
 	}
 	client, err := admin.NewClient(c)
 	return client, d, err
-}
-
-// clientTLS returns whom to believe, and with a name the certificate to show.
-func clientTLS(d topology.Deployment, as string) (*tls.Config, error) {
-	files := d.Links.TLS.For(as)
-	ca, err := os.ReadFile(files.CA)
-	if err != nil {
-		return nil, fmt.Errorf("the deployment's authority: %w", err)
-	}
-	out := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: x509.NewCertPool()}
-	if !out.RootCAs.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s holds no certificate", files.CA)
-	}
-	if as != "" {
-		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-		if err != nil {
-			return nil, fmt.Errorf("the certificate of %s: %w", as, err)
-		}
-		out.Certificates = []tls.Certificate{pair}
-	}
-	return out, nil
 }
 
 // asks is what a command does that asks members.
@@ -107,7 +87,7 @@ func (a *asking) asks(do func(ctx context.Context, out io.Writer, c *admin.Clien
 func explained(err error) error {
 	p, ok := errors.AsType[*admin.Problem](err)
 	if !ok {
-		return err
+		return unproven(err)
 	}
 	lines := append([]string{p.Detail}, p.Faults...)
 	lines = append(lines, p.Rules...)
@@ -123,8 +103,12 @@ func explained(err error) error {
 	if p.Next != "" {
 		text += "\n" + arrow + p.Next
 	}
-	if p.Kind == admin.KindUnauthorized {
-		text += "\n" + arrow + "put a token in $" + tokenVariable + " or --token-file; \"roam token\" makes one"
+	switch p.Kind { //nolint:exhaustive // the others say all there is to say
+	case admin.KindUnauthorized:
+		text += "\n" + arrow + "put a token in $" + tokenVariable + " or --token-file (\"roam token\" makes one), or a certificate in $" +
+			certVariable + " or --cert (\"roam pki issue\")"
+	case admin.KindForbidden:
+		text += "\n" + arrow + "show it with --token-file or --cert; \"roam pki issue NAME --role operator\" makes a certificate"
 	}
 	return errors.New(text)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,11 +20,11 @@ const pkiDir = "pki"
 func pkiCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pki",
-		Short: "Make the certificates by which nodes know each other",
+		Short: "Make the certificates by which nodes know each other, and people",
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(pkiInitCommand(), pkiShowCommand())
+	c.AddCommand(pkiInitCommand(), pkiIssueCommand(), pkiShowCommand())
 	return c
 }
 
@@ -135,13 +136,64 @@ func membersOfFile(config string) ([]pki.Member, error) {
 	return out, nil
 }
 
+func pkiIssueCommand() *cobra.Command {
+	var o pki.Order
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "issue NAME",
+		Short: "Make a certificate by which a person asks members",
+		Long: `Make a certificate and its key by which somebody asks the members of a running
+deployment: a viewer may look, an operator may also change. Her name is what events say.
+It needs ca.key. What is there is kept; --renew replaces certificate and key, with the
+same role if no other is named.
+
+Nothing takes it back before it ends, but a new authority for the whole deployment:
+have it be short, or use a token ("roam token"), which leaves with its line in the file.`,
+		Example: `  roam pki issue alice --role operator
+  roam status --cert pki/people/alice.pem
+  roam pki issue alice --renew`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("%d names: want one, of whom the certificate is to be", len(args))
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case o.Person.Role == "" && !o.Renew:
+				return usagef("--role is missing: %s or %s", pki.Viewer, pki.Operator)
+			case c.Flags().Changed("days") && (o.Days < 1 || o.Days > pki.MostPersonDays):
+				return usagef("--days %d: want 1 to %d", o.Days, pki.MostPersonDays)
+			}
+			o.Person.Name = args[0]
+			r, err := pki.Issue(o, time.Now())
+			if errors.Is(err, pki.ErrPerson) {
+				return usageError{err}
+			}
+			if err != nil {
+				return err
+			}
+			return printMade(c, []pki.Result{r}, asJSON)
+		},
+	}
+	c.Flags().StringVar(&o.Dir, "dir", pkiDir, "the folder of the authority")
+	c.Flags().StringVar(&o.Out, "out", "", "the folder for the certificate and its key (default "+pki.PeopleDir+" in that of the authority)")
+	c.Flags().StringVar(&o.Person.Role, "role", "", "what she may do: "+pki.Viewer+" or "+pki.Operator)
+	c.Flags().IntVar(&o.Days, "days", pki.PersonDays, "how long it is good, at most a year")
+	c.Flags().BoolVar(&o.Renew, "renew", false, "replace certificate and key")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{pki.Viewer, pki.Operator}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	return c
+}
+
 func printMade(c *cobra.Command, results []pki.Result, asJSON bool) error {
 	if asJSON {
 		return printJSON(c.OutOrStdout(), append([]pki.Result{}, results...))
 	}
 	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, r := range results {
-		_, _ = fmt.Fprintf(w, "%s\t%s\tuntil %s\t%s\n", r.What, r.Name, r.Expires.UTC().Format(time.DateOnly), r.Cert) // Flush tells
+		_, _ = fmt.Fprintf(w, "%s\t%s\tuntil %s\t%s\n", r.What, strings.TrimSpace(r.Role+" "+r.Name), r.Expires.UTC().Format(time.DateOnly), r.Cert) // Flush tells
 	}
 	return w.Flush()
 }
@@ -167,7 +219,7 @@ func pkiShowCommand() *cobra.Command {
 				if time.Now().After(s.Expires) {
 					state = "ENDED"
 				}
-				_, _ = fmt.Fprintf(w, "%s\tuntil %s\t%s\t%s\n", s.Name, s.Expires.UTC().Format(time.DateOnly), state, strings.Join(s.Hosts, " ")) // Flush tells
+				_, _ = fmt.Fprintf(w, "%s\tuntil %s\t%s\t%s\n", s.Name, s.Expires.UTC().Format(time.DateOnly), state, strings.TrimSpace(s.Role+" "+strings.Join(s.Hosts, " "))) // Flush tells
 			}
 			return w.Flush()
 		},

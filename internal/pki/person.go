@@ -33,8 +33,8 @@ type Person struct {
 // check fails if there is no such role, or the name can't be a file's.
 func (p Person) check() error {
 	switch {
-	case !isName.MatchString(p.Name):
-		return fmt.Errorf("%w: %q can't be a name: want small letters, digits and dashes, 63 at most", ErrPerson, p.Name)
+	case !isName.MatchString(p.Name) || p.Name == caName:
+		return fmt.Errorf("%w: %q can't be a name: want small letters, digits and dashes, 63 at most, and not that of the authority", ErrPerson, p.Name)
 	case !slices.Contains([]string{Viewer, Operator}, p.Role):
 		return fmt.Errorf("%w: %q is no role: want %s or %s", ErrPerson, p.Role, Viewer, Operator)
 	}
