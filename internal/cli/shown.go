@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/admin"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -96,12 +97,16 @@ func (s showing) tls(now time.Time) (*tls.Config, error) {
 	if err := s.check(last.Leaf, out.RootCAs, now); err != nil {
 		return nil, err
 	}
-	// One handshake at a time asks, or several do: each has what it has read itself.
 	out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if pair, err := tls.LoadX509KeyPair(s.cert, s.key); err == nil {
-			return &pair, nil
+		pair, err := tls.LoadX509KeyPair(s.cert, s.key)
+		if err != nil {
+			pair = last // half of a renewal is there: the old one may do once more
 		}
-		return &last, nil // half of a renewal is there: the old one may do once more
+		// A member could only hang up on it, and would be asked again and again.
+		if err := s.check(pair.Leaf, out.RootCAs, time.Now()); err != nil {
+			return nil, &admin.Problem{Kind: admin.KindUnauthorized, Detail: err.Error()}
+		}
+		return &pair, nil
 	}
 	return out, nil
 }
