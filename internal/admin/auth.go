@@ -26,9 +26,9 @@ const (
 	tokenBytes = 32
 	// maxTokens bounds the tokens: each is compared for each request.
 	maxTokens = 64
-	// lastMinute is longer than anything is waited for but streams, which end with the
+	// lastMoment is longer than anything is waited for but streams, which end with the
 	// certificate by themselves.
-	lastMinute = 2 * maxWait
+	lastMoment = 2 * maxWait
 	// feedPath is where the feed is, and below it what belongs to it.
 	feedPath = "/v1/feed"
 )
@@ -101,7 +101,7 @@ func (i identity) may(to route) error {
 // is asked when the certificate is about to end. Whoever has another by then shows it at
 // the next handshake.
 func (i identity) ending(to route, now time.Time) bool {
-	return !i.until.IsZero() && (to.serve != nil || i.until.Sub(now) < lastMinute)
+	return !i.until.IsZero() && (to.serve != nil || i.until.Sub(now) < lastMoment)
 }
 
 // serve has a stream end when the certificate does by which it was asked for.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,13 +29,21 @@ func TestPagesByCurl(t *testing.T) {
 		m := founded(t)
 		m.propose(t, ledger.Command{Steer: &ledger.Steer{Mode: "off"}})
 		s := serve(t, m, nil)
+		dir := t.TempDir() // with a folder of certificates, as readers have
+		secured := secure(t, filepath.Join(dir, "pki"), m)
+		issue(t, filepath.Join(dir, "pki"), "alice", "viewer")
 		n := 0
 		for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
 			n++
 			// Each command is to succeed, and to say what a script can read.
 			script := "set -eu\n" + strings.ReplaceAll(block[1], "curl -s", "curl --fail-with-body -s")
+			url := s.url
+			if strings.Contains(script, "--cert") {
+				url = secured.URL
+			}
 			cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
-			cmd.Env = append(os.Environ(), "ROAM="+s.url, "VIEWER="+viewerToken, "OPERATOR="+operatorToken, "DIR="+t.TempDir(), "NO_PROXY=*")
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "ROAM="+url, "VIEWER="+viewerToken, "OPERATOR="+operatorToken, "DIR="+t.TempDir(), "NO_PROXY=*")
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%s: %v\n%s%s", page, err, script, out)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,52 +268,51 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
+// piped serves an API at a listener, and returns a client that shows a certificate.
+func piped(t *testing.T, m *member, keeper *pki.Keeper, shown *tls.Config) (c *Client, stop func()) {
+	t.Helper()
+	h, err := New(m, m, configOf(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	go func() { _ = s.Serve(tls.NewListener(l, keeper.API())) }() // until it is closed
+	c, err = NewClient(ClientConfig{URLs: []string{"https://127.0.0.1:7103"}, TLS: shown, Dial: l.dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, func() { c.Close(); _ = s.Close() }
+}
+
 // Whoever follows events goes on when her certificate is renewed in time, by connections of
 // her new one, and hears nothing more when it is not. What asks now and then goes on too.
 func TestRenewalWhileFollowing(t *testing.T) {
 	for _, renewed := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			dir := t.TempDir()
-			keeper := authority(t, dir, "us-west-1")["us-west-1"]
-			m := founded(t)
-			h, err := New(m, m, configOf(nil))
-			if err != nil {
-				t.Fatal(err)
-			}
-			l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-			s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
-			go func() { _ = s.Serve(tls.NewListener(l, keeper.API())) }()
-			defer func() { _ = s.Close() }()
+			keeper, m := authority(t, dir, "us-west-1")["us-west-1"], founded(t)
 			order := pki.Order{Dir: dir, Days: 1, Person: pki.Person{Name: "alice", Role: pki.Viewer}}
 			r, err := pki.Issue(order, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := NewClient(ClientConfig{URLs: []string{"https://127.0.0.1:7103"}, TLS: shows(t, dir, r.Cert, r.Key), Dial: l.dial})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
+			c, stop := piped(t, m, keeper, shows(t, dir, r.Cert, r.Key))
+			defer stop()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var heard []uint64
+			var heard atomic.Int64
 			followed := make(chan error, 1)
 			go func() {
-				followed <- c.Follow(ctx, 2, func(h Heard) error {
-					if h.Event != nil {
-						heard = append(heard, h.Event.Seq)
-					}
-					return nil
-				})
+				followed <- c.Follow(ctx, 2, func(Heard) error { heard.Add(1); return nil })
 			}()
-			mode := func() {
+			happens := func() int64 {
 				m.propose(t, ledger.Command{Steer: &ledger.Steer{Mode: "off"}})
 				m.propose(t, ledger.Command{Steer: &ledger.Steer{Mode: "advise"}})
 				time.Sleep(time.Minute)
-				synctest.Wait()
+				return heard.Load()
 			}
-			mode()
-			first := len(heard)
+			first := happens()
 			time.Sleep(23 * time.Hour)
 			if _, err := c.Status(ctx); err != nil {
 				t.Errorf("Status while it is good = %v", err)
@@ -324,10 +324,10 @@ func TestRenewalWhileFollowing(t *testing.T) {
 				}
 			}
 			time.Sleep(2 * time.Hour)
-			mode()
-			_, status := c.Status(ctx)
-			if on := status == nil && len(heard) > first; first == 0 || on != renewed {
-				t.Errorf("renewed %t: Status = %v, and %d events after %d; want it to go on: %t", renewed, status, len(heard)-first, first, renewed)
+			more := happens() - first
+			_, err = c.Status(ctx)
+			if on := err == nil && more > 0; first == 0 || on != renewed {
+				t.Errorf("renewed %t: Status = %v, and %d events after %d; want it to go on: %t", renewed, err, more, first, renewed)
 			}
 			cancel()
 			if err := <-followed; !errors.Is(err, context.Canceled) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -59,21 +60,22 @@ func (a *asking) showing(d topology.Deployment) (s showing, err error) {
 			s.cert, s.key = os.Getenv(certVariable), os.Getenv(keyVariable)
 		}
 	}
-	if d.Links.TLS == nil {
-		if a.cert != "" || a.ca != "" {
-			return s, usagef("%s has no links.tls: its members take no certificates", a.config)
-		}
-		return showing{token: s.token}, nil
-	}
 	if s.key == "" {
 		s.key = strings.TrimSuffix(s.cert, ".pem") + ".key"
 	}
-	for _, ca := range []string{a.ca, os.Getenv(caVariable), d.Links.TLS.CA} {
-		if s.ca == "" {
-			s.ca = ca
-		}
+	return s, a.believing(d, &s)
+}
+
+// believing says whose authority is believed. Without TLS nobody's is, and what is in the
+// environment is for other deployments.
+func (a *asking) believing(d topology.Deployment, s *showing) error {
+	switch {
+	case d.Links.TLS != nil:
+		s.ca = cmp.Or(a.ca, os.Getenv(caVariable), d.Links.TLS.CA)
+	case a.cert != "" || a.ca != "":
+		return usagef("%s has no links.tls: its members take no certificates", a.config)
 	}
-	return s, nil
+	return nil
 }
 
 // tls returns whom to believe, and the certificate to show, if one is. It is read again at

@@ -106,17 +106,19 @@ func TestIssueOverwritesNothing(t *testing.T) {
 	if err != nil || got.What != Renewed || got.Role != Viewer || !got.Expires.After(r.Expires.AddDate(0, 10, 0)) {
 		t.Errorf("Issue with renew = %+v, %v; want a viewer's, for a year", got, err)
 	}
-	if err := os.Remove(got.Key); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Issue(order(func(*Order) {}), time.Now()); !errors.Is(err, ErrFiles) {
-		t.Errorf("Issue beside half of one = %v, want ErrFiles", err)
-	}
-	if _, err := Init(filepath.Join(dir, PeopleDir), members("alice"), true, time.Now()); err == nil {
-		t.Error("Init with renew where there is no authority = nil")
-	}
+}
+
+// Half of a certificate is not mended, and no Region's takes the place of a person's.
+func TestNobodyTakesAPlace(t *testing.T) {
 	both := t.TempDir()
 	initialise(t, both, "west")
+	r := issue(t, both, "alice", Viewer)
+	if err := os.Remove(r.Key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Issue(Order{Dir: both, Person: Person{"alice", Viewer}}, time.Now()); !errors.Is(err, ErrFiles) {
+		t.Errorf("Issue beside half of one = %v, want ErrFiles", err)
+	}
 	if _, err := Issue(Order{Dir: both, Out: both, Person: Person{"east", Viewer}}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
