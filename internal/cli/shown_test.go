@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -125,4 +126,52 @@ func (c *council) asksByEnvironment(config string, at func(string) string) {
 	}
 	c.Setenv(caVariable, at("nobody"))
 	c.asks(exitUsage, "status", "--config", config)
+}
+
+// A certificate is read again at each handshake: a renewal is shown at once, half of one
+// not, and what has ended is not shown to anybody.
+func TestWhatIsShownIsReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := pki.Init(dir, nil, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	order := pki.Order{Dir: dir, Person: pki.Person{Name: "alice", Role: pki.Viewer}}
+	renew := func(made time.Time) {
+		t.Helper()
+		order.Renew = true
+		if _, err := pki.Issue(order, made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew(time.Now())
+	s := showing{cert: filepath.Join(dir, "people", "alice.pem"), key: filepath.Join(dir, "people", "alice.key"), ca: filepath.Join(dir, "ca.pem")}
+	config, err := s.tls(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func() string {
+		t.Helper()
+		pair, err := config.GetClientCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pair.Leaf.SerialNumber.String()
+	}
+	first := shown()
+	renew(time.Now())
+	second := shown()
+	if first == second {
+		t.Error("after a renewal the old one is shown")
+	}
+	if err := os.WriteFile(s.key, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := shown(); got != first {
+		t.Errorf("with half of a renewal: %s is shown, want %s as at the beginning", got, first)
+	}
+	renew(time.Now().AddDate(0, 0, -pki.PersonDays-1))
+	_, err = config.GetClientCertificate(nil)
+	if p, ok := errors.AsType[*admin.Problem](err); !ok || p.Kind != admin.KindUnauthorized || !strings.Contains(p.Detail, "roam pki issue alice --renew") {
+		t.Errorf("when it has ended: %v, want a problem that says what to do", err)
+	}
 }
