@@ -195,6 +195,33 @@ func TestEventsNameThePerson(t *testing.T) {
 	}
 }
 
+// Who is refused shakes hands anew when she asks again: she may have a better certificate.
+func TestRefusalsEndTheConnection(t *testing.T) {
+	dir := t.TempDir()
+	s := secure(t, dir, founded(t))
+	alice := issue(t, dir, "alice", pki.Viewer)
+	transport := &http.Transport{TLSClientConfig: shows(t, dir, alice.Cert, alice.Key)}
+	defer transport.CloseIdleConnections()
+	for _, c := range []struct {
+		path   string
+		status int
+		last   bool
+	}{{"/v1/status", 200, false}, {"/v1/topology", 403, true}, {"/v1/receipts", 200, false}} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+c.path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Body.Close()
+		if a.StatusCode != c.status || a.Close != c.last {
+			t.Errorf("%s: status %d, and the connection ends: %t; want %d, %t", c.path, a.StatusCode, a.Close, c.status, c.last)
+		}
+	}
+}
+
 // A connection outlives a certificate, and is worth nothing then.
 func TestCertificateEndsOnItsConnection(t *testing.T) {
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -326,7 +353,7 @@ func TestRenewalWhileFollowing(t *testing.T) {
 			time.Sleep(2 * time.Hour)
 			more := happens() - first
 			_, err = c.Status(ctx)
-			if on := err == nil && more > 0; first == 0 || on != renewed {
+			if first == 0 || (err == nil) != renewed || (more > 0) != renewed {
 				t.Errorf("renewed %t: Status = %v, and %d events after %d; want it to go on: %t", renewed, err, more, first, renewed)
 			}
 			cancel()

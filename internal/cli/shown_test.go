@@ -126,6 +126,7 @@ func (c *council) asksByEnvironment(config string, at func(string) string) {
 	}
 	c.Setenv(caVariable, at("nobody"))
 	c.asks(exitUsage, "status", "--config", config)
+	c.asks(exitOK, "status", "--config", config, "--ca", moved)
 }
 
 // A certificate is read again at each handshake: a renewal is shown at once, half of one

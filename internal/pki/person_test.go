@@ -186,8 +186,14 @@ func TestDoors(t *testing.T) {
 	if _, err := Keep(Files{CA: filepath.Join(dir, "ca.pem"), Cert: p.Cert, Key: p.Key}, "west", slog.New(slog.DiscardHandler)); !errors.Is(err, ErrIdentity) {
 		t.Errorf("Keep of a person's certificate = %v, want ErrIdentity", err)
 	}
-	if _, err := PersonAt(tls.ConnectionState{}); !errors.Is(err, ErrPerson) {
-		t.Errorf("PersonAt of who proved nothing = %v, want ErrPerson", err)
+	shown, err := readCert(p.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]tls.ConnectionState{"nothing": {}, "what nobody verified": {PeerCertificates: []*x509.Certificate{shown}}} {
+		if who, err := PersonAt(s); !errors.Is(err, ErrPerson) {
+			t.Errorf("PersonAt of who shows %s = %+v, %v; want ErrPerson", name, who, err)
+		}
 	}
 }
 
