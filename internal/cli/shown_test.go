@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,5 +176,17 @@ func TestWhatIsShownIsReadAgain(t *testing.T) {
 	_, err = config.GetClientCertificate(nil)
 	if p, ok := errors.AsType[*admin.Problem](err); !ok || p.Kind != admin.KindUnauthorized || !strings.Contains(p.Detail, "roam pki issue alice --renew") {
 		t.Errorf("when it has ended: %v, want a problem that says what to do", err)
+	}
+}
+
+// Where a member hangs up on a certificate there is a hint, and where it is a network none.
+func TestWhoHangsUp(t *testing.T) {
+	alert := fmt.Errorf("ask: %w", &net.OpError{Op: "remote error", Err: tls.AlertError(45)})
+	if err := explained(alert); !errors.Is(err, alert) || !strings.Contains(err.Error(), "look at its end, and at both clocks") {
+		t.Errorf("of an alert: %v, want what to look at", err)
+	}
+	refused := fmt.Errorf("ask: %w", &net.OpError{Op: "dial", Err: errors.New("connection refused")})
+	if err := explained(refused); err.Error() != refused.Error() {
+		t.Errorf("of a network: %v, want %v", err, refused)
 	}
 }

@@ -182,6 +182,12 @@ func TestDoors(t *testing.T) {
 			t.Errorf("%s in the place of west: dialled, want refused", c.name)
 		}
 	}
+}
+
+// No node runs by a person's certificate, and nobody is who has proved nothing.
+func TestPeopleRunNoNode(t *testing.T) {
+	dir := t.TempDir()
+	initialise(t, dir, "west")
 	p := issue(t, dir, "west", Operator)
 	if _, err := Keep(Files{CA: filepath.Join(dir, "ca.pem"), Cert: p.Cert, Key: p.Key}, "west", slog.New(slog.DiscardHandler)); !errors.Is(err, ErrIdentity) {
 		t.Errorf("Keep of a person's certificate = %v, want ErrIdentity", err)
