@@ -44,14 +44,10 @@ func startWitness(t *testing.T, path string) *node.Witness {
 	return w
 }
 
-// With every member of the control plane dead sessions are read and written as before, by
-// applications that run and by those that start; and nodes that start without it bring
-// what was written to the other Region.
-func TestControlPlaneIsDead(t *testing.T) {
-	west, east := valkeytest.Start(t), valkeytest.Start(t)
-	dir := t.TempDir()
-	api := free(t)
-	path := write(t, fmt.Sprintf(`
+// led describes two Regions with servers and a control plane, of which west's API is at api.
+func led(t *testing.T, dir, api string, west, east *valkeytest.Server) string {
+	t.Helper()
+	return write(t, fmt.Sprintf(`
 version: 1
 name: shop
 topology: active-active
@@ -63,6 +59,15 @@ control:
   dir: %q
   witnesses: [{name: witness, id: 16, control: %q, api: %q}]
 `, west.Addr, free(t), free(t), free(t), api, east.Addr, free(t), free(t), free(t), free(t), filepath.Join(dir, "{region}"), free(t), free(t)))
+}
+
+// With every member of the control plane dead sessions are read and written as before, by
+// applications that run and by those that start; and nodes that start without it bring
+// what was written to the other Region.
+func TestControlPlaneIsDead(t *testing.T) {
+	west, east := valkeytest.Start(t), valkeytest.Start(t)
+	dir, api := t.TempDir(), free(t)
+	path := led(t, dir, api, west, east)
 	nodes, witness := startNodes(t, path), startWitness(t, path)
 	o := Options{Feed: []string{"http://" + api + "/v1/feed"}, Topology: filepath.Join(t.TempDir(), "view")}
 	d := open(t, path, "west", o)

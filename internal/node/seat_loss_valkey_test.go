@@ -104,8 +104,10 @@ func TestPrimaryStartsEmpty(t *testing.T) {
 	}
 	servers["west"].Kill()
 	servers["west"].Restart()
-	s := l.agreed("north", "what west had is looked for", func(s ledger.State) bool { return len(s.Receipts) > 0 })
-	s = l.agreed("north", "and brought home", func(s ledger.State) bool { _, owes := s.Owes(s.Receipts[0].From); return !owes })
+	s := l.agreed("north", "what west had is looked for, and brought home", func(s ledger.State) bool {
+		_, owes := s.Owes("west")
+		return len(s.Receipts) > 0 && !owes
+	})
 	if r := s.Receipts[0]; r.Epoch != 1 || r.From != "west" || r.Counts[ledger.Recovered] == 0 || r.Note == "" {
 		t.Errorf("the receipt is %+v, want one of epoch 1 with what was recovered, and what is not sure", r)
 	}
