@@ -42,6 +42,10 @@ func TestPromisesOfRedis(t *testing.T) {
 func TestPromisesOfCluster(t *testing.T) {
 	t.Parallel() // it mostly waits
 	clusters := map[crdt.Region][]*valkeytest.Server{1: valkeytest.StartCluster(t, 3), 2: valkeytest.StartCluster(t, 3)}
+	found, err := valkey.Examine(t.Context(), valkey.Config{Addrs: []string{clusters[1][0].Addr}})
+	if err != nil || len(found) != 3 || !found[0].Cluster || !found[2].Cluster {
+		t.Errorf("Examine = %+v, %v; want three servers of a cluster", found, err)
+	}
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		var addrs []string
 		for _, s := range clusters[here] {
@@ -73,8 +77,8 @@ func TestACLIsEnough(t *testing.T) {
 	echo := valkey.NewEcho(t.Context(), e, e, valkey.EchoConfig{})
 	t.Cleanup(func() { _ = echo.Close() }) // never fails
 	until(t, "a number comes back", func() bool { _, ok := echo.Heard(1); return ok })
-	if found, err := valkey.Examine(t.Context(), c); err != nil || len(found) != 1 || !found[0].Functions {
-		t.Errorf("Examine = %+v, %v; want one server that has the functions", found, err)
+	if found, err := valkey.Examine(t.Context(), c); err != nil || len(found) != 1 || !found[0].Functions || !found[0].Forgets {
+		t.Errorf("Examine = %+v, %v; want one server that has the functions and keeps nothing on disk", found, err)
 	}
 }
 

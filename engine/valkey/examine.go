@@ -30,7 +30,12 @@ type Server struct {
 	Took, ClockAhead time.Duration
 	// Functions: it has those of this version of the engine.
 	Functions bool
-	Findings  []Finding
+	// Cluster: it is a node of one. Each of its primaries is a shard.
+	Cluster bool
+	// Forgets: it keeps nothing on disk, neither what is appended nor snapshots from time
+	// to time, so that it starts empty after a crash. False if it does not tell.
+	Forgets  bool
+	Findings []Finding
 }
 
 // Examine asks the server, or all nodes of the cluster, that c leads to, and changes
@@ -92,6 +97,8 @@ func (e *Engine) examine(ctx context.Context, addr string, node valkey.Client) (
 		s.Follows = net.JoinHostPort(infoText(info, "master_host"), infoText(info, "master_port"))
 		s.Linked = infoText(info, "master_link_status") == "up"
 	}
+	s.Cluster = infoText(info, "cluster_enabled") == "1"
+	s.Forgets = forgets(info, parameters(ctx, node, "save"))
 	k := crdt.UserKey("")
 	err = node.Do(ctx, node.B().FcallRo().Function("roam_v1_look").Numkeys(2).
 		Key(recordKey(k), partitionKey(refillKeys, k.Partition())).Build()).Error()

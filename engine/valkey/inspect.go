@@ -67,8 +67,19 @@ func (e *Engine) Inspect(ctx context.Context) ([]Finding, error) {
 // listpack returns how long a field may be that is kept in one piece with others; empty
 // if the server does not tell, as managed ones may not.
 func listpack(ctx context.Context, node valkey.Client) string {
-	config, _ := node.Do(ctx, node.B().ConfigGet().Parameter("hash-max-listpack-value").Build()).AsStrMap()
-	return config["hash-max-listpack-value"]
+	return parameters(ctx, node, "hash-max-listpack-value")["hash-max-listpack-value"]
+}
+
+// parameters returns those of some names that the server tells: of managed ones, none.
+func parameters(ctx context.Context, node valkey.Client, names ...string) map[string]string {
+	told, _ := node.Do(ctx, node.B().ConfigGet().Parameter(names...).Build()).AsStrMap()
+	return told
+}
+
+// forgets reports whether a server says that it keeps nothing on disk.
+func forgets(info string, config map[string]string) bool {
+	saves, told := config["save"]
+	return told && saves == "" && infoText(info, "aof_enabled") == "0"
 }
 
 // judge returns what is wrong with a server that says so of itself.

@@ -42,3 +42,28 @@ func TestFullServer(t *testing.T) {
 	}
 	fillServer(t, e)
 }
+
+// A server that would start empty after a crash says so; one that keeps what is appended,
+// or snapshots, does not.
+func TestServerThatForgets(t *testing.T) {
+	s := valkeytest.Start(t) // it keeps nothing
+	forgets := func() bool {
+		t.Helper()
+		found, err := valkey.Examine(t.Context(), valkey.Config{Addrs: []string{s.Addr}})
+		if err != nil || len(found) != 1 || found[0].Cluster {
+			t.Fatalf("Examine = %+v, %v; want a server that is no cluster's", found, err)
+		}
+		return found[0].Forgets
+	}
+	if !forgets() {
+		t.Error("a server that keeps nothing: Forgets = false, want true")
+	}
+	s.Do("CONFIG", "SET", "save", "900 1")
+	if forgets() {
+		t.Error("a server with snapshots: Forgets = true, want false")
+	}
+	s.Do("CONFIG", "SET", "save", "", "appendonly", "yes")
+	if forgets() {
+		t.Error("a server with an append-only file: Forgets = true, want false")
+	}
+}

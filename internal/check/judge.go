@@ -31,8 +31,8 @@ const (
 // A Row is one thing that was looked at.
 type Row struct {
 	State  State  `json:"state"`
-	Region string `json:"region"` // empty: all of them
-	Part   string `json:"part"`   // engine, side store, links or node
+	Region string `json:"region"` // or a witness; empty: all of them
+	Part   string `json:"part"`   // engine, side store, links, node, network or control
 	Seen   string `json:"seen"`
 	Mend   string `json:"mend,omitempty"`
 }
@@ -47,14 +47,14 @@ const (
 
 // judgeServers judges what the servers of a Region's engine, or of its side store,
 // said of themselves.
-func judgeServers(part string, servers []valkey.Server) (out []Row) {
+func judgeServers(d topology.Deployment, part string, servers []valkey.Server) (out []Row) {
 	for _, s := range servers {
-		out = append(out, judgeServer(part, s)...)
+		out = append(out, judgeServer(d, part, s)...)
 	}
 	return out
 }
 
-func judgeServer(part string, s valkey.Server) (out []Row) {
+func judgeServer(d topology.Deployment, part string, s valkey.Server) (out []Row) {
 	role := "primary"
 	if s.Follows != "" {
 		role = "replica of " + s.Follows
@@ -67,15 +67,25 @@ func judgeServer(part string, s valkey.Server) (out []Row) {
 		}
 		rows = append(rows, Row{State: state, Seen: s.Addr + ": " + f.What, Mend: f.Mend})
 	}
+	limit := clockFault
+	if part == engineOf { // a side store holds no lease
+		limit = clockLimit(d)
+	}
 	// What the network took is no fault of the clock.
-	if off := max(s.ClockAhead, -s.ClockAhead) - s.Took/2; off > clockWarning {
+	if off := max(s.ClockAhead, -s.ClockAhead) - s.Took/2; off > min(clockWarning, limit) {
 		state := Warning
-		if off > clockFault {
+		if off > limit {
 			state = Fault
 		}
 		rows = append(rows, Row{
 			State: state, Seen: fmt.Sprintf("%s: its clock is %v off this machine's", s.Addr, s.ClockAhead.Round(time.Millisecond)),
-			Mend: "have both follow one source of time, with chrony or what the cloud offers",
+			Mend: clockMend(d),
+		})
+	}
+	if part == engineOf && d.Leases() && s.Forgets {
+		rows = append(rows, Row{
+			State: Warning, Seen: s.Addr + ": it keeps nothing on disk: it starts empty after a crash, its followers copy that, and only what its node's spool has comes back",
+			Mend: "set appendonly yes, or do not have it start by itself",
 		})
 	}
 	if !s.Functions {
@@ -102,15 +112,45 @@ type place struct {
 	region, part string
 	config       valkey.Config
 	servers      []valkey.Server
+	whole        bool // all of them answered
 }
 
-// judgeTogether judges what only several places together show.
-func judgeTogether(d topology.Deployment, places []place) []Row {
+// judgeTogether judges what only several places together show. Primary is the Region that
+// is to take all writes, where servers replicate by themselves; empty: nobody says.
+func judgeTogether(d topology.Deployment, places []place, primary string) []Row {
 	if d.Topology == topology.ActiveActive || d.Pushes() {
-		return append(judgeShared(places, false), judgeWriters(places)...)
+		return slices.Concat(judgeShared(places, false), judgeWriters(places), judgeShards(places, Warning))
 	}
 	sides := slices.DeleteFunc(slices.Clone(places), func(at place) bool { return at.part == engineOf })
-	return slices.Concat(judgeFollowers(d, places), judgeShared(places, true), judgeWriters(sides))
+	return slices.Concat(judgeFollowers(d, places, primary), judgeShared(places, true), judgeWriters(sides), judgeShards(places, Fault))
+}
+
+// judgeShards: the clusters of all Regions have as many shards. Where servers replicate by
+// themselves, shard by shard, it is a fault if they have not.
+func judgeShards(places []place, otherwise State) []Row {
+	var counts []int
+	var said []string
+	for _, at := range places {
+		if at.part != engineOf || !at.whole || len(at.servers) == 0 || !at.servers[0].Cluster {
+			continue
+		}
+		n := 0
+		for _, s := range at.servers {
+			if s.Follows == "" {
+				n++
+			}
+		}
+		counts = append(counts, n)
+		said = append(said, fmt.Sprintf("%s has %d", at.region, n))
+	}
+	slices.Sort(counts)
+	if len(slices.Compact(counts)) < 2 {
+		return nil
+	}
+	return []Row{{
+		State: otherwise, Part: engineOf, Seen: "clusters have different numbers of shards: " + list(said),
+		Mend: "give each as many: what one shard takes in a Region, one takes in the others",
+	}}
 }
 
 // judgeShared: no two places have one server, nor a server and a replica of it; but for
@@ -162,36 +202,60 @@ func enginesOf(places []place) map[string][]valkey.Server {
 	return out
 }
 
+// soleWriter returns the one Region whose engine has a server that follows nobody, and
+// where there are others all of them.
+func soleWriter(d topology.Deployment, servers map[string][]valkey.Server) (sole string, all []string) {
+	for _, name := range d.Names() {
+		if slices.ContainsFunc(servers[name], func(s valkey.Server) bool { return s.Follows == "" }) {
+			all = append(all, name)
+		}
+	}
+	if len(all) == 1 {
+		return all[0], all
+	}
+	return "", all
+}
+
 // judgeFollowers: where the servers replicate by themselves, one is the primary and
 // the others are a part of its replication.
-func judgeFollowers(d topology.Deployment, places []place) (out []Row) {
+func judgeFollowers(d topology.Deployment, places []place, of string) (out []Row) {
+	promote, follow := "promote it (REPLICAOF NO ONE), or name the right Region as primary", "have it follow the primary's server (REPLICAOF)"
+	if d.Leases() {
+		promote = "its node steers it, not you: look at that one's log, and whether it reaches its server"
+		follow = promote
+	}
 	servers := enginesOf(places)
+	if of == "" {
+		var all []string
+		switch of, all = soleWriter(d, servers); {
+		case len(all) > 1:
+			return []Row{{
+				State: Fault, Part: engineOf, Seen: "the servers of " + list(all) + " follow nobody, and which of them is the primary nobody says",
+				Mend: "bring the control plane back: it steers them",
+			}}
+		case len(all) == 0 && !slices.ContainsFunc(d.Names(), func(name string) bool { return len(servers[name]) == 0 }):
+			return []Row{{State: Fault, Part: engineOf, Seen: "all servers are replicas: no Region takes writes", Mend: "bring the control plane back: it steers them"}}
+		}
+	}
 	var primary []string
-	for _, s := range servers[d.Primary] {
+	for _, s := range servers[of] {
 		if s.Follows == "" {
 			primary = append(primary, s.Replication)
 		}
 	}
-	if len(servers[d.Primary]) > 0 && len(primary) == 0 {
-		out = append(out, Row{
-			State: Fault, Region: d.Primary, Part: "engine", Seen: "it is to take all writes, and its server is a replica",
-			Mend: "promote it (REPLICAOF NO ONE), or name the right Region as primary",
-		})
+	if len(servers[of]) > 0 && len(primary) == 0 {
+		out = append(out, Row{State: Fault, Region: of, Part: engineOf, Seen: "it is to take all writes, and its server is a replica", Mend: promote})
 	}
 	for _, name := range d.Names() {
 		for _, s := range servers[name] {
 			switch {
-			case name == d.Primary:
+			case name == of:
 			case s.Follows == "":
-				out = append(out, Row{
-					State: Fault, Region: name, Part: "engine", Seen: s.Addr + ": it follows nobody, and shows what it had then",
-					Mend: "have it follow the primary's server (REPLICAOF)",
-				})
+				out = append(out, Row{State: Fault, Region: name, Part: engineOf, Seen: s.Addr + ": it follows nobody, and shows what it had then", Mend: follow})
 			case len(primary) > 0 && !slices.Contains(primary, s.Replication):
 				out = append(out, Row{
-					State: Fault, Region: name, Part: "engine",
-					Seen: fmt.Sprintf("%s: it follows %s, which is no part of the replication of %s", s.Addr, s.Follows, d.Primary),
-					Mend: "have it follow the primary's server (REPLICAOF)",
+					State: Fault, Region: name, Part: engineOf,
+					Seen: fmt.Sprintf("%s: it follows %s, which is no part of the replication of %s", s.Addr, s.Follows, of), Mend: follow,
 				})
 			}
 		}

@@ -54,7 +54,7 @@ func TestJudgeServer(t *testing.T) {
 	} {
 		s := good("a:1")
 		c.change(&s)
-		wantRows(t, name, judgeServers("engine", []valkey.Server{s}), c.want...)
+		wantRows(t, name, judgeServers(topology.Deployment{}, engineOf, []valkey.Server{s}), c.want...)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestJudgeTogether(t *testing.T) {
 			{region: "east", part: engineOf, servers: c.east},
 			{region: "east", part: sideOf, servers: c.side},
 		}
-		wantRows(t, name, judgeTogether(c.d, places), c.want...)
+		wantRows(t, name, judgeTogether(c.d, places, c.d.Primary), c.want...)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +29,13 @@ type Options struct {
 	Here string
 	// Getenv finds passwords that the deployment names a variable for.
 	Getenv func(name string) string
+	// Token and TLS are what is shown to members' admin APIs by whoever has no certificate of
+	// Here, and whom to believe there. Empty: no token; nil: no certificate, and the
+	// authority that the file names.
+	Token string
+	TLS   *tls.Config
+	// LookUp finds where a name leads to; nil: as this machine does.
+	LookUp func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Now is when certificates are judged.
 	Now time.Time
 	// Progress, if set, hears how many of the parts have been looked at. It is called by
@@ -37,26 +46,24 @@ type Options struct {
 // maxHealthBytes is far above what a node says of itself.
 const maxHealthBytes = 1 << 20
 
-// Run looks at all Regions and all their parts at once, until ctx ends: what has not
-// answered by then is a fault, and holds up no other. Rows are in the order of the
-// deployment.
+// Run looks at all Regions and all their parts at once, and at all members of the control
+// plane, until ctx ends: what has not answered by then is a fault, and holds up no other.
+// Rows are in the order of the deployment.
 func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
-	var places []place
-	var looks []look
-	for _, r := range d.Regions {
-		l := looker{d: d, o: o, region: r}
-		looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, engineOf, r.Engine) }})
-		if r.Side != nil {
-			looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, sideOf, *r.Side) }})
-		}
-		looks = append(looks,
-			look{looker: l, do: func(l *looker) { l.links(ctx) }},
-			look{looker: l, do: func(l *looker) { l.health(ctx) }})
-	}
+	looks := looksOf(ctx, d, o)
 	all(looks, o.Progress, func(l *look) { l.do(&l.looker) })
+	var places []place
+	var said words
+	var leads map[string]lookup
 	for _, l := range looks {
 		if l.found.part != "" {
 			places = append(places, l.found)
+		}
+		if l.word.member.Name != "" {
+			said = append(said, l.word)
+		}
+		if l.leads != nil {
+			leads = l.leads
 		}
 	}
 	distances := measureAll(ctx, pairsOf(places))
@@ -71,7 +78,26 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 			}
 		}
 	}
-	return append(out, judgeTogether(d, places)...)
+	return slices.Concat(out, judgeTogether(d, places, writer(d, said)), judgeNetworks(d, leads), judgeControl(d, said, leads))
+}
+
+// looksOf returns all that is to be looked at.
+func looksOf(ctx context.Context, d topology.Deployment, o Options) (looks []look) {
+	for _, r := range d.Regions {
+		l := looker{d: d, o: o, region: r}
+		looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, engineOf, r.Engine) }})
+		if r.Side != nil {
+			looks = append(looks, look{looker: l, do: func(l *looker) { l.engine(ctx, sideOf, *r.Side) }})
+		}
+		looks = append(looks,
+			look{looker: l, do: func(l *looker) { l.links(ctx) }},
+			look{looker: l, do: func(l *looker) { l.health(ctx) }})
+	}
+	for _, m := range d.Voters() {
+		l := looker{d: d, o: o, region: topology.Region{Name: m.Name}} // a witness keeps nothing
+		looks = append(looks, look{looker: l, do: func(l *looker) { l.member(ctx, m) }})
+	}
+	return append(looks, look{looker: looker{d: d, o: o}, do: func(l *looker) { l.hosts(ctx) }})
 }
 
 // all does something about each of several at once, and tells how far that is.
@@ -102,13 +128,16 @@ type look struct {
 	do func(*looker)
 }
 
-// A looker looks at one part of a Region.
+// A looker looks at one part of a Region, at a member, or at names.
 type looker struct {
 	d      topology.Deployment
 	o      Options
 	region topology.Region
 	rows   []Row
-	found  place
+	// What it has found: of an engine, of a member, of names.
+	found place
+	word  word
+	leads map[string]lookup
 }
 
 func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }
@@ -129,7 +158,7 @@ func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
 	wg.Go(func() { expiry = lookAtCertificates(ctx, part, c, l.o.Now) })
 	servers, err := valkey.Examine(ctx, c)
 	wg.Wait()
-	l.add(judgeServers(part, servers)...)
+	l.add(judgeServers(l.d, part, servers)...)
 	l.add(expiry...)
 	if err != nil {
 		l.add(Row{
@@ -137,7 +166,7 @@ func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
 			Mend: "look whether it runs, and whether this machine may reach it",
 		})
 	}
-	l.found = place{region: l.region.Name, part: part, config: c, servers: servers}
+	l.found = place{region: l.region.Name, part: part, config: c, servers: servers, whole: err == nil}
 }
 
 // links dials the Region's node as a peer does.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/roam-sessions/roam/internal/check"
+	"github.com/roam-sessions/roam/internal/topology"
 )
 
 // errUnwell says that a deployment has a fault, which was printed as a result.
@@ -29,7 +30,14 @@ func checkCommand() *cobra.Command {
 		Long: `Look at a running deployment, described by ` + configName + ` or FILE: at its servers, how
 they are set up, whom they follow and how far behind, what their clocks say and when
 their certificates end; at the links of its nodes and whose certificates they have; at
-the health of nodes that can be asked from here.
+the health of nodes that can be asked from here; at where its addresses lead to, and
+whether that is in the networks of their Regions.
+
+Where it has a control plane, all members are asked what they know: whether a majority
+takes part and how many more may be lost, who may be lost together, what they have
+agreed on and whether FILE is that, who leads, whom they hear, their clocks and versions,
+the lease, open receipts, alarms. They want the certificate of --region, or what
+` + tokenVariable + ` or ` + certVariable + ` says: without them that is unknown.
 
 Each row is ok, unknown (it could not be looked at from here), warn or FAULT; what is
 not ok says how to mend it. Nothing is changed. With a fault it ends with 1.`,
@@ -56,10 +64,15 @@ func runCheck(c *cobra.Command, name string, f checkFlags) error {
 	if f.timeout <= 0 {
 		return usagef("--timeout %v: want more than 0", f.timeout)
 	}
+	o := check.Options{Here: f.region, Getenv: os.Getenv, Now: time.Now()}
+	if err := showTo(d, name, &o); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(c.Context(), f.timeout)
 	defer cancel()
 	shown := newProgress(ctx, c.ErrOrStderr())
-	rows := check.Run(ctx, d, check.Options{Here: f.region, Getenv: os.Getenv, Now: time.Now(), Progress: shown.set})
+	o.Progress = shown.set
+	rows := check.Run(ctx, d, o)
 	shown.end()
 	if f.json {
 		err = printJSON(c.OutOrStdout(), map[string]any{"file": name, "state": check.Worst(rows), "rows": rows})
@@ -70,4 +83,21 @@ func runCheck(c *cobra.Command, name string, f checkFlags) error {
 		return errUnwell
 	}
 	return err
+}
+
+// showTo says what is shown to members, and whom to believe, as the environment names them.
+// What is named there and is no good is a fault of whoever asks.
+func showTo(d topology.Deployment, name string, o *check.Options) error {
+	show, err := (&asking{config: name}).showing(d)
+	if err != nil || d.Control == nil {
+		return err
+	}
+	o.Token = show.token
+	if d.Links.TLS == nil || show.cert == "" && os.Getenv(caVariable) == "" {
+		return nil
+	}
+	if o.TLS, err = show.tls(o.Now); err != nil {
+		return usagef("%w", err)
+	}
+	return nil
 }

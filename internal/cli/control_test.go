@@ -150,6 +150,31 @@ func TestADeploymentGrowsAndShrinks(t *testing.T) {
 		return Run(t.Context(), []string{"mode", "advise", "--config", three}, io.Discard, io.Discard) == exitOK
 	})
 	c.tellsWhatIsAsked(three)
+	c.isLookedAt(one, three)
+}
+
+// isLookedAt has "roam check" look at a deployment of three Regions that was one of one.
+func (c *council) isLookedAt(one, three string) {
+	c.Helper()
+	soon(c.T, "roam check finds that all is well with the control plane", func() bool {
+		var out bytes.Buffer
+		code := Run(c.Context(), []string{"check", three}, &out, io.Discard)
+		return code == exitOK && !slices.ContainsFunc([]string{
+			"control  3 of 3 members take part: the loss of 1 more is borne", "region-2  control  it answers, and hears region-1 and region-3",
+			" leads\n", "this file is version 3, which members agreed on", "the judge is on advise", "all members are on one machine",
+		}, func(want string) bool { return !strings.Contains(out.String(), want) })
+	})
+	var found struct {
+		Rows []struct{ State, Part, Seen string }
+	}
+	if err := json.Unmarshal([]byte(c.asks(exitOK, "check", "--json", one)), &found); err != nil {
+		c.Fatal(err)
+	}
+	if !slices.ContainsFunc(found.Rows, func(r struct{ State, Part, Seen string }) bool {
+		return r.State == "warn" && r.Part == "control" && strings.Contains(r.Seen, "this file is not version 3, by which members go: it lacks region-2")
+	}) {
+		c.Errorf("the file of before: %+v, want that members go by another", found.Rows)
+	}
 }
 
 // tellsWhatIsAsked asks about a deployment of three Regions that was one of one.

@@ -25,6 +25,7 @@ func (p *parser) judge(f map[string]cursor, regions []cursor, d *Deployment) {
 			c.find("engine").fault("use one kind of engine in all Regions", "the primary's log can't reach another kind of engine here")
 		}
 	}
+	p.apart(regions, d)
 	p.controlled(f["control"], regions, d, seen)
 }
 

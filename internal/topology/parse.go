@@ -156,7 +156,7 @@ func (p *parser) deployment(c cursor) Deployment {
 }
 
 func (p *parser) region(c cursor) Region {
-	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint")
+	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint", "network")
 	r := Region{Name: f["name"].memberName("Region", "us-west-1")}
 	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
 		r.ID = crdt.Region(f["id"].number(1, int(crdt.MaxRegion))) //nolint:gosec // within bounds
@@ -172,6 +172,7 @@ func (p *parser) region(c cursor) Region {
 	}
 	r.Node = p.node(f["node"])
 	r.Replicate = replicate(f["replicate"], r.Engine)
+	r.Networks = networks(f["network"])
 	if f["endpoint"].there() {
 		r.Endpoint = f["endpoint"].endpoint()
 	}

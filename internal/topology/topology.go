@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ type Region struct {
 	// with an engine in memory.
 	Replicate string
 	Endpoint  *Endpoint // nil: no name leads to it
+	// Networks are those that its servers and its node are in; no other Region has a part
+	// of one. Empty: nobody says.
+	Networks []netip.Prefix
 }
 
 // An Engine is where a Region keeps its sessions: one of the two is set.

@@ -39,6 +39,7 @@ regions:
     id: 15
     engine: {valkey: {addrs: ["10.0.0.1:6379"], plaintext: true, password_env: PW}}
     node: {links: "10.0.0.2:7100"}
+    network: [10.0.0.0/24, "2001:db8:2::/48"]
 links:
   tls: {ca: pki/ca.pem, cert: "pki/{region}.pem", key: "/pki/{region}.key"}
 policies:
@@ -73,7 +74,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 		"CA:/etc/roam/tls/ca.pem ServerName:db Cert:/etc/roam/tls/c.pem Key:/k.pem", "LogBytes:536870912 KeepReleased:10m0s KeepLog:20m0s Replicas:[db2.west:6379] ClusterReplicas:false",
 		"MaxBytes:1073741824 LogBytes:65536 KeepReleased:1m0s",
 		"Links:0.0.0.0:7100 Advertise:node.west:7100 HTTP:127.0.0.1:7101", "Links:10.0.0.2:7100 Advertise:10.0.0.2:7100 HTTP:127.0.0.1:7101",
-		"PasswordEnv:PW", "Plaintext:true",
+		"PasswordEnv:PW", "Plaintext:true", "Networks:[10.0.0.0/24 2001:db8:2::/48]",
 		"{CA:/etc/roam/pki/ca.pem Cert:/etc/roam/pki/west.pem Key:/pki/west.key}",
 		"Heartbeat:250ms Silence:2s Window:8388608 Redeliver:4s Sweep:5m0s ScanRate:1000", "ReadAfterWrite:retry",
 		"Local:40ms Remote:200ms ReadBudget:2s WriteBudget:3s MaxWait:50ms StrictBound:20s Backoff:[50ms 100ms]",
@@ -230,6 +231,11 @@ func sound(t *testing.T, d Deployment) {
 			t.Fatalf("Parse took links without TLS at %q", r.Node.Links)
 		}
 		ids[r.ID], ids[r.Name] = true, true
+		for _, n := range r.Networks {
+			if !n.IsValid() || n != n.Masked() {
+				t.Fatalf("Parse took network %v of %s", n, r.Name)
+			}
+		}
 	}
 	if len(d.Regions) == 0 || d.Topology == ActivePassive && !slices.Contains(d.Names(), d.Primary) {
 		t.Fatalf("Parse took %+v", d)
