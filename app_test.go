@@ -79,7 +79,7 @@ func newApp(t testing.TB, o roam.Options) *app {
 	}
 	a.store, err = roam.Open(t.Context(), roam.Config{
 		Here:        roam.Region{ID: 1, Name: "here", Engine: a.engine, Journal: a.journal},
-		WriteBudget: 50 * time.Millisecond,
+		WriteBudget: 400 * time.Millisecond,
 		Clock:       clock,
 	})
 	if err != nil {

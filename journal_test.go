@@ -81,7 +81,7 @@ func openJournaled(t *testing.T, e engine.Engine, path string) (*app, func()) {
 	a := &app{engine: &probe{Engine: e}}
 	a.store, err = roam.Open(t.Context(), roam.Config{
 		Here:        roam.Region{ID: 1, Name: "here", Engine: a.engine, Journal: j},
-		WriteBudget: 50 * time.Millisecond,
+		WriteBudget: 400 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatalf("Open: %v", err)

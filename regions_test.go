@@ -81,7 +81,7 @@ func newLand(t *testing.T, n int, mode roam.Mode, edit ...func(from int, c *roam
 
 func (l *land) open(from int, mode roam.Mode, edit []func(int, *roam.Config)) {
 	l.t.Helper()
-	c := roam.Config{ReadAfterWrite: mode, WriteBudget: 50 * time.Millisecond, Clock: clock}
+	c := roam.Config{ReadAfterWrite: mode, WriteBudget: 400 * time.Millisecond, Clock: clock}
 	l.wires = append(l.wires, make([]*wire, len(l.engines)))
 	for to, e := range l.engines {
 		l.wires[from][to] = &wire{Engine: e, writes: &l.writes}

@@ -138,7 +138,7 @@ func deliver(t *testing.T, c Config) (*Deliverer, func()) {
 	for _, h := range d.hooks {
 		h.first = 5 * time.Millisecond
 	}
-	d.client.Timeout = 200 * time.Millisecond
+	d.client.Timeout = 2 * time.Second
 	d.Active(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -129,6 +129,11 @@ func TestWholeListOnValkey(t *testing.T) {
 	lost := l.loses("west", sessions, missing)
 	l.spooled("west")
 	servers["west"].Kill()
+	// Somebody decides: so much is missing that the judge would not.
+	wish := ledger.Depose{Epoch: 1, Wish: "east", Why: "a test"}
+	if _, err := l.seat("north").Propose(t.Context(), ledger.Command{Depose: &wish}); err != nil {
+		t.Fatal(err)
+	}
 	all := l.asker("north", "north", "east", "west")
 	l.agreed("north", "the spool was brought home", func(s ledger.State) bool {
 		r, owes := s.Owes("west")

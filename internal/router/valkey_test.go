@@ -49,6 +49,12 @@ func (c *client) write(ctx context.Context, op crdt.Op) bool {
 	return true
 }
 
+func (c *client) writes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.acked)
+}
+
 func (c *client) run(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
 		op := crdt.Op{Changes: []crdt.Change{crdt.Put("n", []byte(strconv.Itoa(i)))}}
@@ -122,7 +128,10 @@ func TestPromotionSeenByClients(t *testing.T) {
 		wg.Go(func() { c.run(ctx) })
 	}
 	const lag = 300 * time.Millisecond // many times what a replica on loopback needs
-	time.Sleep(time.Second)
+	for i, c := range clients {
+		soon(t, fmt.Sprintf("client %d is writing", i), func() bool { return c.writes() > 20 })
+	}
+	time.Sleep(lag)
 	one.Kill()
 	killed := time.Now()
 	time.Sleep(time.Second)

@@ -42,8 +42,13 @@ type Config struct {
 	Fork engine.Positions
 	// Parted says that Fork is where the two logs parted, by number: the target's was the
 	// beginning of the former primary's then, whoever wrote it. So all that comes after was
-	// missing, also what an earlier run brought home, and nothing before was.
+	// missing, also what an earlier run brought home, and nothing before was. A target that
+	// can tell (Knower) is asked all the same.
 	Parted bool
+	// Home says that the target is the former primary itself, which has started anew with less
+	// than it had, or was given another's data. Old is not needed then, and what is missing
+	// still is listed.
+	Home bool
 	// Held reports whether another Region's engine has a record as well. Run returns nil
 	// only when all have been seen to be held. nil: there is no other Region.
 	Held func(ctx context.Context, rec crdt.Record) (bool, error)
@@ -151,6 +156,8 @@ type run struct {
 
 	gathered []entry
 	bytes    int
+	known    map[crdt.Actor]engine.Positions // how far the target has what they wrote
+	base     [crdt.Partitions]base
 	seen     [crdt.Partitions]map[crdt.Actor]spans
 	ends     [crdt.Partitions]uint64 // the last number that is known of
 }
@@ -181,9 +188,10 @@ func (r *run) all(ctx context.Context) error {
 // gather takes in a batch of either source, and settles what has come together if that is
 // enough.
 func (r *run) gather(ctx context.Context, b engine.Batch) error {
-	p, fork := b.Partition, r.Fork[b.Partition]
-	if r.Parted {
-		fork.Actor = b.Actor
+	p := b.Partition
+	fork, err := r.fork(ctx, p, b.Actor)
+	if err != nil {
+		return err
 	}
 	if b = beyond(b, fork); len(b.Frags) == 0 {
 		return nil
@@ -198,7 +206,7 @@ func (r *run) gather(ctx context.Context, b engine.Batch) error {
 			continue
 		}
 		r.progress.Entries++
-		r.gathered = append(r.gathered, entry{f, b.Actor == fork.Actor})
+		r.gathered = append(r.gathered, entry{f, b.Actor == fork.Actor && !r.Home})
 		r.bytes += size(f)
 	}
 	last := b.Last().N
@@ -286,7 +294,11 @@ func (r *run) holes() engine.Partitions {
 				all = all.with(s.first, s.last)
 			}
 		}
-		for _, s := range all.lacks(r.Fork[p].N+1, end) {
+		from := r.Fork[p].N
+		if r.base[p].known {
+			from = r.base[p].n
+		}
+		for _, s := range all.lacks(from+1, end) {
 			gone |= engine.PartitionsOf(uint16(p)) //nolint:gosec // below Partitions
 			if len(r.out.Holes) < maxHoles {
 				r.out.Holes = append(r.out.Holes, Hole{uint16(p), s.first, s.last}) //nolint:gosec // below Partitions

@@ -93,7 +93,7 @@ func region(t *testing.T, id crdt.Region, name string) roam.Region {
 func openAt(t *testing.T, c shop.Config, here roam.Region, peers ...roam.Region) door {
 	t.Helper()
 	store, err := roam.Open(t.Context(), roam.Config{
-		Here: here, Peers: peers, WriteBudget: 20 * time.Millisecond, Clock: clock,
+		Here: here, Peers: peers, WriteBudget: 400 * time.Millisecond, Clock: clock,
 	})
 	if err != nil {
 		t.Fatalf("Open: %v", err)

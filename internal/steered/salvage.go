@@ -86,8 +86,14 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if s.config.Spool != nil {
 		c.Spool = s.config.Spool
 	}
-	if away == nil {
-		c.Old, c.Intact = old, s.intact(ctx, order.Receipt.Epoch)
+	intact := s.intact(ctx, order.Receipt.Epoch)
+	switch home := order.To == s.config.Self && !intact; {
+	case home && c.Spool == nil:
+		return tell(ctx, ledger.Salvage{Epoch: order.Receipt.Epoch, Closed: true, Note: "what the server had once, and has not now, is known nowhere"})
+	case home:
+		c.Home, c.Fork, c.Parted = true, engine.Positions{}, false
+	case away == nil:
+		c.Old, c.Intact = old, intact
 	}
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
