@@ -65,10 +65,6 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if away != nil && (s.config.Spool == nil || s.spooled == order.Receipt.Epoch) {
 		return fmt.Errorf("%w: the server can't be looked at: %w", engine.ErrUnreachable, away)
 	}
-	fork, err := parseFork(order.Receipt.Fork)
-	if err != nil {
-		return err
-	}
 	target, err := s.config.Open(ctx, order.To)
 	if err != nil {
 		return fmt.Errorf("open the engine of %s: %w", order.To, err)
@@ -82,18 +78,16 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if err != nil {
 		return err
 	}
-	c := salvage.Config{Target: target, Fork: fork, Parted: order.Receipt.Fork != "", Log: s.config.Log}
-	if s.config.Spool != nil {
-		c.Spool = s.config.Spool
+	c, err := s.sources(ctx, order)
+	if err != nil {
+		return err
 	}
-	intact := s.intact(ctx, order.Receipt.Epoch)
-	switch home := order.To == s.config.Self && !intact; {
-	case home && c.Spool == nil:
+	c.Target = target
+	switch {
+	case !c.Home && away == nil:
+		c.Old = old
+	case c.Spool == nil:
 		return tell(ctx, ledger.Salvage{Epoch: order.Receipt.Epoch, Closed: true, Note: "what the server had once, and has not now, is known nowhere"})
-	case home:
-		c.Home, c.Fork, c.Parted = true, engine.Positions{}, false
-	case away == nil:
-		c.Old, c.Intact = old, intact
 	}
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
@@ -106,6 +100,22 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 		s.spooled = order.Receipt.Epoch
 	}
 	return tell(ctx, r)
+}
+
+// sources returns what is to be looked at, but for the server itself.
+func (s *Server) sources(ctx context.Context, order control.Order) (salvage.Config, error) {
+	fork, err := parseFork(order.Receipt.Fork)
+	if err != nil {
+		return salvage.Config{}, err
+	}
+	c := salvage.Config{Fork: fork, Parted: order.Receipt.Fork != "", Intact: s.intact(ctx, order.Receipt.Epoch), Log: s.config.Log}
+	if s.config.Spool != nil {
+		c.Spool = s.config.Spool
+	}
+	if order.To == s.config.Self && !c.Intact {
+		c.Home, c.Fork, c.Parted = true, engine.Positions{}, false
+	}
+	return c, nil
 }
 
 // bring has all be taken in and listed, and returns what that adds to its receipt. What the
