@@ -351,7 +351,12 @@ func TestProxyForgetsWhoGaveUp(t *testing.T) {
 		}
 	}
 	p.set("a", "b", Link{})
-	expect(t, p.accept(t), "hello")
+	for range mostCarried { // some who gave up may be carried before that is noticed
+		if got, _ := io.ReadAll(io.LimitReader(p.accept(t), int64(len("hello")))); string(got) == "hello" {
+			return
+		}
+	}
+	t.Error("nobody says hello")
 }
 
 // One connection more than there is room for is reset, and those there are live on.
