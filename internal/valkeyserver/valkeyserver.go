@@ -200,14 +200,17 @@ func (s *Server) spawn(log string, more []string) (*life, error) {
 	return &life{process: cmd.Process, ended: ended}, nil
 }
 
-// answers reports whether the process answers, be it that it wants a password. What
-// answers at its address may be another one, which had the port before.
+// answers reports whether the process answers and has read what is on its disk, or wants a
+// password. What answers at its address may be another one, which had the port before.
 func (s *Server) answers(ctx context.Context, l *life) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	info, err := s.Do(ctx, "INFO", "server")
+	info, err := s.Do(ctx, "INFO")
 	refusal, ok := errors.AsType[Refusal](err)
-	return strings.Contains(info, fmt.Sprintf("process_id:%d\r", l.process.Pid)) || ok && strings.HasPrefix(string(refusal), "NOAUTH")
+	if ok && strings.HasPrefix(string(refusal), "NOAUTH") {
+		return true
+	}
+	return strings.Contains(info, fmt.Sprintf("process_id:%d\r", l.process.Pid)) && strings.Contains(info, "\nloading:0\r")
 }
 
 // Kill ends the process at once, as a crash does, and returns when it is gone. Killing
