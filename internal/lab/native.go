@@ -103,11 +103,16 @@ func (n *natively) source(ctx context.Context, at route) (*valkey.Engine, error)
 	return s.engine, nil
 }
 
-// call opens the engine of another Region's server, over the Calls plane, for whoever closes it.
+// call opens the engine of a Region's server, of another one over the Calls plane, for
+// whoever closes it.
 func (n *natively) call(ctx context.Context, at route) (engine.Engine, error) {
 	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
 	defer cancel()
-	return n.servers.engine(ctx, at.to.id, n.servers.routes[at].proxies[0].Addr(), false)
+	addr := n.main(at.to).Addr()
+	if at.from != at.to {
+		addr = n.servers.routes[at].proxies[0].Addr()
+	}
+	return n.servers.engine(ctx, at.to.id, addr, false)
 }
 
 func (n *natively) main(r *region) *valkeyserver.Server { return n.servers.machines[r].main }

@@ -65,29 +65,27 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if away != nil && (s.config.Spool == nil || s.spooled == order.Receipt.Epoch) {
 		return fmt.Errorf("%w: the server can't be looked at: %w", engine.ErrUnreachable, away)
 	}
-	target, err := s.config.Open(ctx, order.To)
+	c, err := s.sources(ctx, order)
 	if err != nil {
+		return err
+	}
+	switch {
+	case !c.Home && away == nil:
+		c.Old = old
+	case c.Spool == nil:
+		return tell(ctx, ledger.Salvage{Epoch: order.Receipt.Epoch, Closed: true, Note: "what the server had once, and has not now, is known nowhere"})
+	}
+	if c.Target, err = s.config.Open(ctx, order.To); err != nil {
 		return fmt.Errorf("open the engine of %s: %w", order.To, err)
 	}
-	defer func() { _ = target.Close() }() // of a server it never fails
-	if own, ok := engine.As[*valkey.Engine](target); ok {
+	defer func() { _ = c.Target.Close() }() // of a server it never fails
+	if own, ok := engine.As[*valkey.Engine](c.Target); ok {
 		own.Under(order.Epoch)
 	}
 	others, err := s.others(ctx, order)
 	defer closeAll(others)
 	if err != nil {
 		return err
-	}
-	c, err := s.sources(ctx, order)
-	if err != nil {
-		return err
-	}
-	c.Target = target
-	switch {
-	case !c.Home && away == nil:
-		c.Old = old
-	case c.Spool == nil:
-		return tell(ctx, ledger.Salvage{Epoch: order.Receipt.Epoch, Closed: true, Note: "what the server had once, and has not now, is known nowhere"})
 	}
 	if len(others) > 0 {
 		c.Held = func(ctx context.Context, rec crdt.Record) (bool, error) { return held(ctx, others, rec) }
