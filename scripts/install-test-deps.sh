@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
-# Redis servers for the engine, and BIND with its tools for DNS. On Debian it installs them;
-# elsewhere it says what to install.
+# Redis servers and PostgreSQL for the engines, and BIND with its tools for DNS. On Debian it
+# installs them; elsewhere it says what to install.
 set -euo pipefail
 
 say() { echo "install-test-deps: $*" >&2; }
@@ -24,6 +24,8 @@ has() {
 browser() { has chromium chromium-browser google-chrome google-chrome-stable headless-shell; }
 server() { has valkey-server; }
 redis() { has redis-server; }
+# Debian has the server's programs on no PATH.
+database() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null; }
 # Debian's users have no sbin on their PATH.
 nameserver() { has named /usr/sbin/named && has named-checkzone /usr/sbin/named-checkzone && has dig && has nsupdate; }
 
@@ -31,6 +33,7 @@ missing=()
 browser || missing+=('a Chromium (one of chromium, chromium-browser or google-chrome on the PATH; Debian: apt-get install chromium)')
 server || missing+=('a Valkey server (valkey-server on the PATH; Debian: apt-get install valkey-server, from backports on bookworm)')
 redis || missing+=('a Redis server, 7 or later (redis-server on the PATH; Debian: apt-get install redis-server)')
+database || missing+=('PostgreSQL, 15 or later (postgres and initdb on the PATH or below /usr/lib/postgresql; Debian: apt-get install postgresql)')
 nameserver || missing+=('BIND 9 with its tools (named, named-checkzone, dig and nsupdate on the PATH; Debian: apt-get install bind9 bind9-utils bind9-dnsutils)')
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
@@ -111,6 +114,13 @@ fi
 if ! redis; then
 	install redis-server redis-tools || give_up 'apt-get could not install redis-server'
 	redis || give_up 'the package redis-server brought no command redis-server'
+fi
+if ! database; then
+	# What comes with the package would make and start a server; the tests start their own.
+	"${root[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+	echo 'create_main_cluster = false' | "${root[@]}" tee /etc/postgresql-common/createcluster.d/roam.conf > /dev/null
+	install postgresql || give_up 'apt-get could not install postgresql'
+	database || give_up 'the package postgresql brought no program postgres'
 fi
 if ! nameserver; then
 	install bind9 bind9-utils bind9-dnsutils || give_up 'apt-get could not install bind9'

@@ -1,0 +1,2 @@
+// Package dsql opens engines on Aurora DSQL, with tokens of AWS for passwords.
+package dsql

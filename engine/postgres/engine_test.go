@@ -1,0 +1,60 @@
+//go:build integration
+
+package postgres
+
+import (
+	"testing"
+	"time"
+
+	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/enginetest"
+)
+
+func TestPromises(t *testing.T) {
+	t.Parallel() // it mostly waits
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, Config{})
+	}, enginetest.Options{})
+}
+
+// With a clock that the test moves it keeps the promises about time too.
+func TestPromisesAsTimePasses(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var c clock
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, Config{clock: c.of, SweepInterval: 20 * time.Millisecond})
+	}, enginetest.Options{Now: c.Now, Advance: c.Advance})
+}
+
+// Behind what behaves as DSQL does, of which each tenth commit conflicts.
+func TestPromisesOfDSQL(t *testing.T) {
+	t.Parallel() // it mostly waits
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		e, _ := openDSQL(t, here, 100, Config{})
+		return e
+	}, enginetest.Options{})
+}
+
+func TestPromisesOfDSQLAsTimePasses(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var c clock
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		e, _ := openDSQL(t, here, 100, Config{clock: c.of, SweepInterval: 20 * time.Millisecond})
+		return e
+	}, enginetest.Options{Now: c.Now, Advance: c.Advance})
+}
+
+// What DSQL does by itself is no power of its engine.
+func TestDSQLHasNoLogOfOurs(t *testing.T) {
+	e, _ := openDSQL(t, 1, 0, Config{})
+	if _, ok := engine.As[engine.Log](e); ok {
+		t.Error("the engine of DSQL has a log")
+	}
+	if _, ok := engine.As[engine.Sink](e); ok {
+		t.Error("the engine of DSQL is a sink")
+	}
+	if _, ok := engine.As[engine.Refiller](e); ok {
+		t.Error("the engine of DSQL is refilled")
+	}
+}
