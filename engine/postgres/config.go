@@ -64,7 +64,8 @@ type Config struct {
 	// server. Default: discarded.
 	Log *slog.Logger
 
-	clock func(time.Time) crdt.Time // what the server's clock shows; for tests
+	clock func(time.Time) crdt.Time // what the server's clock shows; for tests, as what follows
+	draw  func() crdt.Actor         // who is to write where a server takes over a log
 }
 
 // schemaName is what a schema may be called, so that it needs no escaping.

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -62,9 +60,7 @@ func (e *DSQL) findActor(ctx context.Context) (actor crdt.Actor, err error) {
 			return err
 		}
 		if stored == 0 {
-			var dice [4]byte
-			_, _ = rand.Read(dice[:])                                                          // never fails: crypto/rand ends the process instead
-			stored = int32(crdt.NewActor(e.here, binary.BigEndian.Uint32(dice[:])))            //nolint:gosec // 24 bits
+			stored = int32(e.config.draw())                                                    //nolint:gosec // 24 bits
 			if _, err := e.execOnce(ctx, e.text.newActor, int16(e.here), stored); err != nil { // also where another process was first
 				return err
 			}

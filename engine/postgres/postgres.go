@@ -160,17 +160,22 @@ func (e *Engine) applyIn(j *job, k crdt.Key, op crdt.Op) (crdt.Fragment, error) 
 }
 
 // takeOver has this server write the log, as an actor of its own if another one wrote
-// it last, and returns the actor. It is drawn anew each time: two servers may take
-// over (DESIGN R2).
+// it last, and returns the actor.
 func (e *Engine) takeOver(j *job) crdt.Actor {
-	var dice [4]byte
-	_, _ = rand.Read(dice[:]) // never fails: crypto/rand ends the process instead
-	changed, entry := j.journal.takeOver(j.server, crdt.NewActor(e.here, binary.BigEndian.Uint32(dice[:])))
+	changed, entry := j.journal.takeOver(j.server, e.config.draw())
 	j.tookOn = j.tookOn || changed
 	if entry {
 		j.log(nil)
 	}
 	return j.journal.actor()
+}
+
+// drawActor draws an actor of a Region, anew each time: two servers may take over
+// (DESIGN R2).
+func drawActor(here crdt.Region) crdt.Actor {
+	var dice [4]byte
+	_, _ = rand.Read(dice[:]) // never fails: crypto/rand ends the process instead
+	return crdt.NewActor(here, binary.BigEndian.Uint32(dice[:]))
 }
 
 // log has an entry written.

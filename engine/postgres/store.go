@@ -53,6 +53,9 @@ func openStore(ctx context.Context, here crdt.Region, c Config, d dialect) (*sto
 	if err != nil {
 		return nil, err
 	}
+	if c.draw == nil {
+		c.draw = func() crdt.Actor { return drawActor(here) }
+	}
 	s := &store{config: c, here: here, closed: make(chan struct{})}
 	for i := range s.lanes {
 		s.lanes[i] = make(chan struct{}, 1)

@@ -22,11 +22,16 @@ import (
 type DSQL struct {
 	// Conflicts is in how many of a thousand commits another one was first.
 	Conflicts atomic.Int64
+	// Lost is after how many of a thousand commits the connection breaks before the client
+	// has the answer; half of those never come to the server.
+	Lost atomic.Int64
+	// Plain has it check nothing: the client speaks to PostgreSQL.
+	Plain atomic.Bool
 	// Rows, if not 0, is how many rows a statement that deletes may be about, by the
 	// number that is its last argument.
 	Rows atomic.Int64
-	// Undone and TooLarge count what was done about it.
-	Undone, TooLarge atomic.Int64
+	// Undone, Broken and TooLarge count what was done about it.
+	Undone, Broken, TooLarge atomic.Int64
 
 	t      testing.TB
 	server *Server
@@ -66,8 +71,11 @@ func NewDSQL(t testing.TB, s *Server) *DSQL {
 	return d
 }
 
-// DSN returns how to connect.
+// DSN returns how to connect, in transactions as DSQL has them unless it is Plain.
 func (d *DSQL) DSN() string {
+	if d.Plain.Load() {
+		return "postgres://roam@" + d.l.Addr().String() + "/postgres?sslmode=disable"
+	}
 	return "postgres://roam@" + d.l.Addr().String() + "/postgres?sslmode=disable&default_transaction_isolation=repeatable%20read"
 }
 
@@ -110,6 +118,7 @@ type carried struct {
 	checks   Session           // of the client's side, as what follows
 	prepared map[string]string // text by name
 	undone   atomic.Int64      // commits that the server is to undo and has not answered
+	lose     atomic.Bool       // the answer of the next commit
 }
 
 func (d *DSQL) carry(in net.Conn) error {
@@ -222,6 +231,12 @@ func (c *carried) forward() (err error) {
 			text := c.prepared[m.PreparedStatement]
 			c.check(text)
 			switch {
+			case text == "COMMIT" && rand.Int64N(1000) < c.d.Lost.Load(): //nolint:gosec // a test
+				c.d.Broken.Add(1)
+				if rand.IntN(2) == 0 { //nolint:gosec // a test
+					return nil // it does not come to the server
+				}
+				c.lose.Store(true)
 			case text == "COMMIT" && rand.Int64N(1000) < c.d.Conflicts.Load(): //nolint:gosec // a test
 				m.PreparedStatement = undoStatement
 				c.undone.Add(1)
@@ -238,6 +253,9 @@ func (c *carried) forward() (err error) {
 }
 
 func (c *carried) check(sql string) {
+	if c.d.Plain.Load() {
+		return
+	}
 	if err := c.checks.Statement(sql); err != nil {
 		c.d.t.Errorf("DSQL would refuse: %v", err)
 	}
@@ -266,6 +284,9 @@ func (c *carried) backward() (err error) {
 		}
 		switch m := m.(type) {
 		case *pgproto3.CommandComplete:
+			if string(m.CommandTag) == "COMMIT" && c.lose.Load() {
+				return nil // it was done, and nobody hears of it
+			}
 			if string(m.CommandTag) == "ROLLBACK" && c.undone.Load() > 0 {
 				c.undone.Add(-1)
 				c.client.Send(&pgproto3.ErrorResponse{
