@@ -124,6 +124,33 @@ func begin(ctx context.Context, settings []string) (*Server, error) {
 	return s, nil
 }
 
+// StartStandby starts a server that follows another one, and returns it once it has what
+// that has. It ends with t.
+func StartStandby(t testing.TB, primary *Server, settings ...string) *Server {
+	t.Helper()
+	ctx := t.Context()
+	s := &Server{bin: primary.bin, as: primary.as, settings: settings}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "roam-postgres-"); err == nil && s.as != nil {
+		err = os.Chown(s.dir, int(s.as.Uid), int(s.as.Gid))
+	}
+	t.Cleanup(s.Remove)
+	if err == nil {
+		err = s.program(ctx, "pg_basebackup", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d",
+			"postgres://roam@"+primary.Addr()+"/?sslmode=disable")
+	}
+	if err == nil {
+		s.port, err = freePort(ctx)
+	}
+	if err == nil {
+		err = s.Start(ctx)
+	}
+	if err != nil {
+		t.Fatalf("start a standby: %v", err)
+	}
+	return s
+}
+
 // unprivileged returns whom a server runs as: it refuses to run as root.
 func unprivileged() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
@@ -142,11 +169,15 @@ func unprivileged() (*syscall.Credential, error) {
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 func (s *Server) makeData(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), //nolint:gosec // programs of the server
-		"-U", "roam", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+	return s.program(ctx, "initdb", "-D", s.data(), "-U", "roam", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+}
+
+// program runs one of the server's programs.
+func (s *Server) program(ctx context.Context, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...) //nolint:gosec // programs of the server
 	cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Credential: s.as}, s.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
+		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil
 }
