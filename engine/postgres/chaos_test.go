@@ -180,6 +180,54 @@ func TestStandbyIsPromoted(t *testing.T) {
 	}
 }
 
+// The standby had not got the last writes. Who follows the log learns where it went on,
+// and misses nothing of what came after.
+func TestStandbyLacksTheTail(t *testing.T) {
+	one := postgrestest.Start(t, "wal_level=replica")
+	e := open(t, 1, Config{DSN: one.DSN(), Schema: "roam"})
+	k := newKey()
+	write := func(e *Engine, op crdt.Op) crdt.Dot {
+		t.Helper()
+		dot, err := e.Apply(t.Context(), k, op)
+		if err != nil {
+			t.Fatalf("Apply = %v, want no error", err)
+		}
+		return dot
+	}
+	write(e, birth())
+	two := postgrestest.StartStandby(t, one)
+	two.Shut()
+	lost := write(e, put("a", "lost"))
+	write(e, put("b", "lost"))
+	peer := newPeer(t)
+	followed := peer.follow(e)
+	peer.upTo(e)
+	followed()
+	one.Kill()
+	if err := two.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	two.Do(t, `SELECT pg_promote()`)
+	next, err := Open(t.Context(), 1, Config{DSN: two.DSN()})
+	if err != nil {
+		t.Fatalf("Open(successor) = %v, want no error", err)
+	}
+	t.Cleanup(func() { _ = next.Close() }) // never fails
+	dot := write(next, put("c", "kept"))
+	if dot.Actor == lost.Actor {
+		t.Errorf("Apply at the successor = %v, want another actor than that of %v", dot, lost)
+	}
+	followed = peer.follow(next)
+	peer.upTo(next)
+	followed()
+	r := peer.core.Read(now(), k)
+	for name, want := range map[string]string{"a": "lost", "b": "lost", "c": "kept"} {
+		if got, _ := r.Value(name); string(got) != want {
+			t.Errorf("the peer has %s = %q, want %q", name, got, want)
+		}
+	}
+}
+
 // standbyReadsAndNoMore opens an engine on a standby alone.
 func standbyReadsAndNoMore(t *testing.T, two *postgrestest.Server, k crdt.Key, dot crdt.Dot) {
 	t.Helper()

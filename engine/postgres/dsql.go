@@ -185,28 +185,6 @@ func (e *DSQL) clock(ctx context.Context) (crdt.Time, error) {
 	return e.now(at), err
 }
 
-// exec runs a statement by itself, which may be repeated, and returns how many rows it
-// was about.
-func (s *store) exec(ctx context.Context, text string, args ...any) (n int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callMost)
-	defer cancel()
-	err = s.retrying(ctx, func() error {
-		n, err = s.execOnce(ctx, text, args...)
-		return err
-	})
-	return n, err
-}
-
-// execOnce runs a statement by itself once.
-func (s *store) execOnce(ctx context.Context, text string, args ...any) (int64, error) {
-	tag, err := s.pool.Exec(ctx, text, args...)
-	at := commit
-	if isReply(err) {
-		at = before // it was undone
-	}
-	return tag.RowsAffected(), s.failed(ctx, err, at)
-}
-
 // tooLarge reports whether a transaction was refused for its size.
 func tooLarge(err error) bool {
 	reply, ok := errors.AsType[*pgconn.PgError](err)

@@ -214,12 +214,21 @@ func (s *store) untilDone(ctx context.Context, text string, args ...any) error {
 		switch {
 		case err == nil:
 			return nil
-		case reply != nil && (reply.Code == "42P06" || reply.Code == "42P07" || reply.Code == "23505"):
-			return nil // duplicate_schema, duplicate_table, unique_violation
+		case reply != nil && isThere(reply.Code):
+			return nil
 		case reply == nil || !conflicts(reply.Code):
 			return err
 		case !pause(ctx, retryMost):
 			return fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
 		}
 	}
+}
+
+// isThere reports whether a statement was refused since what it makes is there.
+func isThere(code string) bool {
+	switch code {
+	case "42P06", "42P07", "42710", "23505": // duplicate_schema, _table, _object, unique_violation
+		return true
+	}
+	return false
 }

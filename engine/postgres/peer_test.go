@@ -20,6 +20,7 @@ type peer struct {
 	core   *memory.Core
 	mu     sync.Mutex // guards core and what follows
 	actors []crdt.Actor
+	seen   engine.Positions
 }
 
 func newPeer(t *testing.T) *peer {
@@ -92,4 +93,29 @@ func (p *peer) same(e *Engine, of map[crdt.Key]crdt.Dot) {
 			p.t.Errorf("peer has %+v, and the engine %+v, %v", got, want, err)
 		}
 	}
+}
+
+// followLeniently follows the log and notes only how far it came.
+func (p *peer) followLeniently(e *Engine) (stop func()) {
+	ctx, cancel := context.WithCancel(p.t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = e.Follow(ctx, engine.Positions{}, func(b engine.Batch) error { // until ctx ends
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.seen[b.Partition] = b.Last()
+			return nil
+		})
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+// last returns how far followLeniently has come.
+func (p *peer) last(part uint16) engine.Position {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen[part]
 }

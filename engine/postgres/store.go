@@ -114,7 +114,12 @@ func (s *store) now(t time.Time) crdt.Time { return s.config.clock(t) }
 // failure is not given again.
 func (s *store) query(ctx context.Context, text string, args []any, take func(pgx.Rows) error) error {
 	return s.retrying(ctx, func() error {
-		rows, err := s.pool.Query(ctx, text, args...)
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return s.failed(ctx, err, before)
+		}
+		defer conn.Release()
+		rows, err := conn.Query(ctx, text, args...)
 		taken := false
 		for err == nil && rows.Next() {
 			taken = true

@@ -138,7 +138,7 @@ func (e *Engine) trim(ctx context.Context, now time.Time) {
 			e.trimAll(ctx, e.text.trim, part, int64(n), trimEntries) //nolint:gosec // counted from 0
 		}
 		if st.logged > share { // the newest entry stays, however large it is
-			e.trimAll(ctx, e.text.trimOver, part, st.logged-share, trimEntries, int64(st.head)) //nolint:gosec // counted from 0
+			e.trimAll(ctx, e.text.trimOver, part, st.logged-share, trimEntries, int64(st.head), entryOverhead) //nolint:gosec // counted from 0
 		}
 	}
 }

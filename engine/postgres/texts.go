@@ -67,7 +67,8 @@ func newPgTexts(schema string) pgTexts {
 		trim: q(`DELETE FROM {s}.log WHERE partition = $1 AND n IN
 			(SELECT n FROM {s}.log WHERE partition = $1 AND n <= $2 ORDER BY n LIMIT $3)`),
 		trimOver: q(`DELETE FROM {s}.log WHERE partition = $1 AND n IN
-			(SELECT n FROM {s}.log WHERE partition = $1 AND total <= $2 AND n < $4 ORDER BY n LIMIT $3)`),
+			(SELECT n FROM {s}.log WHERE partition = $1 AND total - octet_length(entry) - $5 < $2 AND n < $4
+			ORDER BY n LIMIT $3)`),
 		clock:    `SELECT clock_timestamp()`,
 		due:      q(`SELECT id FROM {s}.record WHERE due <= $1 ORDER BY due LIMIT $2`),
 		sweeper:  `SELECT pg_try_advisory_xact_lock($1)`,

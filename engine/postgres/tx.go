@@ -161,3 +161,30 @@ func (s *store) renew() {
 		s.pool.Reset()
 	}
 }
+
+// exec runs a statement by itself, which may be repeated, and returns how many rows it
+// was about.
+func (s *store) exec(ctx context.Context, text string, args ...any) (n int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callMost)
+	defer cancel()
+	err = s.retrying(ctx, func() error {
+		n, err = s.execOnce(ctx, text, args...)
+		return err
+	})
+	return n, err
+}
+
+// execOnce runs a statement by itself once.
+func (s *store) execOnce(ctx context.Context, text string, args ...any) (int64, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return 0, s.failed(ctx, err, before)
+	}
+	defer conn.Release()
+	tag, err := conn.Exec(ctx, text, args...)
+	at := commit
+	if isReply(err) {
+		at = before // it was undone
+	}
+	return tag.RowsAffected(), s.failed(ctx, err, at)
+}
