@@ -13,9 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/postgrestest"
 )
 
 var (
@@ -27,10 +30,11 @@ var (
 // core, and wants every answer, record and log entry to be the same, and the bytes that
 // are counted to be those that are there. The clock is the test's.
 func TestSameAsMemory(t *testing.T) {
+	t.Parallel() // it mostly waits
 	d := newDiffer(t)
 	config := Config{clock: d.clock, draw: func() crdt.Actor { return d.actor }, SweepInterval: time.Hour, LogBytes: 1 << 40, KeepLog: time.Hour}
 	e := open(t, 1, config)
-	d.engine, d.read, d.sweep = e, func(k crdt.Key) (crdt.Record, error) { return rawRecord(e.store, k) }, e.sweep
+	d.engine, d.read, d.sweep = e, rawRecords(t, e.config.Schema), e.sweep
 	d.promote = func() {
 		d.compareLogs(e)
 		d.actor = d.newActor(1)
@@ -56,9 +60,10 @@ func TestSameAsMemory(t *testing.T) {
 
 // The dialect of DSQL, behind a proxy that has each fiftieth commit conflict.
 func TestDSQLSameAsMemory(t *testing.T) {
+	t.Parallel() // it mostly waits
 	d := newDiffer(t)
 	e, proxy := openDSQL(t, 1, 20, Config{clock: d.clock, SweepInterval: time.Hour})
-	d.engine, d.read, d.sweep = e, func(k crdt.Key) (crdt.Record, error) { return rawRecord(e.store, k) }, e.sweep
+	d.engine, d.read, d.sweep = e, rawRecords(t, e.config.Schema), e.sweep
 	d.actor = e.actor
 	d.core = memory.NewCore(e.actor, d.config())
 	d.run(*differences, "taken", "nothing", "refused", "joined", "swept")
@@ -67,16 +72,20 @@ func TestDSQLSameAsMemory(t *testing.T) {
 	}
 }
 
-// rawRecord returns what is stored of k, past its time or not.
-func rawRecord(s *store, k crdt.Key) (crdt.Record, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callMost)
-	defer cancel()
-	var state []byte
-	err := s.pool.QueryRow(ctx, `SELECT coalesce((SELECT state FROM "`+s.config.Schema+`".record WHERE id = '`+recordID(k)+`'), '')`).Scan(&state)
-	if err != nil || len(state) == 0 {
-		return crdt.Record{Key: k}, err
+// rawRecords returns what reads what is stored, past its time or not.
+func rawRecords(t *testing.T, schema string) func(crdt.Key) (crdt.Record, error) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), postgrestest.Use(t, shared).DSN())
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) }) // the test is over
+	return func(k crdt.Key) (crdt.Record, error) {
+		var state []byte
+		err := conn.QueryRow(t.Context(), `SELECT coalesce((SELECT state FROM "`+schema+`".record WHERE id = $1), '')`, recordID(k)).Scan(&state)
+		if err != nil || len(state) == 0 {
+			return crdt.Record{Key: k}, err
+		}
+		return decodeState(k, state)
 	}
-	return decodeState(k, state)
 }
 
 // postgresBytes returns what the records take by what is stored.

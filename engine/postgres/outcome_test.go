@@ -122,6 +122,20 @@ func lost(t *testing.T, e engine.Engine, proxy *postgrestest.DSQL, again bool) {
 	}
 }
 
+// A COMMIT that is answered with ROLLBACK has written nothing.
+func TestCommitThatUndoes(t *testing.T) {
+	e, proxy := openDSQL(t, 1, 0, Config{})
+	proxy.Quiet.Store(true)
+	proxy.Conflicts.Store(1000)
+	k := newKey()
+	if dot, err := e.Apply(t.Context(), k, birth()); !errors.Is(err, errUndone) || !dot.IsZero() || !engine.OutcomeKnown(err) {
+		t.Errorf("Apply = %v, %v, want that it was undone", dot, err)
+	}
+	if r, err := e.Read(t.Context(), k, crdt.Token{}); err != nil || !r.IsBottom() {
+		t.Errorf("Read = %+v, %v, want nothing", r, err)
+	}
+}
+
 // Two processes write one record; each commit may conflict, and no addition is lost.
 func TestConflictsLoseNothing(t *testing.T) {
 	schema := newSchema()

@@ -22,6 +22,8 @@ import (
 type DSQL struct {
 	// Conflicts is in how many of a thousand commits another one was first.
 	Conflicts atomic.Int64
+	// Quiet leaves the answer to a commit that was undone as it is: ROLLBACK, and no error.
+	Quiet atomic.Bool
 	// Lost is after how many of a thousand commits the connection breaks before the client
 	// has the answer; half of those never come to the server.
 	Lost atomic.Int64
@@ -287,7 +289,7 @@ func (c *carried) backward() (err error) {
 			if string(m.CommandTag) == "COMMIT" && c.lose.Load() {
 				return nil // it was done, and nobody hears of it
 			}
-			if string(m.CommandTag) == "ROLLBACK" && c.undone.Load() > 0 {
+			if string(m.CommandTag) == "ROLLBACK" && c.undone.Load() > 0 && !c.d.Quiet.Load() {
 				c.undone.Add(-1)
 				c.client.Send(&pgproto3.ErrorResponse{
 					Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: "40001",
