@@ -142,8 +142,14 @@ const (
 	connIdle           = 5 * time.Minute
 	// serverWait is how long the server lets a statement run or a transaction stand: a
 	// partition is locked no longer by who has left without a word.
-	serverWait = "2000" // ms
+	serverWait = "5000" // ms
 )
+
+// keepAlive has the kernel find out within some five seconds that whoever was connected to
+// is gone without a word.
+func keepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3}
+}
 
 // pool returns how to connect.
 func (c Config) pool(d dialect) (*pgxpool.Config, error) {
@@ -157,6 +163,7 @@ func (c Config) pool(d dialect) (*pgxpool.Config, error) {
 	p.MaxConns, p.MinConns, p.MinIdleConns = c.MaxConns, 0, 0
 	p.MaxConnLifetime, p.MaxConnLifetimeJitter, p.MaxConnIdleTime = connLifetime, connLifetimeJitter, connIdle
 	p.ConnConfig.ConnectTimeout = dialTimeout
+	p.ConnConfig.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive()}).DialContext
 	params := p.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {
 		params["application_name"] = "roam"

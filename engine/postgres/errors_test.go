@@ -55,27 +55,43 @@ func TestRepliesAreSorted(t *testing.T) {
 }
 
 func TestSilenceIsSorted(t *testing.T) {
-	ended, cancel := context.WithCancel(t.Context())
+	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, c := range []struct {
-		ctx   context.Context
+		ended bool // the caller's context
 		err   error
 		at    when
 		want  error
 		again bool
 	}{
-		{t.Context(), io.ErrUnexpectedEOF, before, engine.ErrUnreachable, true},
-		{t.Context(), io.ErrUnexpectedEOF, commit, engine.ErrUnavailable, false},
-		{t.Context(), io.ErrUnexpectedEOF, reading, engine.ErrUnavailable, true},
-		{ended, context.Canceled, before, engine.ErrUnreachable, false},
-		{ended, context.Canceled, commit, engine.ErrUnavailable, false},
-		{ended, context.Canceled, reading, engine.ErrUnavailable, false},
-		{t.Context(), nil, commit, nil, false},
+		{false, io.ErrUnexpectedEOF, before, engine.ErrUnreachable, true},
+		{false, io.ErrUnexpectedEOF, commit, engine.ErrUnavailable, false},
+		{false, io.ErrUnexpectedEOF, reading, engine.ErrUnavailable, true},
+		{true, context.Canceled, before, engine.ErrUnreachable, false},
+		{true, context.Canceled, commit, engine.ErrUnavailable, false},
+		{true, context.Canceled, reading, engine.ErrUnavailable, false},
+		{false, nil, commit, nil, false},
 	} {
-		err := classify(c.ctx, c.err, c.at)
+		ctx := t.Context()
+		if c.ended {
+			ctx = over
+		}
+		err := classify(ctx, c.err, c.at)
 		_, again := errors.AsType[passing](err)
-		if !errors.Is(err, c.want) || again != c.again || c.ctx.Err() != nil && !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, c.want) || again != c.again || c.ended && !errors.Is(err, context.Canceled) {
 			t.Errorf("classify(%v, %d) = %v, again %v, want %v, %v", c.err, c.at, err, again, c.want, c.again)
+		}
+	}
+}
+
+// An engine that was closed while COMMIT was under way knows no more of it than one that
+// was not.
+func TestClosedEngineDoesNotKnow(t *testing.T) {
+	s := &store{closed: make(chan struct{})}
+	close(s.closed)
+	for at, want := range map[when]error{reading: engine.ErrClosed, before: engine.ErrClosed, commit: engine.ErrUnavailable} {
+		if err := s.failed(t.Context(), io.ErrUnexpectedEOF, at); !errors.Is(err, want) || at == commit && engine.OutcomeKnown(err) {
+			t.Errorf("failed(%d) of a closed engine = %v, want %v", at, err, want)
 		}
 	}
 }

@@ -68,10 +68,11 @@ func TestTimesAreReadAgain(t *testing.T) {
 	}
 }
 
-var (
-	one   = crdt.NewActor(1, 1)
-	two   = crdt.NewActor(1, 2)
-	three = crdt.NewActor(1, 3)
+// Actors: NewActor(1, 1), (1, 2) and (1, 3).
+const (
+	one   crdt.Actor = 1<<20 | 1
+	two   crdt.Actor = 1<<20 | 2
+	three crdt.Actor = 1<<20 | 3
 )
 
 func TestErasAreReadAgain(t *testing.T) {
@@ -106,7 +107,11 @@ func TestServerTakesOver(t *testing.T) {
 	if changed, entry := j.takeOver(20, two); !changed || !entry || j.actor() != two {
 		t.Errorf("next server: changed %v, entry %v, %+v, want its actor and an entry", changed, entry, j)
 	}
-	j.head = 8
+}
+
+// Readers of a log that two have written, who may have been told of more by the first.
+func TestReadersOfTwoEras(t *testing.T) {
+	j := journal{head: 8, eras: []era{{one, 0}, {two, 5}}}
 	for from, want := range map[engine.Position]uint64{
 		{}:                   0,
 		{Actor: one, N: 3}:   3,

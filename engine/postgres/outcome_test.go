@@ -13,6 +13,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/postgrestest"
 )
 
@@ -165,6 +166,42 @@ func TestConflictsLoseNothing(t *testing.T) {
 	if len(ra.VV) != 2 {
 		t.Errorf("vector = %v, want an actor for each Region", ra.VV)
 	}
+}
+
+// Two processes write one record of one schema, and join what another Region wrote of
+// it. Nothing is lost, and the log is dense.
+func TestTwoProcessesAreOneEngine(t *testing.T) {
+	a := open(t, 1, Config{})
+	b := open(t, 1, Config{DSN: a.config.DSN, Schema: a.config.Schema})
+	k := newKey()
+	if _, err := a.Apply(t.Context(), k, birth()); err != nil {
+		t.Fatalf("Apply(birth) = %v, want no error", err)
+	}
+	p := newPeer(t)
+	defer p.follow(b)()
+	elsewhere := memory.NewCore(crdt.NewActor(3, 1), memory.Config{})
+	elsewhere.Join(now(), must1(a.Read(t.Context(), k, crdt.Token{})))
+	var n tally
+	var ids atomic.Uint64
+	var wg sync.WaitGroup
+	for _, e := range []*Engine{a, b} {
+		wg.Go(func() { n.add(t, e, k, &ids, false) })
+	}
+	for i := range additions {
+		if _, err := elsewhere.Apply(now(), k, put(fmt.Sprint("f", i), "1")); err != nil {
+			t.Fatal(err)
+		}
+		must(t, []*Engine{a, b}[i%2].Join(t.Context(), elsewhere.Read(now(), k)))
+		if r := must1(a.Read(t.Context(), k, crdt.Token{})); !r.VV.Covers(elsewhere.Read(now(), k).VV) {
+			t.Fatalf("Read after Join = vector %v, want %v in it", r.VV, elsewhere.Read(now(), k).VV)
+		}
+	}
+	wg.Wait()
+	r := must1(b.Read(t.Context(), k, crdt.Token{}))
+	if got, want := count(r), n.done.Load(); got != want || want != 2*adders*additions || !r.VV.Covers(elsewhere.Read(now(), k).VV) {
+		t.Errorf("count is %d of %d, %+v; want all, and all that was joined", got, want, n.undone.Load())
+	}
+	p.upTo(a)
 }
 
 // A server that fails within a statement has written nothing; one that fails at COMMIT

@@ -38,6 +38,11 @@ func newSchema() string {
 // open opens an engine on the shared server, in a schema of its own unless c names one.
 func open(t *testing.T, here crdt.Region, c Config) *Engine {
 	t.Helper()
+	return openFor(t, here, c)
+}
+
+func openFor(t testing.TB, here crdt.Region, c Config) *Engine {
+	t.Helper()
 	s := postgrestest.Use(t, shared)
 	if c.DSN == "" {
 		c.DSN = s.DSN()
@@ -89,16 +94,11 @@ func (c *clock) of(t time.Time) crdt.Time { return crdt.TimeOf(t.Add(time.Durati
 func (c *clock) Now() time.Time           { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) Advance(d time.Duration)  { c.ahead.Add(int64(d)) }
 func now() crdt.Time                      { return crdt.TimeOf(time.Now()) }
-func within(t *testing.T) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), 2*time.Second)
-}
 
-func newKey() crdt.Key { return newKeyUntil(now().Add(time.Hour)) }
-
-func newKeyUntil(end crdt.Time) crdt.Key {
+func newKey() crdt.Key {
 	var e crdt.IDEntropy
 	_, _ = rand.Read(e[:]) // never fails
-	return crdt.SessionKey(crdt.NewSessionID(end, 1, e))
+	return crdt.SessionKey(crdt.NewSessionID(now().Add(time.Hour), 1, e))
 }
 
 func birth() crdt.Op {

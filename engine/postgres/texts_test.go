@@ -24,9 +24,21 @@ func TestDSQLTakesOurStatements(t *testing.T) {
 	d := newDsqlTexts("roam")
 	q := quoter("roam")
 	transactions := [][]string{
-		{d.begin, d.stored, d.insert, commitText}, {d.begin, d.stored, d.update, commitText}, {d.begin, d.stored, rollbackText},
-		{d.read}, {q(scanText)}, {d.clock}, {d.sweep}, {d.put}, {d.actor}, {d.newActor},
-		{schemaExistsText}, {q(createSchemaText)}, {q(createTableText)}, {q(versionText)}, {q(appliedText)},
+		{d.begin, d.stored, d.insert, commitText},
+		{d.begin, d.stored, d.update, commitText},
+		{d.begin, d.stored, rollbackText},
+		{d.read},
+		{q(scanText)},
+		{d.clock},
+		{d.sweep},
+		{d.put},
+		{d.actor},
+		{d.newActor},
+		{schemaExistsText},
+		{q(createSchemaText)},
+		{q(createTableText)},
+		{q(versionText)},
+		{q(appliedText)},
 	}
 	for _, one := range dsql.statements("roam") {
 		for _, text := range one {

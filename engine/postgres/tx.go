@@ -15,7 +15,7 @@ import (
 
 const (
 	// callMost bounds a call whose caller waits for longer, so that Close ends.
-	callMost = 5 * time.Second
+	callMost = 10 * time.Second
 	// rollbackMost bounds how long a transaction is undone: the connection is dropped
 	// then, which undoes it too.
 	rollbackMost = 500 * time.Millisecond
