@@ -58,3 +58,13 @@ func TestDSQLHasNoLogOfOurs(t *testing.T) {
 		t.Error("the engine of DSQL is refilled")
 	}
 }
+
+// A Region's actor stays: it is one for all processes, and others have another.
+func TestDSQLKeepsItsActors(t *testing.T) {
+	a, _ := openDSQL(t, 1, 0, Config{})
+	again, _ := openDSQL(t, 1, 0, Config{Schema: a.config.Schema})
+	other, _ := openDSQL(t, 2, 0, Config{Schema: a.config.Schema})
+	if again.actor != a.actor || other.actor == a.actor || a.actor.Region() != 1 || other.actor.Region() != 2 {
+		t.Errorf("actors %v, again %v, of Region 2 %v; want one for each Region", a.actor, again.actor, other.actor)
+	}
+}
