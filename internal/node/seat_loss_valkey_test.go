@@ -102,6 +102,7 @@ func TestPrimaryStartsEmpty(t *testing.T) {
 	for _, k := range keys {
 		l.everywhere(k, "a session", alive)
 	}
+	l.spooled("west") // what is not yet there is nowhere
 	servers["west"].Kill()
 	servers["west"].Restart()
 	s := l.agreed("north", "what west had is looked for, and brought home", func(s ledger.State) bool {
