@@ -17,12 +17,6 @@ type Knower interface {
 	Known(ctx context.Context, of engine.Positions) (engine.Positions, error)
 }
 
-// A base is up to which number the target has what all actors wrote that were seen.
-type base struct {
-	n     uint64
-	known bool
-}
-
 // fork returns how far the target has what an actor wrote in a partition.
 func (r *run) fork(ctx context.Context, p uint16, actor crdt.Actor) (engine.Position, error) {
 	at, ok, err := r.had(ctx, p, actor)
@@ -34,9 +28,6 @@ func (r *run) fork(ctx context.Context, p uint16, actor crdt.Actor) (engine.Posi
 			at.Actor = actor
 		}
 		return at, nil
-	}
-	if b := &r.base[p]; !b.known || at.N < b.n {
-		*b = base{at.N, true}
 	}
 	return at, nil
 }

@@ -157,7 +157,6 @@ type run struct {
 	gathered []entry
 	bytes    int
 	known    map[crdt.Actor]engine.Positions // how far the target has what they wrote
-	base     [crdt.Partitions]base
 	seen     [crdt.Partitions]map[crdt.Actor]spans
 	ends     [crdt.Partitions]uint64 // the last number that is known of
 }
@@ -284,21 +283,36 @@ func tailOf(ctx context.Context, e engine.Engine, log engine.Log) (engine.Positi
 	return log.Head(ctx)
 }
 
+// covers returns the numbers of a partition that were seen, up to where the target has what
+// all who wrote them did, and the last one of those who wrote more: others may have used
+// their numbers again.
+func (r *run) covers(p int) (all spans, had, last uint64) {
+	had = r.Fork[p].N
+	first := true
+	for actor, seen := range r.seen[p] {
+		for _, s := range seen {
+			all = all.with(s.first, s.last)
+		}
+		if at := r.known[actor][p]; at.Actor == actor {
+			if last = max(last, seen[len(seen)-1].last); first || at.N < had {
+				had = at.N
+			}
+			first = false
+		}
+	}
+	return all, had, last
+}
+
 // holes notes which numbers nobody had, and returns their partitions.
 func (r *run) holes() engine.Partitions {
 	var gone engine.Partitions
 	for p, end := range r.ends {
-		var all spans
-		for _, seen := range r.seen[p] {
-			for _, s := range seen {
-				all = all.with(s.first, s.last)
-			}
+		all, had, before := r.covers(p)
+		fork := r.Fork[p].N
+		if fork == 0 { // it is not known
+			fork, before = had, 0
 		}
-		from := r.Fork[p].N
-		if r.base[p].known {
-			from = r.base[p].n
-		}
-		for _, s := range all.lacks(from+1, end) {
+		for _, s := range append(all.lacks(had+1, min(before, fork)), all.lacks(fork+1, end)...) {
 			gone |= engine.PartitionsOf(uint16(p)) //nolint:gosec // below Partitions
 			if len(r.out.Holes) < maxHoles {
 				r.out.Holes = append(r.out.Holes, Hole{uint16(p), s.first, s.last}) //nolint:gosec // below Partitions
