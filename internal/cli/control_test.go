@@ -156,8 +156,17 @@ func TestADeploymentGrowsAndShrinks(t *testing.T) {
 // isLookedAt has "roam check" look at a deployment of three Regions that was one of one.
 func (c *council) isLookedAt(one, three string) {
 	c.Helper()
+	var out bytes.Buffer
+	defer func() {
+		if c.Failed() {
+			c.Logf("it found\n%s", out.String())
+		}
+	}()
+	again := time.NewTicker(500 * time.Millisecond) // it asks everybody everything
+	defer again.Stop()
 	soon(c.T, "roam check finds that all is well with the control plane", func() bool {
-		var out bytes.Buffer
+		<-again.C
+		out.Reset()
 		code := Run(c.Context(), []string{"check", three}, &out, io.Discard)
 		return code == exitOK && !slices.ContainsFunc([]string{
 			"control  3 of 3 members take part: the loss of 1 more is borne", "region-2  control  it answers, and hears region-1 and region-3",
