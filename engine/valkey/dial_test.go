@@ -38,18 +38,13 @@ func TestCallsEndWhileConnecting(t *testing.T) {
 		})
 	}
 	time.Sleep(100 * time.Millisecond)
-	const calls = 20
-	late := 0 // on a machine that does something else
-	for range calls {
+	for range 20 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		begun := time.Now()
 		_, err := e.Read(ctx, k, crdt.Token{})
 		cancel()
-		if took := time.Since(begun); took > 250*time.Millisecond {
-			late++
-		}
-		if err == nil || late > calls/4 {
-			t.Errorf("%d calls of 50 ms ended after 250 ms, the last with %v", late, err)
+		if took := time.Since(begun); err == nil || took > 250*time.Millisecond {
+			t.Errorf("a call of 50 ms ended after %v with %v", took, err)
 			break
 		}
 	}

@@ -15,10 +15,13 @@ import (
 
 func TestLoginKeepsTheCart(t *testing.T) {
 	v := open(t, shop.Config{}).visitor(t)
-	v.post("/cart/add", "item", "lamp")
-	v.post("/cart/add", "item", "lamp")
-	v.post("/cart/add", "item", "mug")
-	v.post("/login", "user", "alice", "password", "x")
+	for _, form := range [][]string{
+		{"/cart/add", "item", "lamp"}, {"/cart/add", "item", "lamp"}, {"/cart/add", "item", "mug"}, {"/login", "user", "alice", "password", "x"},
+	} {
+		if res, page := v.post(form[0], form[1:]...); res.StatusCode >= http.StatusBadRequest {
+			t.Fatalf("POST %q = %s:\n%s", form, res.Status, page)
+		}
+	}
 	a := v.account()
 	if a.User != "alice" || a.quantity("lamp") != 2 || a.quantity("mug") != 1 {
 		t.Errorf("after login: %+v, want alice with two lamps and a mug", a)
