@@ -232,7 +232,7 @@ func (e *Engine) Release(ctx context.Context, upto engine.Positions) error {
 		now := time.Now()
 		for p := range uint16(crdt.Partitions) {
 			if n := states[p].after(upto[p]); err == nil && n > 0 {
-				e.released.note(p, n, now, e.config.KeepReleased)
+				e.released.Note(p, n, now, e.config.KeepReleased)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/trail"
 )
 
 // An Engine keeps records in a PostgreSQL database. Any number of engines, in any
@@ -28,8 +29,8 @@ type Engine struct {
 	text pgTexts
 
 	percent  atomic.Int64 // how full it is, of Config.MaxBytes: DESIGN R13
-	released marks        // what peers hold of the log
-	written  marks        // what there was of it
+	released trail.Marks  // what peers hold of the log
+	written  trail.Marks  // what there was of it
 
 	followers followers
 	listening atomic.Bool

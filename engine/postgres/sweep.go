@@ -131,8 +131,8 @@ func (e *Engine) trim(ctx context.Context, now time.Time) {
 		if st.head == 0 || !st.writable {
 			continue
 		}
-		e.written.note(p, st.head, now, e.config.KeepLog)
-		n := max(e.released.due(p, now, e.config.KeepReleased), e.written.due(p, now, e.config.KeepLog))
+		e.written.Note(p, st.head, now, e.config.KeepLog)
+		n := max(e.released.Due(p, now, e.config.KeepReleased), e.written.Due(p, now, e.config.KeepLog))
 		part := int16(p) //nolint:gosec // below 64
 		if n > 0 {
 			e.trimAll(ctx, e.text.trim, part, int64(n), trimEntries) //nolint:gosec // counted from 0

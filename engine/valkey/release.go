@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -12,45 +11,6 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 )
-
-// marks is up to where the log had come, or peers held it, and when.
-type marks struct {
-	mu    sync.Mutex // guards parts; nothing is called under it
-	parts [crdt.Partitions][]mark
-}
-
-// A mark says that the log had come to n at the latest at at.
-type mark struct {
-	n  uint64
-	at time.Time
-}
-
-// marksKept is how many marks a span is divided into.
-const marksKept = 16
-
-func (r *marks) note(p uint16, n uint64, now time.Time, keep time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	marks := r.parts[p]
-	if len(marks) > 0 {
-		if last := marks[len(marks)-1]; n <= last.n || now.Sub(last.at) < keep/marksKept {
-			return
-		}
-	}
-	r.parts[p] = append(marks, mark{n, now})
-}
-
-// due returns where a partition's log had come to by keep before now; 0: not known.
-func (r *marks) due(p uint16, now time.Time, keep time.Duration) (n uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	marks := r.parts[p]
-	for len(marks) > 0 && now.Sub(marks[0].at) >= keep {
-		n, marks = marks[0].n, marks[1:]
-	}
-	r.parts[p] = marks
-	return n
-}
 
 // Release says that every peer holds the log up to upto. It is trimmed
 // Config.KeepReleased later.
@@ -61,7 +21,7 @@ func (e *Engine) Release(ctx context.Context, upto engine.Positions) error {
 	now := time.Now()
 	err := e.states(ctx, func(p uint16, m meta) {
 		if n := m.after(upto[p]); n > 0 {
-			e.released.note(p, n, now, e.config.KeepReleased)
+			e.released.Note(p, n, now, e.config.KeepReleased)
 		}
 	})
 	if err != nil {
@@ -128,10 +88,10 @@ const trimEntries = 512
 // another time, or by the bound of the log.
 func (e *Engine) trim(ctx context.Context, now time.Time) {
 	_ = e.states(ctx, func(p uint16, m meta) { // another time
-		e.written.note(p, m.head.N, now, e.config.KeepLog)
+		e.written.Note(p, m.head.N, now, e.config.KeepLog)
 	})
 	for p := range uint16(crdt.Partitions) {
-		n := max(e.released.due(p, now, e.config.KeepReleased), e.written.due(p, now, e.config.KeepLog))
+		n := max(e.released.Due(p, now, e.config.KeepReleased), e.written.Due(p, now, e.config.KeepLog))
 		for gone := int64(trimEntries); n > 0 && gone == trimEntries && ctx.Err() == nil; {
 			var err error
 			gone, err = e.client().Do(ctx, e.client().B().Fcall().Function("roam_v1_trim").Numkeys(1).

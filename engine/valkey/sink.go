@@ -10,6 +10,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/trail"
 )
 
 // Ingest merges b and moves the cursor, in one call of the server for each
@@ -21,19 +22,8 @@ func (e *Engine) Ingest(ctx context.Context, from crdt.Region, b engine.Batch) (
 		err = b.Check(from)
 	}
 	var out engine.Ingested
-	for first := true; err == nil && (first || len(b.Frags) > 0); first = false {
-		piece := b
-		piece.Frags = b.Frags[:min(batchEntries, len(b.Frags))]
-		var got engine.Ingested
-		if got, err = e.ingest(ctx, from, piece); err != nil {
-			break
-		}
-		out.Position, out.Hole = got.Position, out.Hole || got.Hole
-		out.Gaps = append(out.Gaps, got.Gaps...)
-		if len(got.Gaps) > 0 {
-			break // what comes after can't move the cursor
-		}
-		b.First, b.Frags, b.Rebase = b.First+uint64(len(piece.Frags)), b.Frags[len(piece.Frags):], false
+	if err == nil {
+		out, err = trail.Ingest(b, batchEntries, func(piece engine.Batch) (engine.Ingested, error) { return e.ingest(ctx, from, piece) })
 	}
 	if err != nil {
 		return engine.Ingested{}, fmt.Errorf("ingest from region %d: %w", from, err)

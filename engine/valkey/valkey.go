@@ -19,6 +19,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/trail"
 )
 
 // parts are what the server runs, in order.
@@ -62,8 +63,8 @@ type Engine struct {
 	renewing  atomic.Bool        // connections are being made anew, aside
 	refused   refusals           // that this may be for
 	readOnly  atomic.Int64       // when a cluster's replica was last told to show what it has; Unix ns
-	released  marks              // what peers hold of the log
-	written   marks              // what there was of it
+	released  trail.Marks        // what peers hold of the log
+	written   trail.Marks        // what there was of it
 	near      *near              // nil: none
 	replicas  atomic.Pointer[readFrom]
 }
