@@ -100,7 +100,6 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	if c.Server != nil && c.Server.Leased != nil {
 		m.local = steer.NewLocal(steer.LocalConfig{Region: c.Self, Others: names(c.others()), Lease: c.Lease})
 	}
-	m.machine.applied = m.applied
 	_, witnesses := c.witnesses()
 	var peers []quorum.Peer
 	var founders []uint64
@@ -124,6 +123,9 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 		m.cancel()
 		return nil, err
 	}
+	// What the file has was news in an earlier life. To act on it once more, step by step,
+	// would have the primary's server follow whoever led before.
+	m.machine.tell(m.applied)
 	m.publish() // nobody else is there yet
 	m.wg.Go(func() { m.run(ctx) })
 	m.wg.Go(func() { m.beat(ctx) })

@@ -49,6 +49,7 @@ type server struct {
 	over    bool
 	until   time.Time
 	owed    int // how often it was asked to salvage
+	turned  int // how often it was to follow another one
 }
 
 func (s *server) locked(do func() error) error {
@@ -134,7 +135,7 @@ func (s *server) Promote(context.Context) error {
 }
 
 func (s *server) Follow(_ context.Context, region string) error {
-	return s.locked(func() error { s.primary, s.follows = false, region; return nil })
+	return s.locked(func() error { s.primary, s.follows, s.turned = false, region, s.turned+1; return nil })
 }
 
 func (s *server) salvage(ctx context.Context, o control.Order, tell func(context.Context, ledger.Salvage) error) error {
@@ -371,6 +372,48 @@ func TestLifeOfADeployment(t *testing.T) {
 	}
 	if h.rack.writers > 1 {
 		t.Errorf("%d servers held a lease at a time", h.rack.writers)
+	}
+}
+
+// reigns has a Region be deposed for another one, as an operator does, and waits until that
+// holds the epoch, and what the one before took was looked at.
+func (h *house) reigns(from, to string, epoch uint64) {
+	h.Helper()
+	if _, err := h.any().Propose(h.Context(), ledger.Command{Depose: &ledger.Depose{Epoch: epoch - 1, Wish: to}}); err != nil {
+		h.Fatal(err)
+	}
+	h.until(to+" is next", holder(to))
+	h.held(to, epoch)
+	h.until("what "+from+" took was taken in", func(s ledger.State) bool { _, owes := s.Owes(from); return !owes })
+}
+
+// A member that starts again has a log with another's reign in it, and a receipt that was
+// open then. It does not do what was to be done at that time: its server is the primary
+// now, and would be given another's data.
+func TestPastIsNoNews(t *testing.T) {
+	h := newHouse(t, "east", "west", "north")
+	h.until("founded", holder("east"))
+	h.held("east", 1)
+	h.until("all have joined", func(s ledger.State) bool { return len(s.Joined) == 3 })
+	h.reigns("east", "west", 2)
+	for i := range 100 { // so that it is a long one
+		mode := []string{"advise", "automatic"}[i%2]
+		if _, err := h.any().Propose(t.Context(), ledger.Command{Steer: &ledger.Steer{Mode: mode}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.reigns("west", "east", 3)
+	h.stop("east")
+	east := h.rack.servers["east"]
+	owed, turned := east.owed, east.turned
+	h.start("east")
+	h.soon("east goes on", func() bool {
+		return h.members["east"].Status().Holds == 3
+	})
+	h.rack.mu.Lock()
+	defer h.rack.mu.Unlock()
+	if east.owed != owed || east.turned != turned || !east.primary {
+		t.Errorf("east was asked to salvage %d times, and to follow %d times, of what was long over", east.owed-owed, east.turned-turned)
 	}
 }
 

@@ -9,13 +9,13 @@ import (
 
 // A machine applies what is agreed. The quorum's goroutine calls it; anybody may look.
 type machine struct {
-	applied func(s ledger.State, renewal bool) // told of each change, in order; it must not wait
-	halt    func(error)                        // told what this version can't live with
-	ended   <-chan struct{}                    // closed when the member ends
+	halt  func(error)     // told what this version can't live with
+	ended <-chan struct{} // closed when the member ends
 
 	mu      sync.Mutex // guards what follows
 	state   ledger.State
-	changed chan struct{} // closed when the state changes
+	changed chan struct{}                      // closed when the state changes
+	applied func(s ledger.State, renewal bool) // told of each change, in order; it must not wait. nil: nobody is yet
 }
 
 func newMachine() *machine { return &machine{changed: make(chan struct{})} }
@@ -27,13 +27,23 @@ func (m *machine) look() (ledger.State, <-chan struct{}) {
 	return m.state, m.changed
 }
 
+// tell tells of the state as it is, and of each change from now on.
+func (m *machine) tell(applied func(s ledger.State, renewal bool)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.applied = applied
+	applied(m.state, true) // what was renewed before is not known
+}
+
 func (m *machine) set(s ledger.State, renewal bool) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.state = s
 	close(m.changed)
 	m.changed = make(chan struct{})
-	m.mu.Unlock()
-	m.applied(s, renewal)
+	if m.applied != nil {
+		m.applied(s, renewal)
+	}
 }
 
 // Apply applies a command and returns why it was refused, or nil.

@@ -52,10 +52,13 @@ func (m *Member) loop(ctx context.Context, machine StateMachine) (err error) {
 	}()
 	tick := time.NewTicker(m.cfg.Tick)
 	defer tick.Stop()
-	for {
+	for first := true; ; first = false {
 		if err := m.carryOut(machine); err != nil {
 			m.store.broken = true
 			return err
+		}
+		if first {
+			close(m.replayed)
 		}
 		select {
 		case <-ctx.Done():

@@ -117,6 +117,7 @@ type Member struct {
 	silent   atomic.Int64 // ticks
 	cancel   context.CancelFunc
 	down     chan struct{} // closed when the last goroutine is gone
+	replayed chan struct{} // closed when what the file had is applied
 }
 
 // result is what came of a command or a read.
@@ -125,9 +126,10 @@ type result struct {
 	err   error
 }
 
-// Open starts a member. It runs until Close or the end of ctx; close it then too. It
-// fails with ErrMissing or ErrCorrupt for a file that is not there or broken, having
-// changed nothing.
+// Open starts a member, and returns when what its file has was applied as far as it was
+// when the member ended, or it has stopped. It runs until Close or the end of ctx; close it
+// then too. It fails with ErrMissing or ErrCorrupt for a file that is not there or broken,
+// having changed nothing.
 func Open(ctx context.Context, cfg Config, machine StateMachine) (_ *Member, err error) {
 	var s *store
 	defer func() {
@@ -159,12 +161,17 @@ func Open(ctx context.Context, cfg Config, machine StateMachine) (_ *Member, err
 	m := &Member{
 		cfg: cfg, core: core, store: s, writes: map[uint64]chan<- result{}, reads: map[uint64]chan<- result{},
 		calls: make(chan func()), inbox: make(chan incoming, inboxMessages), down: make(chan struct{}),
+		replayed: make(chan struct{}),
 	}
 	m.identity.Store(core.Identity())
 	m.status.Store(&Status{ID: cfg.Rules.ID})
 	m.links = m.newLinks(stored.Life)
 	ctx, m.cancel = context.WithCancel(ctx)
 	go m.run(ctx, machine)
+	select {
+	case <-m.replayed:
+	case <-m.down:
+	}
 	return m, nil
 }
 
