@@ -294,8 +294,12 @@ func (r *run) covers(p int) (all spans, had, last uint64) {
 			all = all.with(s.first, s.last)
 		}
 		if at := r.known[actor][p]; at.Actor == actor {
-			if last = max(last, seen[len(seen)-1].last); first || at.N < had {
-				had = at.N
+			n := at.N
+			if n == 0 { // it had none of this run's, which began where the one before ended
+				n = seen[0].first - 1
+			}
+			if last = max(last, seen[len(seen)-1].last); first || n < had {
+				had = n
 			}
 			first = false
 		}
