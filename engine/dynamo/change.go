@@ -41,7 +41,7 @@ func (e *Engine) look(ctx context.Context, k crdt.Key) (view, error) {
 		}
 	}
 	if v.version == (version{}) {
-		v.incarnation, v.where = newIncarnation(), e.config.Region
+		v.incarnation, v.where = e.dice(), e.config.Region
 	}
 	return v, nil
 }

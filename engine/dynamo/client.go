@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/roam-sessions/roam/engine"
 )
@@ -41,7 +43,7 @@ type remote struct {
 
 // connect makes what asks the table. Nothing is sent, unless to find the credentials.
 func connect(ctx context.Context, c Config) (*remote, error) {
-	options := []func(*config.LoadOptions) error{config.WithRegion(c.Region), config.WithAppID("roam")}
+	options := []func(*config.LoadOptions) error{config.WithRegion(c.Region), config.WithAppID("roam"), config.WithLogger(sdkLog(c.Log))}
 	if c.Credentials != nil {
 		options = append(options, config.WithCredentialsProvider(c.Credentials))
 	}
@@ -74,6 +76,13 @@ func connect(ctx context.Context, c Config) (*remote, error) {
 		}
 	}
 	return &remote{name: aws.String(c.Table), client: client, transport: transport, credentials: client.Options().Credentials}, nil
+}
+
+// sdkLog passes on what the SDK has to say, which is of connections and settings.
+func sdkLog(l *slog.Logger) logging.Logger {
+	return logging.LoggerFunc(func(kind logging.Classification, format string, args ...any) {
+		l.Debug("said by the AWS SDK", "kind", string(kind), "text", fmt.Sprintf(format, args...))
+	})
 }
 
 // stay follows no redirection: a signature is for one host.

@@ -24,6 +24,7 @@ type Engine struct {
 	config Config
 	here   crdt.Region
 	table  table
+	dice   func() uint32 // newIncarnation
 	lines  lines
 
 	mu     sync.Mutex // guards what follows
@@ -70,7 +71,7 @@ func Open(ctx context.Context, here crdt.Region, c Config) (*Engine, error) {
 }
 
 func newEngine(here crdt.Region, c Config, t table) *Engine {
-	return &Engine{config: c.withDefaults(), here: here, table: t, calls: map[*context.CancelCauseFunc]struct{}{}}
+	return &Engine{config: c.withDefaults(), here: here, table: t, dice: newIncarnation, calls: map[*context.CancelCauseFunc]struct{}{}}
 }
 
 // Close ends the calls that are under way, and lets go of the connections. It never fails.

@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"net/http"
@@ -49,6 +51,7 @@ type service struct {
 	mu    sync.Mutex // guards what follows
 	items map[string]map[string]map[string]map[string]string
 	asked []string                      // operations
+	news  sync.Cond                     // of asked
 	fault func(op string, n int) *fault // of the n-th request, from 1; nil: none
 }
 
@@ -64,6 +67,7 @@ type fault struct {
 func newService(t testing.TB) *service {
 	t.Helper()
 	s := &service{t: t, items: map[string]map[string]map[string]map[string]string{}, ttl: attrExpiry, describe: describedTable()}
+	s.news.L = &s.mu
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -112,10 +116,13 @@ func (s *service) breakAt(op string, f fault, at ...int) {
 	}
 }
 
-func (s *service) mend() {
+// await waits until an operation was asked for n times.
+func (s *service) await(op string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault = nil
+	for count(s.asked, op) < n {
+		s.news.Wait()
+	}
 }
 
 func (s *service) operations() []string {
@@ -149,9 +156,14 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		status, out = f.status, failed(f.code, f.message)
 	}
+	reply, err := json.Marshal(out)
+	if err != nil {
+		s.t.Errorf("%s: %v", op, err)
+	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(reply)), 10))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(out) // the client may have left
+	_, _ = w.Write(reply) // the client may have left
 }
 
 // understand returns what is asked for, and checks how.
@@ -173,6 +185,7 @@ func (s *service) note(op string) *fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, op)
+	s.news.Broadcast()
 	if s.fault == nil {
 		return nil
 	}
@@ -335,3 +348,5 @@ func (s *service) edit(k crdt.Key, writer int, change func(map[string]map[string
 	change(row)
 	s.items[testTable][id] = row
 }
+
+func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -298,8 +298,11 @@ func (s *story) end() error {
 			}
 		}
 		u, err := e.Read(s.ctx(), s.user, crdt.Token{})
-		if err != nil || !u.Epochs().Covers(s.epochs) {
-			return fmt.Errorf("region %d shows epochs %v, %v, want %v", at, u.Epochs(), err, s.epochs)
+		if err != nil {
+			return err
+		}
+		if !u.Epochs().Covers(s.epochs) {
+			return fmt.Errorf("region %d shows epochs %v, want %v", at, u.Epochs(), s.epochs)
 		}
 	}
 	return nil
