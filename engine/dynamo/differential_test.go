@@ -15,7 +15,7 @@ import (
 	"github.com/roam-sessions/roam/engine/memory"
 )
 
-var differences = flag.Int("ops", 20_000, "how many random operations are compared with engine/memory")
+var differences = flag.Int("ops", defaultOps, "how many random operations are compared with engine/memory")
 
 // TestEqualsMemory applies random operations and joins here and with engine/memory's core,
 // and wants every answer, dot and record to be the same, byte for byte.
@@ -213,6 +213,11 @@ func (d *differ) anyOp(k crdt.Key) crdt.Op {
 	for i := range d.rng.IntN(4) {
 		op.Changes = append(op.Changes, d.anyChange(string(rune('a'+i))))
 	}
+	if d.rng.IntN(600) == 0 { // towards the limits
+		for i := range 5 {
+			op.Changes = append(op.Changes, crdt.Put(fmt.Sprint("large", i), make([]byte, 40<<10+d.rng.IntN(25<<10))))
+		}
+	}
 	return op
 }
 
@@ -235,7 +240,7 @@ func (d *differ) anyChange(name string) crdt.Change {
 	case 3:
 		return crdt.Delete(name)
 	case 4:
-		return crdt.Put(name, make([]byte, d.rng.IntN(crdt.MaxValueBytes+1)*d.rng.IntN(2)))
+		return crdt.Put(name, make([]byte, d.rng.IntN(1000)))
 	}
 	return crdt.Put(name, []byte{byte(d.rng.Uint32())})
 }

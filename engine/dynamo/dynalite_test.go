@@ -153,20 +153,21 @@ func openAt(t testing.TB, here crdt.Region, c Config) *Engine {
 	return e
 }
 
-func TestPromisesOnDynalite(t *testing.T) { promisesOn(t, startDynalite(t, "")) }
-
-func promisesOn(t *testing.T, s *server) {
-	t.Helper()
+func TestPromisesOnDynalite(t *testing.T) {
+	s := startDynalite(t, "")
 	for name, strong := range map[string]bool{"each Region an item": false, "one item": true} {
-		t.Run(name, func(t *testing.T) {
-			var c clock
-			enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
-				config := s.table()
-				config.Strong, config.Clock = strong, c.now
-				return openAt(t, here, config)
-			}, enginetest.Options{Now: c.now, Advance: c.advance})
-		})
+		t.Run(name, func(t *testing.T) { promisesOn(t, s, strong) })
 	}
+}
+
+func promisesOn(t *testing.T, s *server, strong bool) {
+	t.Helper()
+	var c clock
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		config := s.table()
+		config.Strong, config.Clock = strong, c.now
+		return openAt(t, here, config)
+	}, enginetest.Options{Now: c.now, Advance: c.advance})
 }
 
 // Random operations have the same answers as in engine/memory, on a table too.

@@ -2,5 +2,9 @@
 
 package dynamo
 
-// defaultSchedules takes half a minute of two cores.
-const defaultSchedules = 100_000
+// Half a minute of two cores.
+const (
+	raceDetector     = false
+	defaultSchedules = 100_000
+	defaultOps       = 20_000
+)

@@ -2,6 +2,10 @@
 
 package dynamo
 
-// defaultSchedules is less with the race detector, which takes eight times as long; CI runs
-// all without it too.
-const defaultSchedules = 10_000
+// With the race detector all takes eight times as long: CI runs what is less here without
+// it too.
+const (
+	raceDetector     = true
+	defaultSchedules = 5_000
+	defaultOps       = 3_000
+)
