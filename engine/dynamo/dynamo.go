@@ -144,7 +144,7 @@ func (e *Engine) Join(ctx context.Context, r crdt.Record) error {
 		return fmt.Errorf("join %v: %w", r.Key, err)
 	}
 	defer done()
-	if r.IsBottom() || overAge(r.Key, e.now()) {
+	if r.IsBottom() {
 		return nil
 	}
 	_, err = e.change(ctx, r.Key, func(v view) (crdt.Record, crdt.Dot, error) {

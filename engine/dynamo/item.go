@@ -95,12 +95,6 @@ func expiryOf(r crdt.Record, now crdt.Time) int64 {
 	return until.Add(time.Second - time.Millisecond).Std().Unix()
 }
 
-// overAge reports whether not even a tombstone of k is worth keeping.
-func overAge(k crdt.Key, now crdt.Time) bool {
-	until, ok := crdt.Record{Key: k, Dead: true}.KeepUntil()
-	return k.Kind() == crdt.KindSession && ok && until <= now
-}
-
 // record returns what it holds, which must be a record of k, or of its own name where k
 // is zero. It fails with engine.ErrCorrupt.
 func (it item) record(k crdt.Key) (crdt.Record, error) {

@@ -36,7 +36,7 @@ func newTries() *tries { return &tries{n: 1, pause: retryLeast, until: time.Now(
 // wait.
 func (t *tries) again(ctx context.Context) bool {
 	pause := rand.N(t.pause) //nolint:gosec // it spreads retries and guards nothing
-	if t.n++; t.n > maxTries || time.Now().Add(pause).After(t.until) {
+	if t.n++; ctx.Err() != nil || t.n > maxTries || time.Now().Add(pause).After(t.until) {
 		return false
 	}
 	t.pause = min(2*t.pause, retryMost)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -88,10 +89,12 @@ func TestRegionsShareARecord(t *testing.T) {
 	}
 	records := 0
 	if err := two.Scan(t.Context(), engine.EveryPartition, func(got crdt.Record) bool {
-		records++
+		if got.Digest() == r.Digest() {
+			records++
+		}
 		return got.Digest() == r.Digest()
 	}); err != nil || records != 1 {
-		t.Errorf("Scan = %d records, %v, want the one there is", records, err)
+		t.Errorf("Scan = %d records as Read has them, %v, want the one there is", records, err)
 	}
 	logoutElsewhere(t, s, k, one, two, three)
 }
@@ -328,6 +331,10 @@ func TestSweep(t *testing.T) {
 	if n, err := e.Sweep(t.Context()); n != 7 || err != nil {
 		t.Errorf("Sweep = %d, %v, want 7", n, err)
 	}
+	s.breakAt("DeleteItem", fault{status: 400, code: "AccessDeniedException"}, 0)
+	if n, err := e.Sweep(t.Context()); n != 0 || !errors.Is(err, engine.ErrUnreachable) {
+		t.Errorf("Sweep by who may not delete = %d, %v, want ErrUnreachable", n, err)
+	}
 	s.breakAt("Scan", fault{status: 400, code: "ThrottlingException"}, 1)
 	if n, err := e.Sweep(t.Context()); n != 1 || err != nil {
 		t.Errorf("second Sweep = %d, %v, want 1", n, err)
@@ -335,4 +342,43 @@ func TestSweep(t *testing.T) {
 	if rows := s.sorted(""); len(rows) != 1 || rows[0]["pk"]["S"] != keyOf(user) {
 		t.Errorf("%d items are left, want the user's", len(rows))
 	}
+}
+
+// What has idled out elsewhere is not written down where nothing is known of it.
+func TestLateStateIsNotWritten(t *testing.T) {
+	s := newService(t)
+	e := s.open(t, 1)
+	k, long := newKey(), crdt.Origin{Actor: crdt.NewActor(2, 1), Now: now().Add(-time.Hour)}
+	op := birthOp("ann")
+	op.Stamp, op.Birth = long.Now.Stamp(), &crdt.Birth{Idle: time.Minute}
+	r, _, err := crdt.Apply(crdt.Record{Key: k}, op, long)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Join(t.Context(), r); err != nil || count(s.operations(), "PutItem") != 0 {
+		t.Errorf("Join of what has idled out = %v, and %d writes, want none", err, count(s.operations(), "PutItem"))
+	}
+}
+
+// Tries have a bound in time and in number, and who gives up does not wait first.
+func TestTriesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun, tr := time.Now(), newTries()
+		for tr.again(t.Context()) {
+		}
+		if took := time.Since(begun); took > retryFor || took < retryFor/2 {
+			t.Errorf("tries went on for %v, want about %v and no more", took, retryFor)
+		}
+		tr, n := newTries(), 1
+		for tr.until = time.Now().Add(time.Hour); tr.again(t.Context()); n++ {
+		}
+		if n != maxTries {
+			t.Errorf("%d tries, want %d", n, maxTries)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if newTries().again(ctx) {
+			t.Error("another try after the context ended")
+		}
+	})
 }
