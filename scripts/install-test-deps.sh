@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
-# Redis servers and PostgreSQL for the engines, and BIND with its tools for DNS. On Debian it
-# installs them; elsewhere it says what to install.
+# Redis servers, PostgreSQL and two that speak DynamoDB's protocol (dynalite, by Node, and moto, where
+# it can be unpacked) for the engines, and BIND with its tools for DNS. On Debian it installs them;
+# elsewhere it says what to install.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 say() { echo "install-test-deps: $*" >&2; }
 
@@ -28,6 +30,24 @@ redis() { has redis-server; }
 database() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null; }
 # Debian's users have no sbin on their PATH.
 nameserver() { has named /usr/sbin/named && has named-checkzone /usr/sbin/named-checkzone && has dig && has nsupdate; }
+node() { has node && has npm; }
+
+# dynalite is installed from npm as the lock file has it, without running any script of it.
+dynalite() { cmp -s tools/dynalite/package-lock.json bin/dynalite/package-lock.json; }
+install_dynalite() {
+	rm -rf bin/dynalite
+	mkdir -p bin/dynalite/new
+	cp tools/dynalite/package.json tools/dynalite/package-lock.json bin/dynalite/new
+	npm ci --prefix bin/dynalite/new --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
+	mv bin/dynalite/new/node_modules bin/dynalite/new/package.json bin/dynalite
+	mv bin/dynalite/new/package-lock.json bin/dynalite # last: it says that all is there
+	rmdir bin/dynalite/new
+}
+# fakes are what does not come from Debian as it is. The tests that need one say so without it.
+fakes() {
+	dynalite || install_dynalite || say 'npm could not install dynalite'
+	./scripts/install-moto.sh || say 'tests against moto will not be run'
+}
 
 missing=()
 browser || missing+=('a Chromium (one of chromium, chromium-browser or google-chrome on the PATH; Debian: apt-get install chromium)')
@@ -35,7 +55,11 @@ server || missing+=('a Valkey server (valkey-server on the PATH; Debian: apt-get
 redis || missing+=('a Redis server, 7 or later (redis-server on the PATH; Debian: apt-get install redis-server)')
 database || missing+=('PostgreSQL, 15 or later (postgres and initdb on the PATH or below /usr/lib/postgresql; Debian: apt-get install postgresql)')
 nameserver || missing+=('BIND 9 with its tools (named, named-checkzone, dig and nsupdate on the PATH; Debian: apt-get install bind9 bind9-utils bind9-dnsutils)')
-[ "${#missing[@]}" -gt 0 ] || exit 0
+node || missing+=('Node 20 or later with npm (node and npm on the PATH; Debian: apt-get install nodejs npm)')
+if [ "${#missing[@]}" -eq 0 ]; then
+	fakes
+	exit 0
+fi
 
 give_up() {
 	say "$1"
@@ -127,5 +151,10 @@ if ! nameserver; then
 	nameserver || give_up 'the packages of bind9 brought no commands named, named-checkzone, dig and nsupdate'
 	"${root[@]}" systemctl disable --now named > /dev/null 2>&1 || true
 fi
+if ! node; then
+	install nodejs npm || give_up 'apt-get could not install nodejs and npm'
+	node || give_up 'the packages nodejs and npm brought no commands node and npm'
+fi
+fakes
 # The tests start servers of their own: the services that came with them are not needed.
 "${root[@]}" systemctl disable --now valkey-server redis-server > /dev/null 2>&1 || true
