@@ -38,7 +38,11 @@ func (s *Routing) understand(r *http.Request, body []byte) (Call, any, error) {
 	if err := json.Unmarshal(body, &in); err != nil {
 		return Call{}, nil, err
 	}
-	return Call{Action: action, Resource: in.RoutingControlArn}, in, nil
+	c := Call{Action: action, Resource: in.RoutingControlArn}
+	for _, e := range in.UpdateRoutingControlStateEntries {
+		c.Names = append(c.Names, e.RoutingControlArn)
+	}
+	return c, in, nil
 }
 
 func (s *Routing) do(c Call, in any, now time.Time) (any, *failure) {

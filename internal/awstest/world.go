@@ -27,6 +27,7 @@ type Call struct {
 
 	Resource string // its ARN; empty: the action has none
 	// Of changes of records, what a policy may ask: normalized names, types and actions.
+	// Names are also the controls of an update, the parameters and the alarms asked for.
 	Names, Types, Actions []string
 }
 

@@ -89,7 +89,6 @@ func TestStartsAnywhere(t *testing.T) {
 }
 
 func TestRotates(t *testing.T) {
-	update := func(c awstest.Call) bool { return c.Action == "UpdateRoutingControlStates" }
 	for _, c := range []struct {
 		name    string
 		fate    func(n int, region string) awstest.Fate // of the n-th update
@@ -125,7 +124,7 @@ func TestRotates(t *testing.T) {
 				n := 0
 				var asked []string
 				w.Fate = func(call awstest.Call) awstest.Fate {
-					if !update(call) {
+					if call.Action != "UpdateRoutingControlStates" {
 						return awstest.Fate{}
 					}
 					n++

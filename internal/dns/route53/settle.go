@@ -40,6 +40,20 @@ func (p *Publisher) Settle(ctx context.Context, target string, guard Guard) (Out
 	return o, err
 }
 
+// Look returns the records of the name, without changing anything. It fails as Settle does when
+// it looks, and tries nothing again.
+func (p *Publisher) Look(ctx context.Context) ([]Record, error) {
+	var h holding
+	out, err := p.list(ctx, p.name)
+	if err == nil {
+		err = h.hearName(p.name, out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at %s at Route 53: %w", p.name, err)
+	}
+	return h.records, nil
+}
+
 // A job is what is to be published. Without a mark it has no epoch.
 type job struct {
 	target string
