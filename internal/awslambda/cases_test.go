@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/roam-sessions/roam/internal/awstest"
 )
@@ -75,7 +76,11 @@ func TestEvents(t *testing.T) {
 				w := s.world()
 				f, out := function(t, w, setup(s.Region, DriveRecord, DriveMetric))
 				for _, round := range []string{"once", "twice"} { // SNS may deliver all of them twice
+					begun := time.Now()
 					err := f.Handle(t.Context(), s.Event)
+					if took := time.Since(begun); took > Timeout-5*time.Second {
+						t.Errorf("%s, %s: it took %v", s.About, round, took)
+					}
 					fields := reported(t, out)
 					if got := getRecord(w); got != s.Want || (err != nil) != s.Error || w.Unsigned > 0 {
 						t.Errorf("%s, %s: the record leads to %q, %v, want %q, error %v; %v", s.About, round, got, err, s.Want, s.Error, fields)

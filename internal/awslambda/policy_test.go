@@ -206,9 +206,10 @@ func TestPolicyDenies(t *testing.T) {
 			Service: "elasticache", Region: west2, Action: "FailoverGlobalReplicationGroup",
 			Resource: "arn:aws:elasticache::123456789012:globalreplicationgroup:virxk-carts",
 		},
-		"to turn the switch":  {Service: "ssm", Region: west2, Action: "PutParameter", Names: []string{kill}},
-		"to change a record":  change(func(*awstest.Call) {}),
-		"to forget everyhing": {Service: "ssm", Region: west2, Action: "DeleteParameter", Names: []string{memory}},
+		"to turn the switch":   {Service: "ssm", Region: west2, Action: "PutParameter", Names: []string{kill}},
+		"to change a record":   change(func(*awstest.Call) {}),
+		"another's parameter":  {Service: "ssm", Region: west2, Action: "GetParameters", Names: []string{memory, "/carts/secret"}},
+		"to forget everything": {Service: "ssm", Region: west2, Action: "DeleteParameter", Names: []string{memory}},
 	} {
 		if permits(t, policy, call) {
 			t.Errorf("the promoter's policy permits %s", what)

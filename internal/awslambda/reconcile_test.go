@@ -63,7 +63,7 @@ func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(west2, west1)
 		w.Cache.Status, w.Route53.Sync = "modifying", time.Hour
-		looks := 0
+		looks, changes := 0, 0
 		w.Fate = func(c awstest.Call) awstest.Fate {
 			if c.Action == "DescribeReplicationGroups" {
 				if looks++; looks == 5 {
@@ -71,7 +71,8 @@ func TestBudget(t *testing.T) {
 				}
 				return awstest.Fate{Hang: looks%2 == 1}
 			}
-			return awstest.Fate{Hang: c.Action == "GetRoutingControlState"}
+			changes += yes(c.Action == "ChangeResourceRecordSets")
+			return awstest.Fate{Hang: c.Action == "GetRoutingControlState" || c.Action == "ChangeResourceRecordSets" && changes < 3}
 		}
 		f, out := function(t, w, setup(west2, DriveRecord, DriveControl, DriveMetric))
 		begun := time.Now()
@@ -168,7 +169,7 @@ func TestTwoFunctions(t *testing.T) {
 func TestControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(west2, west1)
-		w.Fate = func(c awstest.Call) awstest.Fate { return awstest.Fate{Lost: c.Service == "route53"} } // us-east-1 is away
+		w.Fate = func(c awstest.Call) awstest.Fate { return awstest.Fate{Hang: c.Service == "route53"} } // us-east-1 is away
 		f, out := function(t, w, setup(west2, DriveRecord, DriveControl))
 		err := f.Handle(t.Context(), tick())
 		if fields := reported(t, out); err == nil || !w.Routing.On[panel+west2] || w.Routing.On[panel+west1] || fields["ControlUpdated"] != 1.0 {
@@ -200,6 +201,21 @@ func TestControl(t *testing.T) {
 			err := f.Handle(t.Context(), tick())
 			if fields := reported(t, out); (err != nil) != (c.metric == "ControlError") || fields[c.metric] != 1.0 || w.Routing.On[panel+west2] {
 				t.Errorf("%s: Handle = %v, %v, %v", what, err, fields, w.Routing.On)
+			}
+		})
+	}
+}
+
+// One question is asked a few times, and not for as long as there is time.
+func TestTriesAreBounded(t *testing.T) {
+	for fate, want := range map[string]int{"Throttling": cacheTries, "InternalFailure": cacheTries, "AccessDenied": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(west2, west1)
+			w.Fate = func(awstest.Call) awstest.Fate { return code(true, fate) }
+			f, _ := function(t, w, setup(west2, DriveRecord))
+			_ = f.Handle(t.Context(), tick())
+			if n := len(w.Calls()); n != want {
+				t.Errorf("%s: %d requests, want %d", fate, n, want)
 			}
 		})
 	}

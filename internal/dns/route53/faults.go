@@ -29,6 +29,9 @@ var (
 // (PriorRequestNotComplete), what is Route 53's own fault, and silence.
 func told(err error) error {
 	if bad := new(types.InvalidChangeBatch); errors.As(err, &bad) {
+		if len(bad.Messages) == 0 {
+			return fmt.Errorf("%w: %w", errChanged, err)
+		}
 		return fmt.Errorf("%w: %s", errChanged, strings.Join(bad.Messages, "; "))
 	}
 	var api smithy.APIError
