@@ -69,7 +69,7 @@ func New(c Config, a aws.Config, ssm string, out io.Writer) (Function, error) {
 		metric: slices.Contains(c.Drive, DriveMetric),
 	}
 	if slices.Contains(c.Drive, DriveRecord) {
-		p, err := route53.New(sdk.NewFromConfig(a), c.Zone, c.Name, route53.Config{TTL: c.TTL, SyncWithin: moveBudget})
+		p, err := route53.New(sdk.NewFromConfig(a), c.Zone, c.Name, route53.Config{TTL: c.TTL, SyncWithin: Timeout}) // moveBudget ends it before
 		if err != nil {
 			return nil, err
 		}

@@ -169,6 +169,15 @@ func TestTwoFunctions(t *testing.T) {
 func TestControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(west2, west1)
+		w.Route53.Sync = time.Hour
+		f, out := function(t, w, setup(west2, DriveRecord, DriveControl))
+		err := f.Handle(t.Context(), tick())
+		if fields := reported(t, out); err != nil || fields["DnsPending"] != 1.0 || fields["ControlUpdated"] != 1.0 {
+			t.Errorf("Handle = %v, %v; want the controls moved while Route 53 takes all the time there is", err, fields)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(west2, west1)
 		w.Fate = func(c awstest.Call) awstest.Fate { return awstest.Fate{Hang: c.Service == "route53"} } // us-east-1 is away
 		f, out := function(t, w, setup(west2, DriveRecord, DriveControl))
 		err := f.Handle(t.Context(), tick())
