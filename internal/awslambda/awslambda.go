@@ -1,6 +1,7 @@
 package awslambda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func Load(ctx context.Context, get func(string) string, out io.Writer) (Function
 	if err != nil {
 		return nil, fmt.Errorf("load the configuration of AWS: %w", err)
 	}
-	return New(c, a, get("AWS_ENDPOINT_URL_SSM"), out)
+	return New(c, a, cmp.Or(get("AWS_ENDPOINT_URL_SSM"), get("AWS_ENDPOINT_URL")), out)
 }
 
 // New returns the function of a configuration. Ssm is where SSM answers; empty: where it does

@@ -3,6 +3,7 @@ package awslambda
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,8 +31,9 @@ const cachePrefix = "ElastiCache:"
 // ParseEvent reads what Lambda was invoked with: messages of SNS, of which each Record and each
 // key counts, in any order; the tick of a schedule; or nothing at all. Nothing in it is
 // believed beyond that one should look, so an unknown event of our group wakes as a known one
-// does, and so does one whose value can't be told to be another's.
-func ParseEvent(raw []byte, group string) Wake {
+// does, and so does one whose value can't be told to be another's. Ours are the IDs of our group
+// and of the Global Datastore: nobody has written down which of them a promotion names.
+func ParseEvent(raw []byte, ours ...string) Wake {
 	var w Wake
 	var event struct {
 		Records json.RawMessage
@@ -44,7 +46,7 @@ func ParseEvent(raw []byte, group string) Wake {
 	}
 	switch {
 	case event.Records != nil:
-		w.records(event.Records, group)
+		w.records(event.Records, ours)
 	case event.Source == "aws.events", len(fields) == 0:
 		w.hint("schedule")
 	default:
@@ -53,7 +55,7 @@ func ParseEvent(raw []byte, group string) Wake {
 	return w
 }
 
-func (w *Wake) records(raw json.RawMessage, group string) {
+func (w *Wake) records(raw json.RawMessage, ours []string) {
 	var records []json.RawMessage
 	if json.Unmarshal(raw, &records) != nil {
 		w.Malformed++
@@ -68,12 +70,12 @@ func (w *Wake) records(raw json.RawMessage, group string) {
 			w.Malformed++
 			continue
 		}
-		w.message(message, group)
+		w.message(message, ours)
 	}
 }
 
 // message looks at every key of a message. One of them that is ours is enough.
-func (w *Wake) message(message map[string]json.RawMessage, group string) {
+func (w *Wake) message(message map[string]json.RawMessage, ids []string) {
 	if name, ok := word(message["AlarmName"]); ok {
 		w.hint("alarm " + name)
 		return
@@ -84,8 +86,8 @@ func (w *Wake) message(message map[string]json.RawMessage, group string) {
 			continue
 		}
 		value, ok := word(raw)
-		if ok && !about(value, group) {
-			if of, named := word(message["Replication Group ID"]); !named || !about(of, group) {
+		if ok && !anyOf(value, ids) {
+			if of, named := word(message["Replication Group ID"]); !named || !anyOf(of, ids) {
 				continue
 			}
 		}
@@ -111,6 +113,10 @@ func word(raw json.RawMessage) (string, bool) {
 		return "", false
 	}
 	return s, true
+}
+
+func anyOf(id string, ids []string) bool {
+	return slices.ContainsFunc(ids, func(group string) bool { return about(id, group) })
 }
 
 // about reports whether an ID is a group's own, or one of its nodes': <group>-001, or

@@ -15,7 +15,8 @@ var policies embed.FS
 type Account struct {
 	ID        string
 	Partition string // aws, aws-cn or aws-us-gov
-	Function  string // the function's name, for its logs
+	Function  string // the function's name, for its logs; their group must be there
+	Failures  string // the ARN of the queue that is its OnFailure destination; empty: none
 }
 
 type statement struct {
@@ -41,7 +42,7 @@ func Policy(c Config, a Account) ([]byte, error) {
 	}
 	text := strings.NewReplacer(
 		`"${Controls}"`, strings.Join(controls, ", "),
-		"${Partition}", inner(a.Partition), "${Account}", inner(a.ID), "${Function}", inner(a.Function), "${Region}", inner(c.Place.Region),
+		"${Partition}", inner(a.Partition), "${Account}", inner(a.ID), "${Function}", inner(a.Function), "${Failures}", inner(a.Failures), "${Region}", inner(c.Place.Region),
 		"${Zone}", inner(c.Zone), "${Name}", inner(strings.ToLower(strings.TrimSuffix(c.Name, "."))),
 		"${Global}", inner(c.Place.Global), "${Group}", inner(c.Place.Group), "${Switch}", inner(slashed(c.Switch)), "${Memory}", inner(slashed(c.Memory)),
 	).Replace(string(raw))
@@ -58,6 +59,8 @@ func Policy(c Config, a Account) ([]byte, error) {
 			return !slices.Contains(c.Drive, DriveRecord)
 		case "TurnControls":
 			return !slices.Contains(c.Drive, DriveControl)
+		case "TellOfFailures":
+			return a.Failures == ""
 		}
 		return false
 	})

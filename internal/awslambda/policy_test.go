@@ -1,10 +1,6 @@
 package awslambda
 
 import (
-	"encoding/json"
-	"fmt"
-	"path"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,103 +10,6 @@ import (
 
 func account() Account {
 	return Account{ID: "123456789012", Partition: "aws", Function: "roam-reconcile"}
-}
-
-// list reads what may be one string or several.
-func list(v any) (out []string) {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case []any:
-		for _, s := range v {
-			out = append(out, s.(string))
-		}
-	}
-	return out
-}
-
-// permits evaluates a policy as far as ours go. A condition that it does not know denies.
-func permits(t *testing.T, policy []byte, call awstest.Call) bool {
-	t.Helper()
-	var p struct {
-		Statement []struct {
-			Effect           string
-			Action, Resource any
-			Condition        map[string]map[string]any
-		}
-	}
-	if err := json.Unmarshal(policy, &p); err != nil {
-		t.Fatal(err)
-	}
-	service := call.Service
-	if service == "monitoring" {
-		service = "cloudwatch"
-	}
-	allowed := map[string]bool{}
-	for _, resource := range resources(call) {
-		for _, s := range p.Statement {
-			if s.Effect != "Allow" {
-				t.Fatalf("effect %q", s.Effect)
-			}
-			matches := func(patterns []string, what string) bool {
-				return slices.ContainsFunc(patterns, func(pattern string) bool {
-					ok, err := path.Match(strings.ReplaceAll(pattern, "/", ":"), strings.ReplaceAll(what, "/", ":"))
-					return err == nil && ok
-				})
-			}
-			if matches(list(s.Action), service+":"+call.Action) && matches(list(s.Resource), resource) && holds(s.Condition, call) {
-				allowed[resource] = true
-			}
-		}
-	}
-	return len(allowed) == len(resources(call))
-}
-
-// resources are those that a call needs a right to.
-func resources(c awstest.Call) []string {
-	var out []string
-	switch {
-	case c.Service == "ssm":
-		for _, name := range c.Names {
-			out = append(out, fmt.Sprintf("arn:aws:ssm:%s:123456789012:parameter%s", c.Region, name))
-		}
-	case c.Action == "UpdateRoutingControlStates":
-		out = c.Names
-	case c.Action == "FailoverGlobalReplicationGroup":
-		out = []string{c.Resource, "arn:aws:elasticache:" + c.Region + ":123456789012:replicationgroup:" + groupOf(c.Region)}
-	case c.Resource != "":
-		out = []string{c.Resource}
-	default:
-		out = []string{"any"}
-	}
-	return out
-}
-
-func holds(condition map[string]map[string]any, c awstest.Call) bool {
-	for operator, keys := range condition {
-		if operator != "ForAllValues:StringEquals" {
-			return false
-		}
-		for key, allowed := range keys {
-			var have []string
-			switch key {
-			case "route53:ChangeResourceRecordSetsNormalizedRecordNames":
-				have = c.Names
-			case "route53:ChangeResourceRecordSetsRecordTypes":
-				have = c.Types
-			case "route53:ChangeResourceRecordSetsActions":
-				have = c.Actions
-			default:
-				return false
-			}
-			for _, v := range have {
-				if !slices.Contains(list(allowed), v) {
-					return false
-				}
-			}
-		}
-	}
-	return true
 }
 
 // All that the functions ask, in all the cases there are, is within their policies.
@@ -124,8 +23,11 @@ func TestNoCallOutsideThePolicy(t *testing.T) {
 		}
 		for _, call := range w.Calls() {
 			seen[call.Service+":"+call.Action] = true
-			if !permits(t, policy, call) {
+			if !awstest.Permits(policy, call) {
 				t.Errorf("%+v is outside of\n%s", call, policy)
+			}
+			if want := map[bool]string{true: "us-east-1", false: c.Place.Region}[call.Service == "route53"]; call.Region != want && call.Service != "route53-recovery-cluster" {
+				t.Errorf("%+v is signed for another Region than %s", call, want)
 			}
 		}
 	}
@@ -174,7 +76,7 @@ func TestPolicyDenies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !permits(t, policy, change(func(*awstest.Call) {})) {
+	if !awstest.Permits(policy, change(func(*awstest.Call) {})) {
 		t.Error("the policy denies what it is for")
 	}
 	for what, call := range map[string]awstest.Call{
@@ -194,7 +96,7 @@ func TestPolicyDenies(t *testing.T) {
 		},
 		"a parameter": {Service: "ssm", Region: west2, Action: "GetParameters", Names: []string{kill}},
 	} {
-		if permits(t, policy, call) {
+		if awstest.Permits(policy, call) {
 			t.Errorf("the policy permits %s", what)
 		}
 	}
@@ -211,7 +113,7 @@ func TestPolicyDenies(t *testing.T) {
 		"another's parameter":  {Service: "ssm", Region: west2, Action: "GetParameters", Names: []string{memory, "/carts/secret"}},
 		"to forget everything": {Service: "ssm", Region: west2, Action: "DeleteParameter", Names: []string{memory}},
 	} {
-		if permits(t, policy, call) {
+		if awstest.Permits(policy, call) {
 			t.Errorf("the promoter's policy permits %s", what)
 		}
 	}
@@ -242,6 +144,13 @@ func TestPolicyIsLeast(t *testing.T) {
 			if strings.Contains(string(policy), not) {
 				t.Errorf("%s in\n%s", not, policy)
 			}
+		}
+	}
+	for failures, want := range map[string]bool{"": false, "arn:aws:sqs:us-west-2:123456789012:roam-failures": true} {
+		a := account()
+		a.Failures = failures
+		if policy, err := Policy(promoter(), a); err != nil || strings.Contains(string(policy), "sqs:SendMessage") != want || !strings.Contains(string(policy), failures) {
+			t.Errorf("with destination %q: %v\n%s", failures, err, policy)
 		}
 	}
 	if _, err := Policy(Config{Function: "demote"}, account()); err == nil {

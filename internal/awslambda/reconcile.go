@@ -45,7 +45,7 @@ type Reconciler struct {
 // look at is in the report and its metrics instead.
 func (r *Reconciler) Handle(ctx context.Context, event []byte) error {
 	report := newReport(r.place, r.namespace, time.Now())
-	wake := ParseEvent(event, r.place.Group)
+	wake := ParseEvent(event, r.place.Group, r.place.Global)
 	report.tell("hints", wake.Hints)
 	report.count("EventForeign", wake.Foreign)
 	report.count("EventMalformed", wake.Malformed)

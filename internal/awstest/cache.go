@@ -51,6 +51,7 @@ func (s *Cache) understand(_ *http.Request, body []byte) (Call, any, error) {
 	c := Call{Action: in.Get("Action")}
 	if id := in.Get("GlobalReplicationGroupId"); id != "" && c.Action == "FailoverGlobalReplicationGroup" {
 		c.Resource = "arn:aws:elasticache::123456789012:globalreplicationgroup:" + id
+		c.Names = []string{in.Get("PrimaryReplicationGroupId")}
 	}
 	return c, in, nil
 }

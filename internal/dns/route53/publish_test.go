@@ -3,6 +3,7 @@ package route53
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,11 @@ func TestPublish(t *testing.T) {
 				want := is7
 				if c.err != nil {
 					want = before
+				}
+				for _, call := range world.Calls() {
+					if !awstest.Permits([]byte(p.Policy("aws")), call) || call.Region != "us-east-1" {
+						t.Errorf("%+v is outside of %s, or of the Region that Route 53 is in", call, p.Policy("aws"))
+					}
 				}
 				if got, others := lines(world); !errors.Is(err, c.err) || got != want || others != len(foreign()) || len(world.Route53.Batches) != c.batches {
 					t.Errorf("Publish = %v with %d batches; there is\n%s\nwant %v, %d\n%s", err, len(world.Route53.Batches), got, c.err, c.batches, want)
@@ -191,4 +197,27 @@ func TestPublishEndsWithContext(t *testing.T) {
 			t.Errorf("Publish = %v after %v", err, time.Since(begun))
 		}
 	})
+}
+
+func TestPolicyDenies(t *testing.T) {
+	p := publisher(t, &awstest.World{}, Config{})
+	call := func(names, types string) awstest.Call {
+		return awstest.Call{
+			Service: "route53", Action: "ChangeResourceRecordSets", Resource: "arn:aws:route53:::hostedzone/" + zone,
+			Names: strings.Split(names, ","), Types: strings.Split(types, ","), Actions: []string{"UPSERT", "CREATE"},
+		}
+	}
+	if !awstest.Permits([]byte(p.Policy("aws")), call(name+",_roam."+name, "CNAME,TXT")) {
+		t.Error("the policy denies what it is for")
+	}
+	elsewhere := call(name, "CNAME")
+	elsewhere.Resource += "X"
+	for what, c := range map[string]awstest.Call{
+		"another name": call(name+",read.session.internal", "CNAME"), "an address": call(name, "A"), "another zone": elsewhere,
+		"to delete the zone": {Service: "route53", Action: "DeleteHostedZone", Resource: "arn:aws:route53:::hostedzone/" + zone},
+	} {
+		if awstest.Permits([]byte(p.Policy("aws")), c) {
+			t.Errorf("the policy permits %s", what)
+		}
+	}
 }
