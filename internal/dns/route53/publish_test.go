@@ -50,6 +50,7 @@ func TestPublish(t *testing.T) {
 		{"it was made by hand", []awstest.RecordSet{set("CNAME " + west)}, nil, 1},
 		{"a newer epoch", []awstest.RecordSet{set("CNAME " + west), marks("8", west)}, dns.ErrStale, 0},
 		{"a newer epoch, and the name moved", []awstest.RecordSet{set("CNAME " + east), marks("8", west)}, dns.ErrStale, 0},
+		{"a newer epoch, the same target", []awstest.RecordSet{set("CNAME " + east), marks("8", east)}, dns.ErrStale, 0},
 		{"another target in this epoch", []awstest.RecordSet{set("CNAME " + west), marks("7", west)}, dns.ErrStale, 0},
 		{"an address", []awstest.RecordSet{set("A 10.0.0.1")}, dns.ErrOccupied, 0},
 		{"a text beside it", []awstest.RecordSet{mark(`"v=spf1 -all"`)}, dns.ErrOccupied, 0},

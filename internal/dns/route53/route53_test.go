@@ -202,7 +202,7 @@ func code(yes bool, c string) awstest.Fate {
 func TestSettleWaitsForAPriorBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		world := &awstest.World{Route53: awstest.Route53{Sync: 8 * time.Second, OneByOne: true}}
-		other := publisher(t, world, Config{})
+		other := publisher(t, world, Config{Tries: 1})
 		p := publisher(t, world, Config{})
 		done := make(chan error, 1)
 		go func() { _, err := other.Settle(t.Context(), west, nil); done <- err }()
@@ -211,7 +211,7 @@ func TestSettleWaitsForAPriorBatch(t *testing.T) {
 		if _, err := p.Settle(t.Context(), east, nil); err != nil {
 			t.Errorf("Settle = %v", err)
 		}
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, errUnverified) { // it may see ours when it looks again
 			t.Errorf("the other Settle = %v", err)
 		}
 		if got, _ := lines(world); got != isEast || len(world.Route53.Batches) != 2 {
