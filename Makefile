@@ -31,7 +31,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: failover failover-docs control-sim bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: lambda failover failover-docs control-sim bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ failover: ## change the primary of a deployment on real servers, and check that 
 failover-docs: ## make docs/failover.md of what make failover has measured
 	go run ./cmd/roam-drill -page > bench/results/failover.md
 	cp bench/results/failover.md docs/failover.md
+
+lambda: ## build the archives of the Lambda functions, dist/lambda-arm64.zip and dist/lambda-amd64.zip
+	@./scripts/lambda.sh
 
 bench-docs: ## make docs/benchmarks.md of what make bench-valkey has measured
 	go run ./internal/sidebyside/sheet > bench/results/benchmarks.md

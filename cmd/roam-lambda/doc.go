@@ -1,0 +1,2 @@
+// Command roam-lambda is the bootstrap of Roam's Lambda functions.
+package main

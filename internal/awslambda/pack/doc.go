@@ -1,0 +1,2 @@
+// Command pack makes the archive of a Lambda function from its bootstrap.
+package main
