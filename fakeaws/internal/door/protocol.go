@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -279,13 +280,34 @@ func (j JSON) Write(w http.ResponseWriter, _ *Call, result any) error {
 	if result == nil {
 		result = struct{}{}
 	}
-	text, err := json.Marshal(result)
+	text, err := json.Marshal(epochs(result))
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", j.contentType())
 	_, err = w.Write(text)
 	return err
+}
+
+// epochs writes the times in maps and lists as this protocol does, in seconds.
+func epochs(v any) any {
+	switch v := v.(type) {
+	case time.Time:
+		return float64(v.UnixMilli()) / 1000
+	case map[string]any:
+		out := map[string]any{}
+		for k, v := range v {
+			out[k] = epochs(v)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = epochs(v[i])
+		}
+		return out
+	}
+	return v
 }
 
 // Fail writes the fault's type, its message and what else it has.
