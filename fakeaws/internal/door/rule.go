@@ -207,3 +207,12 @@ func (b *bucket) take(now time.Time) bool {
 	b.tokens--
 	return true
 }
+
+// Away reports whether a rule keeps all calls of an action from being done. It counts none.
+func (rs *Rules) Away(service, region, action string) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return slices.ContainsFunc(rs.all, func(r *inForce) bool {
+		return r.matches(service, region, action) && slices.Contains([]Effect{Outage, Refuse, Hang}, r.Effect)
+	})
+}
