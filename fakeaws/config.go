@@ -95,6 +95,9 @@ type Config struct {
 	Propagation time.Duration
 	// ZoneBusy is how long a zone takes no other change after one. Default: Propagation.
 	ZoneBusy time.Duration
+	// OldBatchErrors has Route 53 refuse batches in the form of its API's reference, which
+	// has a root of its own and Messages. Default: an ErrorResponse, as clients log it of late.
+	OldBatchErrors bool
 	// Throttles has Route 53 take as many calls as it does in AWS, and no more.
 	Throttles bool
 	// RetryScale is by how much the times between tries of SNS and Lambda are multiplied.

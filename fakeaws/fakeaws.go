@@ -163,7 +163,7 @@ func (c *Cloud) build(ctx context.Context) error {
 		DeadPrimary: k.DeadPrimary, PromotedEvent: *k.PromotedEvent, Publish: c.publishEvent, Log: k.Log,
 	})
 	c.route53 = route53.New(ctx, route53.Config{
-		Clock: k.Clock, Account: k.Account, Propagation: k.Propagation, Busy: k.ZoneBusy, Throttles: k.Throttles,
+		Clock: k.Clock, Account: k.Account, Propagation: k.Propagation, Busy: k.ZoneBusy, Throttles: k.Throttles, OldBatchErrors: k.OldBatchErrors,
 		Lookup: c.elasticache.Lookup, Alarm: c.cloudwatch.State, Fits: c.cloudwatch.Fits, Control: c.arc.State,
 	})
 	for _, p := range k.Panels {

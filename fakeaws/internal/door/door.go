@@ -204,9 +204,13 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			d.stranger(w, r, sigErr, sig.Service)
 			return
 		}
-		region = sig.Region
+		// Of a service with one Region: SDKs that are given another endpoint no longer know
+		// that, and sign for their own.
+		if region = sig.Region; len(service.Regions) == 1 {
+			region = service.Regions[0]
+		}
 	}
-	v := &visit{keeper: d.keeper, service: service, protocol: service.Speaks(r), call: &Call{}}
+	v := &visit{keeper: d.keeper, service: service, protocol: service.Speaks(r), call: &Call{}, anyRegion: d.service == nil && len(service.Regions) == 1}
 	v.read(r)
 	v.call.Service, v.call.Region, v.call.ID = service.Name, region, newID()
 	w.Header().Set("X-Amzn-Requestid", v.call.ID)
@@ -241,6 +245,8 @@ type visit struct {
 	body     []byte
 	readErr  error // what is wrong with the body or with what it asks for
 	asked    []iam.Request
+	// anyRegion: the signature may be scoped to another Region.
+	anyRegion bool
 }
 
 // read reads the request. What is wrong with it is told after the caller is known.
@@ -361,6 +367,7 @@ func (v *visit) admit(r *http.Request, sig Signature, sigErr error) error {
 		return refusal{badHeader, sigErr.Error()}
 	case sig.Service != v.service.Name:
 		return refusal{badSignature, fmt.Sprintf("Credential should be scoped to correct service: '%s'.", v.service.Name)}
+	case v.anyRegion:
 	case sig.Region != v.call.Region || !slices.Contains(v.service.Regions, sig.Region):
 		return refusal{badSignature, fmt.Sprintf("Credential should be scoped to a valid region, not '%s'.", sig.Region)}
 	}

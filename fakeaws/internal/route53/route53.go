@@ -36,6 +36,9 @@ type Config struct {
 	// Propagation is how long a change is PENDING, and Busy how long its zone takes no
 	// other one.
 	Propagation, Busy time.Duration
+	// OldBatchErrors has a batch refused in the form of the API's reference, with a root of
+	// its own. What clients log of late is an ErrorResponse as all others are.
+	OldBatchErrors bool
 	// Throttles has the API take as many calls as Route 53 does, and no more.
 	Throttles bool
 	// Lookup finds the addresses of names that are in no zone.
@@ -256,7 +259,11 @@ func (f *Fake) changeRecords(c *door.Call) (any, error) {
 	}
 	next, wrong := z.records.with(z.name, b)
 	if wrong != nil {
-		return nil, &door.Fault{Code: "InvalidChangeBatch", Messages: wrong, Message: strings.Join(wrong, ", ")}
+		refused := &door.Fault{Code: "InvalidChangeBatch", Message: "[" + strings.Join(wrong, ", ") + "]"}
+		if f.config.OldBatchErrors {
+			refused.Messages = wrong
+		}
+		return nil, refused
 	}
 	z.records = next
 	info := f.submit(z, b.Comment, func() { z.served = next })

@@ -258,7 +258,7 @@ func TestBatches(t *testing.T) {
 	} {
 		_, err := w.change(t, c.changes...)
 		e, ok := errors.AsType[*types.InvalidChangeBatch](err)
-		if !ok || !strings.Contains(strings.Join(e.Messages, "\n"), c.want) {
+		if !ok || !strings.Contains(*e.Message, c.want) {
 			t.Errorf("%s: %v, want InvalidChangeBatch: %s", what, err, c.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package route53
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +117,16 @@ func TestZonesGoEmpty(t *testing.T) {
 	}
 	if _, err := w.change(t, act("UPSERT", cname(write, usw1))); code(err) != "NoSuchHostedZone" {
 		t.Errorf("a zone that is gone: %v", err)
+	}
+}
+
+// In the form of the API's reference a refused batch has a list of messages.
+func TestOldBatchErrors(t *testing.T) {
+	w := begin(t, false)
+	w.config.OldBatchErrors = true
+	_, err := w.change(t, act("DELETE", cname(write, usw1)), act("CREATE", cname("session.internal", usw1)), act("DELETE", cname("x.session.internal", usw1)))
+	e, ok := errors.AsType[*types.InvalidChangeBatch](err)
+	if !ok || len(e.Messages) != 2 || !strings.Contains(e.Messages[1], "x.session.internal.") {
+		t.Errorf("%v, want two messages", err)
 	}
 }
