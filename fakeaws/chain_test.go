@@ -310,6 +310,51 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// What SNS can't hand to Lambda it hands over later, as often as it takes.
+func TestLambdaIsAway(t *testing.T) {
+	c := start(t, fakeaws.Config{RetryScale: 0.001})
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	function, err := c.PutFunction(fakeaws.Function{
+		Name: "f", Region: west2, Bootstrap: self, Timeout: time.Minute, Retries: -1, Queue: "arn:aws:sqs:us-west-2:123456789012:dead",
+		Invokers: []string{"sns.amazonaws.com"}, Env: map[string]string{bootstrapEnv: "1", "GROUP": "none"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := c.sns(west2).CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String("t")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.sns(west2).Subscribe(t.Context(), &sns.SubscribeInput{TopicArn: topic.TopicArn, Protocol: aws.String("lambda"), Endpoint: &function}); err != nil {
+		t.Fatal(err)
+	}
+	rule, err := c.AddRule(fakeaws.Rule{Service: fakeaws.Lambda, Region: west2, Effect: fakeaws.Outage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.sns(west2).Publish(t.Context(), &sns.PublishInput{TopicArn: topic.TopicArn, Message: aws.String("m")}); err != nil {
+		t.Fatal(err)
+	}
+	// Each of these calls takes a millisecond or so; a program starts in some 50.
+	for range 200 {
+		if _, err := c.sns(west2).ListTopics(t.Context(), &sns.ListTopicsInput{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if log, dead := c.FunctionLog(function), c.DeadLetters(); len(log)+len(dead) != 0 {
+		t.Errorf("with Lambda away it was invoked: %q, %v", log, dead)
+	}
+	c.RemoveRule(rule)
+	// The function fails, as there is no such group, and has no retries.
+	soon(t, "never delivered", func() bool { return len(c.DeadLetters()) > 0 })
+	if l := c.DeadLetters()[0]; l.Queue != "arn:aws:sqs:us-west-2:123456789012:dead" || l.From != function || !strings.Contains(l.Body, "ReplicationGroupNotFoundFault") {
+		t.Errorf("the letter is %+v", l)
+	}
+}
+
 // missing skips a test that needs Valkey where there is none; in CI it fails.
 func missing(t *testing.T) bool {
 	t.Helper()

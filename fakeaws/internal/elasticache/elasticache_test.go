@@ -450,3 +450,25 @@ func TestTopicBecomesInactive(t *testing.T) {
 		t.Errorf("%v, %s", err, status())
 	}
 }
+
+// With three members the third one follows whoever is primary.
+func TestThreeMembers(t *testing.T) {
+	w := begin(t, nil)
+	id := w.datastore(t)
+	w.secondary(t, east1, "session-use1", id)
+	w.settled(t, id, "available")
+	if err := w.failover(t, id, west2, "session-usw2"); err != nil {
+		t.Fatal(err)
+	}
+	w.settled(t, id, "available")
+	b, third := w.dial(t, west2, "session-usw2", false), w.dial(t, east1, "session-use1", false)
+	soon(t, "the new primary takes no writes", func() bool { return set(b, "k", "1") == nil })
+	soon(t, "the third does not follow it", func() bool { return get(third, "k") == "1" })
+	if err := set(third, "k", "2"); err == nil {
+		t.Error("the third takes writes")
+	}
+	in := &elasticache.CreateReplicationGroupInput{ReplicationGroupId: aws.String("fourth"), ReplicationGroupDescription: aws.String("x"), GlobalReplicationGroupId: &id}
+	if _, err := w.clients[east1].CreateReplicationGroup(t.Context(), in); code(err) != "InvalidParameterValue" {
+		t.Errorf("a fourth member: %v", err)
+	}
+}

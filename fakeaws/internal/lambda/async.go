@@ -71,24 +71,26 @@ func (f *Fake) try(ctx context.Context, e *event) {
 	spec := e.fn.Function
 	f.mu.Unlock()
 	var wait time.Duration
+	exhausted := false
 	condition, why := "EventAgeExceeded", string(r.payload)
 	if err != nil {
 		// Throttles are tried again a second later, then ever slower, up to 5 minutes.
 		wait, why = min(time.Second<<min(e.refusals, 10), 5*time.Minute), err.Error()
 		e.refusals++
 		if !errors.Is(err, errThrottled) {
-			condition, wait = "RetriesExhausted", -1
+			exhausted = true
 		}
 	} else {
 		// A failure is tried again a minute later, and the second one two minutes later.
 		e.failures++
 		wait = time.Duration(e.failures) * time.Minute
-		if e.failures > spec.Retries {
-			condition, wait = "RetriesExhausted", -1
-		}
+		exhausted = e.failures > spec.Retries
+	}
+	if exhausted {
+		condition = "RetriesExhausted"
 	}
 	wait = time.Duration(float64(wait) * f.config.Scale)
-	if wait < 0 || f.agenda.Now().Add(wait).Sub(e.begun) > spec.MaxAge || !f.agenda.After(wait, func(ctx context.Context) { f.try(ctx, e) }) {
+	if exhausted || f.agenda.Now().Add(wait).Sub(e.begun) > spec.MaxAge || !f.agenda.After(wait, func(ctx context.Context) { f.try(ctx, e) }) {
 		f.config.Bury(spec.Queue, e.fn.arn, e.destined(condition, r, f.agenda.Now()), why)
 	}
 }
