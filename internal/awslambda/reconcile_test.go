@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/awstest"
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 func code(yes bool, c string) awstest.Fate {
@@ -217,7 +218,7 @@ func TestControl(t *testing.T) {
 
 // One question is asked a few times, and not for as long as there is time.
 func TestTriesAreBounded(t *testing.T) {
-	for fate, want := range map[string]int{"Throttling": cacheTries, "InternalFailure": cacheTries, "AccessDenied": 1} {
+	for fate, want := range map[string]int{"Throttling": elasticache.AskTries, "InternalFailure": elasticache.AskTries, "AccessDenied": 1} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(west2, west1)
 			w.Fate = func(awstest.Call) awstest.Fate { return code(true, fate) }

@@ -41,8 +41,12 @@ func (l *Local) loses() {
 		return
 	}
 	_, owes := s.Owes(me)
-	switch seen := l.server; {
-	case epoch == 0 || !seen.Known || l.fell == epoch:
+	seen := l.server
+	if epoch == 0 || !seen.Known || l.fell == epoch {
+		return
+	}
+	switch {
+	case h.Step == ledger.Draining && seen.Marked >= epoch: // it has all of it, whoever has promoted another one by now
 	case l.past.lost != "" && l.past.epoch == epoch:
 		l.fell, l.loss = epoch, l.past.lost
 	case !seen.Primary && (seen.Beat.Epoch == epoch || again && !owes):
