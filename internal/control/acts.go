@@ -225,7 +225,7 @@ func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act)
 		return
 	}
 	m.salvaging = true
-	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch, Alone: m.state.Lease.Detach}
+	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch, Alone: m.reports[a.Region].bytes.Server.Alone}
 	for _, region := range m.state.Setup.Regions {
 		if _, owes := m.state.Owes(region); owes {
 			order.Owing = append(order.Owing, region)

@@ -103,7 +103,8 @@ type Order struct {
 	Receipt ledger.Receipt
 	To      string
 	Epoch   uint64
-	// Alone: the server of To was taken out of what manages all of them, and nobody follows it.
+	// Alone: the server of To was taken out of what manages all of them, and nobody follows it,
+	// as was heard last.
 	Alone bool
 	// Owing are other Regions whose own writes were not looked at yet: that one of them has
 	// what was brought home says little, as it is to be given other data.

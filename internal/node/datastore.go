@@ -41,7 +41,7 @@ func newDatastore(ctx context.Context, d topology.Deployment, here topology.Regi
 // State returns what ElastiCache says of this Region's group.
 func (d *datastore) State(primary bool) steered.Managed {
 	s := d.Datastore.State(primary)
-	m := steered.Managed{Fit: s.Failure == nil && s.View.Promotable(d.site), Text: s.View.String()}
+	m := steered.Managed{Fit: s.Failure == nil && s.View.Promotable(d.site), Text: s.View.String(), Alone: s.View.Found && s.View.Global == ""}
 	if s.Seen.IsZero() {
 		m.Text = "ElastiCache has not answered yet"
 	}

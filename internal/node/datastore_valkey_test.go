@@ -5,6 +5,7 @@ package node
 import (
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -97,8 +98,9 @@ func (c *cloudLand) is(t *testing.T, status string) {
 func onDatastore(t *testing.T, failover, promotion time.Duration, dead string) *cloudLand {
 	t.Helper()
 	const soon = 50 * time.Millisecond
+	node := fakeaws.Principal{Key: "AKIANODE", Secret: "a node's own", ARN: "arn:aws:iam::123456789012:role/node", Policy: documented(t)}
 	cloud, err := fakeaws.Start(t.Context(), fakeaws.Config{
-		PlainAddresses: true, DeadPrimary: dead,
+		PlainAddresses: true, DeadPrimary: dead, Principals: []fakeaws.Principal{node},
 		Times: &fakeaws.Times{Create: soon, Join: soon, Failover: failover, Disassociate: soon, Modify: soon, Delete: soon},
 	})
 	if err != nil {
@@ -110,8 +112,7 @@ func onDatastore(t *testing.T, failover, promotion time.Duration, dead string) *
 		}
 	})
 	c := &cloudLand{cloud: cloud}
-	key, secret := cloud.Credentials()
-	for name, value := range map[string]string{"AWS_ENDPOINT_URL": cloud.FrontURL(), "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret} {
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": cloud.FrontURL(), "AWS_ACCESS_KEY_ID": node.Key, "AWS_SECRET_ACCESS_KEY": node.Secret} {
 		t.Setenv(name, value)
 	}
 	var engines []string
@@ -121,6 +122,27 @@ func onDatastore(t *testing.T, failover, promotion time.Duration, dead string) *
 	c.is(t, "available")
 	c.land = newCountry(t, "topology: active-passive\nprimary: west", fmt.Sprintf(", datastore: {id: %s, promotion: %v}", c.global, promotion), engines...)
 	return c
+}
+
+// documented returns the policy that a node needs by its documentation, for the groups of a land.
+func documented(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/aws/global-datastore.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "## What a node may do")
+	_, rest, _ = strings.Cut(rest, "```json\n")
+	policy, _, _ := strings.Cut(rest, "```")
+	const group = `"arn:aws:elasticache:us-west-2:123456789012:replicationgroup:session-usw2"`
+	if strings.Count(policy, group) != 1 {
+		t.Fatalf("the documentation has the policy %q", policy)
+	}
+	var groups []string
+	for _, name := range names() {
+		groups = append(groups, fmt.Sprintf("%q", "arn:aws:elasticache:"+awsOf(name)+":123456789012:replicationgroup:session-"+name))
+	}
+	return strings.Replace(policy, group, strings.Join(groups, ", "), 1)
 }
 
 // A planned switchover on a Global Datastore waits for what is written, has ElastiCache move

@@ -31,9 +31,10 @@ type Server struct {
 	// Clock is how far its clock is ahead of its node's; nil: it was not asked.
 	Clock *time.Duration
 	// Service is what whoever manages it says of it, for people; empty: nobody does. Held: it
-	// could not be promoted now.
+	// could not be promoted now. Alone: it is on its own, and nobody follows it.
 	Service string
 	Held    bool
+	Alone   bool
 }
 
 // An Act is what is to be done.

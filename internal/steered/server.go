@@ -74,8 +74,10 @@ type Managed struct {
 	// known.
 	Primary string
 	// Fit: this Region's could be promoted now.
-	Fit  bool
-	Text string // for people
+	Fit bool
+	// Alone: it was taken out, and is on its own.
+	Alone bool
+	Text  string // for people
 }
 
 // A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
@@ -217,7 +219,7 @@ func (s *Server) follows(out *steer.Server, role valkey.Role) {
 		return
 	}
 	m := s.config.Service.State(role.Primary)
-	out.Service, out.Held = m.Text, !m.Fit && m.Primary != s.config.Self
+	out.Service, out.Held, out.Alone = m.Text, !m.Fit && m.Primary != s.config.Self, m.Alone
 	out.Turned = m.Primary == s.config.Self
 	if !role.Primary && !out.Turned {
 		out.Follows = m.Primary
