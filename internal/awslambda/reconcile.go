@@ -75,8 +75,8 @@ func (r *Reconciler) reconcile(ctx context.Context, report *report) error {
 	report.tell("verdict", d.Verdict)
 	report.tell("reason", d.Reason)
 	report.count("Refused", yes(d.Verdict == Refuse))
-	if r.metric && d.Known {
-		report.measure("IsGlobalPrimary", "None", yes(d.Primary))
+	if err := r.tellRole(d, report); err != nil {
+		return err
 	}
 	switch d.Verdict {
 	case Move:
@@ -86,6 +86,22 @@ func (r *Reconciler) reconcile(ctx context.Context, report *report) error {
 	case Leave, Refuse:
 	}
 	return nil
+}
+
+// tellRole tells the metric that health checks follow: in a line of its own before anything is
+// moved, since they must move while a control plane that something else needs hangs.
+func (r *Reconciler) tellRole(d Decision, last *report) error {
+	switch {
+	case !r.metric || !d.Known:
+		return nil
+	case d.Verdict != Move || len(r.drivers) == 0:
+		last.measure("IsGlobalPrimary", "None", yes(d.Primary))
+		return nil
+	}
+	now := time.Now()
+	first := newReport(r.place, r.namespace, now)
+	first.measure("IsGlobalPrimary", "None", yes(d.Primary))
+	return first.write(r.out, now)
 }
 
 func yes(b bool) int {

@@ -1,6 +1,9 @@
 package awslambda
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -265,6 +268,28 @@ func TestMetric(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The metric is told before anything is moved: health checks must follow it while the control plane
+// that the record needs does not answer.
+func TestMetricComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(west2, west1)
+		w.Cache.Promote(west2)
+		w.Fate = func(c awstest.Call) awstest.Fate { return awstest.Fate{Lost: c.Service == "route53"} }
+		f, out := function(t, w, setup(west2, DriveRecord, DriveMetric))
+		if err := f.Handle(t.Context(), tick()); err == nil {
+			t.Error("without Route 53 it does not fail")
+		}
+		line, rest, _ := strings.Cut(out.String(), "\n")
+		var first, last map[string]any
+		if err := errors.Join(json.Unmarshal([]byte(line), &first), json.Unmarshal([]byte(rest), &last)); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if first["IsGlobalPrimary"] != 1.0 || first["DnsError"] != nil || last["DnsError"] != 1.0 || last["IsGlobalPrimary"] != nil {
+			t.Errorf("stdout: %s", out)
+		}
+	})
 }
 
 // An operator's word makes a group that was taken out take the writes; a cluster of many shards
