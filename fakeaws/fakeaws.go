@@ -24,6 +24,7 @@ import (
 	"github.com/roam-sessions/roam/fakeaws/internal/lambda"
 	"github.com/roam-sessions/roam/fakeaws/internal/route53"
 	"github.com/roam-sessions/roam/fakeaws/internal/sns"
+	"github.com/roam-sessions/roam/fakeaws/internal/ssm"
 )
 
 // Names of services, as requests are signed for them.
@@ -34,6 +35,7 @@ const (
 	Lambda      = "lambda"
 	CloudWatch  = "monitoring"
 	ARC         = arc.Name
+	SSM         = ssm.Name
 )
 
 // headTimeout bounds how long a client may take for the head of a request.
@@ -73,6 +75,7 @@ type Cloud struct {
 	lambda      *lambda.Fake
 	cloudwatch  *cloudwatch.Fake
 	arc         *arc.Fake
+	ssm         *ssm.Fake
 
 	mu         sync.Mutex // guards what follows
 	dark       map[string]string
@@ -173,6 +176,7 @@ func (c *Cloud) build(ctx context.Context) error {
 		},
 		Bury: c.bury,
 	})
+	c.ssm = ssm.New(ssm.Config{Clock: k.Clock, Account: k.Account, Regions: k.Regions})
 	c.arc = arc.New(arc.Config{Clock: k.Clock, Account: k.Account, Rotate: k.RotateEndpoints})
 	c.elasticache = elasticache.New(ctx, elasticache.Config{
 		Clock: k.Clock, Account: k.Account, Regions: k.Regions, Program: k.program, Times: *k.Times,
@@ -195,7 +199,7 @@ func (c *Cloud) build(ctx context.Context) error {
 
 // openDoors serves each service in each of its Regions.
 func (c *Cloud) openDoors(ctx context.Context) error {
-	for _, s := range []*door.Service{c.elasticache.Service(), c.sns.Service(), c.lambda.Service(), c.cloudwatch.Service(), c.route53.Service(), c.arc.Service()} {
+	for _, s := range []*door.Service{c.elasticache.Service(), c.sns.Service(), c.lambda.Service(), c.cloudwatch.Service(), c.route53.Service(), c.arc.Service(), c.ssm.Service()} {
 		for _, region := range s.Regions {
 			url, err := c.listen(ctx, c.keeper.Door(s, region))
 			if err != nil {

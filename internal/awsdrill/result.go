@@ -21,14 +21,20 @@ type Round struct {
 	// Dark is a Region that was off the network; empty: none.
 	Dark     string        `json:"dark,omitempty"`
 	Promoted time.Duration `json:"promoted"` // ElastiCache says so
-	Ran      time.Duration `json:"ran"`      // the function of the promoted Region has said what it moved; not waited for with Dark
-	Names    []Move        `json:"names"`
+	// Asked is when the promoter had asked for it, where the primary's Region is what is dark.
+	Asked time.Duration `json:"asked,omitempty"`
+	Ran   time.Duration `json:"ran"` // the function of the promoted Region has said what it moved; not waited for with Dark
+	Names []Move        `json:"names"`
 	// Acknowledged are visits that shops answered well, in the round, and Lost those that their sessions do
 	// not show: replication is asynchronous, and ElastiCache throws away what was on its way.
 	Acknowledged int `json:"acknowledged"`
 	Lost         int `json:"lost"`
 	LoggedOut    int `json:"logged_out"` // visitors
 }
+
+// lost reports whether it was the primary's Region that was lost: then a promoter moves the primary,
+// and what was on its way from there is lost.
+func (r Round) lost() bool { return r.Dark != "" && r.Dark != global }
 
 // A Move is what became of one name.
 type Move struct {
@@ -55,8 +61,11 @@ func (r Result) Broken() []string {
 		if round.Promoted < 0 {
 			broken("ElastiCache has not promoted it")
 		}
-		if round.Ran < 0 && round.Dark == "" {
+		if round.Ran < 0 && round.Dark != global {
 			broken("its function has not reported that it moved anything")
+		}
+		if round.lost() && round.Asked <= 0 {
+			broken("the promoter has not asked for it")
 		}
 		if round.LoggedOut > 0 {
 			broken("%d visitors were logged out", round.LoggedOut)
@@ -89,7 +98,10 @@ func (r Result) Table() string {
 	fmt.Fprintf(&b, "ElastiCache takes %v, changes of records take %v, and a minute of alarms and schedules %v; at AWS a minute each.\n", r.Promotion, r.Propagation, r.Minute)
 	for _, round := range r.Rounds {
 		fmt.Fprintf(&b, "\nTo %s", round.To)
-		if round.Dark != "" {
+		switch {
+		case round.lost():
+			fmt.Fprintf(&b, ", as %s is lost: nobody asks for it but alarms and the promoter", round.Dark)
+		case round.Dark != "":
 			fmt.Fprintf(&b, ", with %s dark, and Route 53's control plane with it", round.Dark)
 		}
 		b.WriteString("\n\n| stage | after |\n|---|---|\n")
@@ -100,8 +112,11 @@ func (r Result) Table() string {
 			}
 			fmt.Fprintf(&b, "| %s | %s |\n", fmt.Sprintf(format, args...), text)
 		}
+		if round.lost() {
+			row(round.Asked, "alarms have woken the promoter, and it has asked ElastiCache")
+		}
 		row(round.Promoted, "ElastiCache has promoted it")
-		if round.Dark == "" {
+		if round.Dark != global {
 			row(round.Ran, "its function has said what it moved")
 		}
 		for _, m := range round.Names {
@@ -112,7 +127,11 @@ func (r Result) Table() string {
 				row(m.Led, "%s, by %s, leads there", m.Name, m.By)
 			}
 			for _, region := range regions() {
-				row(m.Writes[region], "the shop of %s writes at %s again", region, m.Name)
+				text := "the shop of %s writes at %s again"
+				if region == round.Dark {
+					text += ", after the Region is back"
+				}
+				row(m.Writes[region], text, region, m.Name)
 			}
 		}
 		fmt.Fprintf(&b, "\n%d visits were answered well, of which %d were on their way and lost; %d visitors were logged out.\n",

@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+
+	"github.com/roam-sessions/roam/internal/awslambda"
 )
 
 const (
@@ -22,7 +24,8 @@ const (
 	heldMinutes = 4
 )
 
-// Run moves the primary, and moves it back and forth with the control plane of Route 53 dark.
+// Run moves the primary, moves it with the control plane of Route 53 dark, and has each Region be lost
+// in turn.
 func Run(ctx context.Context, c Config) (r Result, err error) {
 	r = Result{Promotion: c.Promotion, Propagation: c.Propagation, Minute: c.Minute}
 	w, err := newWorld(ctx, c)
@@ -30,7 +33,20 @@ func Run(ctx context.Context, c Config) (r Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	for _, next := range []struct{ to, dark string }{{west2, ""}, {west1, global}, {west2, global}} {
+	reporting, stop := context.WithCancel(ctx)
+	var reports sync.WaitGroup
+	defer reports.Wait()
+	defer stop()
+	for _, region := range regions() {
+		limit, cancel := context.WithTimeout(ctx, setUpTime)
+		err = w.makePromoter(limit, region)
+		cancel()
+		if err != nil {
+			return r, fmt.Errorf("the promoter of %s: %w", region, err)
+		}
+		reports.Go(func() { w.report(reporting, region) })
+	}
+	for _, next := range []struct{ to, dark string }{{west2, ""}, {west1, global}, {west2, west1}, {west1, west2}} {
 		if err := rest(ctx, calmMinutes*c.Minute); err != nil {
 			return r, err
 		}
@@ -58,26 +74,15 @@ func (w *world) round(ctx context.Context, to, dark string) (Round, error) {
 	for _, name := range names() {
 		r.Names = append(r.Names, Move{Name: name, By: ways()[name], Held: dark == global && name == byRecord, Led: missed, Writes: map[string]time.Duration{}})
 	}
-	if dark != "" {
-		w.say("%s goes dark", dark)
-		if err := w.cloud.SetDark(dark, true); err != nil {
-			return r, err
-		}
-	}
 	before := make([]int, len(w.stands))
 	for i, s := range w.stands {
 		before[i], _, _ = s.wrote()
 	}
 	lines := len(w.cloud.FunctionLog(w.functions[to]))
-	w.say("ElastiCache is asked to make %s the primary", to)
-	began := time.Now()
-	_, err := w.cache(to).FailoverGlobalReplicationGroup(ctx, &elasticache.FailoverGlobalReplicationGroupInput{
-		GlobalReplicationGroupId: &w.store, PrimaryRegion: &to, PrimaryReplicationGroupId: aws.String(groupOf(to)),
-	})
+	since, err := w.begin(ctx, &r)
 	if err != nil {
-		return r, fmt.Errorf("fail over to %s: %w", to, err)
+		return r, err
 	}
-	since := func() time.Duration { return time.Since(began) }
 	r.Promoted = stage(ctx, w.config.Promotion, since, func() bool {
 		is, err := w.is(ctx, "available", to)
 		return is && err == nil
@@ -95,6 +100,46 @@ func (w *world) round(ctx context.Context, to, dark string) (Round, error) {
 	return r, w.count(ctx, &r, before)
 }
 
+// begin has the move begin: a Region goes dark, or none, and the primary is moved by hand, or by the
+// promoter if it is the primary that is lost. It returns how long ago that was.
+func (w *world) begin(ctx context.Context, r *Round) (since func() time.Duration, err error) {
+	if r.lost() { // it has been the primary before, and nothing goes back by itself
+		w.say("an operator readmits %s", r.To)
+		if err := w.cloud.PutParameter(r.To, memoryName, awslambda.Memory{Role: "SECONDARY"}.String()); err != nil {
+			return nil, err
+		}
+	}
+	if r.Dark != "" {
+		w.say("%s goes dark", r.Dark)
+		if err := w.cloud.SetDark(r.Dark, true); err != nil {
+			return nil, err
+		}
+		w.dark.Store(&r.Dark)
+	}
+	began := time.Now()
+	since = func() time.Duration { return time.Since(began) }
+	if r.lost() {
+		const minutes = 4
+		lines := len(w.cloud.FunctionLog(w.promoters[r.To]))
+		r.Asked = stage(ctx, minutes*w.config.Minute, since, func() bool { return w.promoted(r.To, lines) })
+		if r.Asked < 0 {
+			log := w.cloud.FunctionLog(w.promoters[r.To])
+			w.say("the promoter has not asked for %s; the last that it said: %s", r.To, log[max(0, len(log)-2):])
+			return since, nil
+		}
+		w.say("the promoter has asked for %s, after %v", r.To, r.Asked.Round(time.Millisecond))
+		return since, nil
+	}
+	w.say("ElastiCache is asked to make %s the primary", r.To)
+	_, err = w.cache(r.To).FailoverGlobalReplicationGroup(ctx, &elasticache.FailoverGlobalReplicationGroupInput{
+		GlobalReplicationGroupId: &w.store, PrimaryRegion: &r.To, PrimaryReplicationGroupId: aws.String(groupOf(r.To)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fail over to %s: %w", r.To, err)
+	}
+	return since, nil
+}
+
 // stage waits for something and returns when it was so, or missed.
 func stage(ctx context.Context, takes time.Duration, since func() time.Duration, is func() bool) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, takes+stageTime)
@@ -109,8 +154,8 @@ func stage(ctx context.Context, takes time.Duration, since func() time.Duration,
 // at it write again.
 func (w *world) watch(ctx context.Context, r *Round, since func() time.Duration, promoted time.Time, lines int) error {
 	var all sync.WaitGroup
-	var mu sync.Mutex // guards r
-	if r.Dark == "" { // else it waits for what is dark before it says what it did
+	var mu sync.Mutex     // guards r
+	if r.Dark != global { // else it waits for what is dark before it says what it did
 		all.Go(func() {
 			ran := stage(ctx, w.config.Minute, since, func() bool { return w.moved(r.To, lines) })
 			mu.Lock()
@@ -134,6 +179,10 @@ func (w *world) watch(ctx context.Context, r *Round, since func() time.Duration,
 			mu.Lock()
 			m.Led = led
 			mu.Unlock()
+			if led < 0 {
+				w.say("%s does not lead there", m.Name)
+				return
+			}
 			w.say("%s leads there, by %s, after %v", m.Name, m.By, led.Round(time.Millisecond))
 			w.writes(ctx, m, since, promoted)
 		})
@@ -142,10 +191,11 @@ func (w *world) watch(ctx context.Context, r *Round, since func() time.Duration,
 	return ctx.Err()
 }
 
-// writes notes when the shops at a name write again.
+// writes notes when the shops at a name write again, of which that is not noted yet.
 func (w *world) writes(ctx context.Context, m *Move, since func() time.Duration, promoted time.Time) {
 	for _, s := range w.stands {
-		if s.name != m.Name {
+		_, noted := m.Writes[s.region]
+		if dark := w.dark.Load(); s.name != m.Name || noted || dark != nil && *dark == s.region {
 			continue
 		}
 		m.Writes[s.region] = stage(ctx, 0, since, func() bool {
@@ -180,10 +230,14 @@ func (w *world) light(ctx context.Context, r *Round) error {
 	if err := w.cloud.SetDark(r.Dark, false); err != nil {
 		return err
 	}
+	w.dark.Store(nil)
 	back := time.Now()
 	since := func() time.Duration { return time.Since(back) }
 	for i := range r.Names {
 		m := &r.Names[i]
+		if r.lost() {
+			w.writes(ctx, m, since, back)
+		}
 		if !m.Held {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -80,7 +81,9 @@ type world struct {
 	readers   map[string]string // host:port of endpoints that are read from
 	topics    map[string]string
 	zone      string
-	functions map[string]string // ARNs
+	functions map[string]string      // ARNs
+	promoters map[string]string      // theirs
+	dark      atomic.Pointer[string] // the Region that is off the network; nil: none is
 	stands    []*stand
 	began     time.Time
 	undo      func() // has names be asked for as before
@@ -93,7 +96,7 @@ func (w *world) say(format string, args ...any) {
 // newWorld makes a world. Close it, also if that fails.
 func newWorld(ctx context.Context, c Config) (*world, error) {
 	w := &world{
-		config: c, groups: map[string]string{}, readers: map[string]string{}, topics: map[string]string{}, functions: map[string]string{}, began: time.Now(),
+		config: c, groups: map[string]string{}, readers: map[string]string{}, topics: map[string]string{}, functions: map[string]string{}, promoters: map[string]string{}, began: time.Now(),
 	}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "roam-awsdrill-"); err != nil {
@@ -110,7 +113,7 @@ func newWorld(ctx context.Context, c Config) (*world, error) {
 	w.say("AWS begins")
 	const soon = 200 * time.Millisecond
 	w.cloud, err = fakeaws.Start(ctx, fakeaws.Config{
-		Regions: []string{west1, west2, global}, Propagation: c.Propagation, Minute: c.Minute, RetryScale: c.Minute.Seconds() / 60,
+		Regions: []string{west1, west2, global}, DeadPrimary: fakeaws.DeadPrimaryWorks, Propagation: c.Propagation, Minute: c.Minute, RetryScale: c.Minute.Seconds() / 60,
 		Times:  &fakeaws.Times{Create: soon, Join: soon, Failover: c.Promotion, Disassociate: soon, Modify: soon, Delete: soon},
 		Panels: []fakeaws.Panel{{Name: panel, Controls: regions(), Rules: []fakeaws.SafetyRule{{Name: "one", Asserted: regions(), Type: "ATLEAST", Threshold: 1}}}},
 	})
@@ -245,7 +248,11 @@ func (w *world) makeGroup(ctx context.Context, region string) error {
 
 // is reports whether the Global Datastore has a status, and a Region as its primary, if one is named.
 func (w *world) is(ctx context.Context, status, primary string) (bool, error) {
-	out, err := w.cache(west2).DescribeGlobalReplicationGroups(ctx, &elasticache.DescribeGlobalReplicationGroupsInput{
+	asked := west2
+	if dark := w.dark.Load(); dark != nil && *dark == asked {
+		asked = west1
+	}
+	out, err := w.cache(asked).DescribeGlobalReplicationGroups(ctx, &elasticache.DescribeGlobalReplicationGroupsInput{
 		GlobalReplicationGroupId: &w.store, ShowMemberInfo: aws.Bool(true),
 	})
 	if err != nil {
@@ -270,6 +277,9 @@ func (w *world) makeNames(ctx context.Context) error {
 		return err
 	}
 	w.zone = strings.TrimPrefix(*made.HostedZone.Id, "/hostedzone/")
+	// A Region that is gone says no 0. Of the record that is answered first silence is bad, as the other one may be
+	// the primary; of the other it says nothing new, or a metric that fails would lead writes away from it.
+	silent := []types.InsufficientDataHealthStatus{types.InsufficientDataHealthStatusUnhealthy, types.InsufficientDataHealthStatusLastKnownStatus}
 	var changes []types.Change
 	for i, region := range regions() {
 		if err := w.makeAlarm(ctx, region); err != nil {
@@ -278,7 +288,7 @@ func (w *world) makeNames(ctx context.Context) error {
 		for name, check := range map[string]types.HealthCheckConfig{
 			byControl: {Type: types.HealthCheckTypeRecoveryControl, RoutingControlArn: aws.String(w.cloud.ControlARN(panel, region))},
 			byHealth: {
-				Type: types.HealthCheckTypeCloudwatchMetric, InsufficientDataHealthStatus: types.InsufficientDataHealthStatusLastKnownStatus,
+				Type: types.HealthCheckTypeCloudwatchMetric, InsufficientDataHealthStatus: silent[i],
 				AlarmIdentifier: &types.AlarmIdentifier{Name: aws.String("not-primary"), Region: types.CloudWatchRegion(region)},
 			},
 		} {
@@ -317,31 +327,14 @@ func (w *world) makeFunctions(ctx context.Context) error {
 		}
 	}
 	for i, region := range regions() {
-		env := map[string]string{
-			"AWS_REGION": region, "ROAM_GROUP": groupOf(region), "ROAM_GLOBAL": w.store, "ROAM_DRIVE": "record,control,metric", "ROAM_ZONE": w.zone,
-			"ROAM_NAME": byRecord, "ROAM_CONTROL": w.cloud.ControlARN(panel, region), "ROAM_CONTROLS_OFF": w.cloud.ControlARN(panel, regions()[1-i]),
-			"ROAM_ENDPOINTS": strings.Join(endpoints, ","), "ROAM_NAMESPACE": namespace,
-		}
-		read, err := awslambda.ReadConfig(func(name string) string { return env[name] })
-		if err != nil {
-			return err
-		}
-		policy, err := awslambda.Policy(read, awslambda.Account{ID: account, Partition: "aws", Function: "reconcile"})
-		if err != nil {
-			return err
-		}
-		role := fakeaws.Principal{Key: "AKIAROLE" + strconv.Itoa(i), Secret: "role of " + region, ARN: "arn:aws:iam::" + account + ":role/reconcile-" + region, Policy: string(policy)}
-		if err := w.cloud.Admit(role); err != nil {
-			return err
-		}
-		delete(env, "AWS_REGION") // Lambda's own
-		w.functions[region], err = w.cloud.PutFunction(fakeaws.Function{
-			Name: "reconcile", Region: region, Role: role.ARN, Bootstrap: w.config.Bootstrap, Timeout: awslambda.Timeout, Concurrent: 1, Env: env,
-			Invokers: []string{"sns.amazonaws.com", "events.amazonaws.com"},
+		arn, err := w.install(region, "reconcile", map[string]string{
+			"ROAM_DRIVE": "record,control,metric", "ROAM_ZONE": w.zone, "ROAM_NAME": byRecord, "ROAM_CONTROL": w.cloud.ControlARN(panel, region),
+			"ROAM_CONTROLS_OFF": w.cloud.ControlARN(panel, regions()[1-i]), "ROAM_ENDPOINTS": strings.Join(endpoints, ","),
 		})
 		if err != nil {
 			return err
 		}
+		w.functions[region] = arn
 		client := sns.New(sns.Options{Region: region, BaseEndpoint: aws.String(w.cloud.FrontURL()), Credentials: w.keys(), RetryMaxAttempts: 1})
 		_, err = client.Subscribe(ctx, &sns.SubscribeInput{TopicArn: aws.String(w.topics[region]), Protocol: aws.String("lambda"), Endpoint: aws.String(w.functions[region])})
 		if err != nil {
@@ -352,6 +345,32 @@ func (w *world) makeFunctions(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// install puts a function into a Region, under its own policy, and returns its ARN.
+func (w *world) install(region, name string, env map[string]string) (string, error) {
+	env["ROAM_GROUP"], env["ROAM_GLOBAL"], env["ROAM_NAMESPACE"] = groupOf(region), w.store, namespace
+	read, err := awslambda.ReadConfig(func(name string) string {
+		if name == "AWS_REGION" { // Lambda's own
+			return region
+		}
+		return env[name]
+	})
+	if err != nil {
+		return "", err
+	}
+	policy, err := awslambda.Policy(read, awslambda.Account{ID: account, Partition: "aws", Function: name})
+	if err != nil {
+		return "", err
+	}
+	role := fakeaws.Principal{Key: "AKIA" + name + region, Secret: name + " of " + region, ARN: "arn:aws:iam::" + account + ":role/" + name + "-" + region, Policy: string(policy)}
+	if err := w.cloud.Admit(role); err != nil {
+		return "", err
+	}
+	return w.cloud.PutFunction(fakeaws.Function{
+		Name: name, Region: region, Role: role.ARN, Bootstrap: w.config.Bootstrap, Timeout: awslambda.Timeout, Concurrent: 1, Env: env,
+		Invokers: []string{"sns.amazonaws.com", "events.amazonaws.com"},
+	})
 }
 
 // makeShops waits until all names lead to the primary, and opens the shops.

@@ -139,13 +139,22 @@ func (p *Promoter) alarms(ctx context.Context, s *Sight) error {
 	s.Alarms = nil
 	for i := range out.MetricAlarms {
 		a := &out.MetricAlarms[i]
-		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), moment(a.StateTransitionedTimestamp)})
+		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), since(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp)})
 	}
 	for i := range out.CompositeAlarms {
 		a := &out.CompositeAlarms[i]
-		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), moment(a.StateTransitionedTimestamp)})
+		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), since(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp)})
 	}
 	return nil
+}
+
+// since returns when an alarm got into its state: what answers leave out is no later than when it was
+// last looked at, which makes the promoter more patient, and not blind.
+func since(transitioned, updated *time.Time) time.Time {
+	if transitioned == nil {
+		return moment(updated)
+	}
+	return *transitioned
 }
 
 func moment(t *time.Time) time.Time {
