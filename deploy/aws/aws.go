@@ -2,8 +2,8 @@ package aws
 
 import "embed"
 
-// Templates are the files *.yaml of this folder. docs/aws/templates.md tells of each, and package awsplan in
-// which order they are used.
+// Files are the templates, *.yaml, and stack-policy.json: what no update may do to a stack that
+// keeps sessions. docs/aws/templates.md tells of each, and package awsplan in which order they are used.
 //
-//go:embed *.yaml
-var Templates embed.FS
+//go:embed *.yaml stack-policy.json
+var Files embed.FS
