@@ -1,7 +1,5 @@
 package awsplan
 
-import "errors"
-
 // What a Step does. Whoever carries one out gives it Parameters and what Feeds bring, under the names that stand
 // here. All of it may be done again: what is so already is done.
 const (
@@ -28,7 +26,7 @@ const (
 	// DoDeleteGlobal deletes Global, retaining the primary's group, and waits.
 	DoDeleteGlobal = "delete-global"
 	// DoDeleteGroup deletes the replication group Group in the Step's Region, and waits. With Snapshot it takes
-	// a last one of that name; only in the Region that was the primary if Primary is "only".
+	// a last one of that name: in each Region, since which of them has the newest data is known only later.
 	DoDeleteGroup = "delete-group"
 	// DoDeleteTable takes the protection of the table Table in all Regions away and deletes it, its replicas first.
 	DoDeleteTable = "delete-table"
@@ -36,8 +34,6 @@ const (
 	DoDeleteCluster = "delete-cluster"
 	// DoEmptyZone deletes all records of the zone Zone but its SOA and NS: the reconciler's, which no stack has.
 	DoEmptyZone = "empty-zone"
-	// DoTurnOffControls turns Controls off, overriding SafetyRule: a control that is on can't be deleted.
-	DoTurnOffControls = "turn-off-controls"
 )
 
 // A Step is one thing to do, in order. A stack may stand in a plan twice: the second time it is an update with
@@ -52,13 +48,15 @@ type Step struct {
 	Region string `json:"region"`
 	// Template is a file of deploy/aws: network.yaml.
 	Template string `json:"template,omitempty"`
-	// Parameters of the stack or the action that are known already. All others that the template has stay at
-	// their defaults.
+	// Parameters of the stack or the action that are known already. Neither here nor in Feeds: what the stack
+	// has, and what the template says where it is new. So the first of DSQL's passes, carried out again, takes nothing back.
 	Parameters map[string]string `json:"parameters,omitempty"`
 	// Feeds are the others.
 	Feeds []Feed `json:"feeds,omitempty"`
 	// Capabilities that CreateStack is to be told of, such as CAPABILITY_NAMED_IAM.
 	Capabilities []string `json:"capabilities,omitempty"`
+	// Policy is a file of deploy/aws: what no update may do to the stack. Empty: it may do all.
+	Policy string `json:"policy,omitempty"`
 	// Roles says that the stack holds what a failover changes, though no failover changes the stack: a group or
 	// the Global Datastore. It is not updated without somebody's word.
 	Roles bool `json:"roles,omitempty"`
@@ -73,8 +71,6 @@ type Feed struct {
 	Stack     string `json:"stack"`
 	Region    string `json:"region"`
 	Output    string `json:"output"`
-	// Prefix stands before the output's value: "us-west-2=".
-	Prefix string `json:"prefix,omitempty"`
 }
 
 // A Plan is what makes a deployment of Settings.
@@ -107,19 +103,12 @@ type Remain struct {
 	Why string `json:"why"`
 }
 
-// Undo returns what takes a deployment away, in order: who leads to it, then members out of the Global Datastore, the
-// Global Datastore, groups, and the stacks from the last to the first. What Settings.Retain keeps is left out, with
-// the stacks that it needs.
+// Undo returns what takes a deployment away, in order: the stacks from the last to the first, and before the caches'
+// their members out of the Global Datastore, the Global Datastore, and the groups. What Settings.Retain keeps is
+// left out, with the stacks that it needs. A Step whose Feeds are of a stack that is not there is done. A group that
+// Undo deletes is retained by its stack, which is deleted after it.
 func (p Plan) Undo() []Step { return p.undo }
 
 // Remains returns what Undo leaves that costs something.
 func (p Plan) Remains() []Remain { return p.remains }
 
-// New returns the plan of settings. It asks nobody anything. It fails with Faults, which says all that
-// is wrong at once, and what to do about each.
-func New(s Settings) (Plan, error) {
-	if s.Name == "" {
-		return Plan{}, errors.New("awsplan: settings have no name")
-	}
-	return Plan{Name: s.Name}, nil
-}

@@ -58,17 +58,28 @@ type Settings struct {
 	// Certificate by Region is the ARN of a certificate of ACM, for the shop's load balancer. Without one
 	// the shop is served without TLS.
 	Certificate map[string]string
+	// Networks are how many VPCs of applications are to reach the caches besides the Regions' own. They are
+	// only counted: connecting them is their owners'.
+	Networks int
 	// Transit has the networks meet at Transit Gateways. Default: they are peered while there are at most ten.
 	Transit bool
+	// Migrated says that the writer's name has failover records that "roam aws records migrate" made of a record in
+	// use: they are left to it, and only their health checks are made here.
+	Migrated bool
 	// Domain is the name of the private zone, such as session.internal. A cache needs it.
 	Domain string
-	// Artifacts are the buckets that programs come from, by Region. They are the user's, and must hold
-	// what ArtifactsOf says.
+	// Artifacts are the buckets that programs come from, by Region. They are the user's; Artifacts of the package
+	// says what must be in them.
 	Artifacts map[string]string
+	// Release is the folder in the buckets that the programs are in. Default roam. A stack sees only by
+	// another name that there is another program.
+	Release string
 	// Architecture is arm64, the default, or amd64.
 	Architecture string
-	// Shards of a cache, 1 unless ClusterMode. Replicas of each, in each Region: 0 to 5. Default 1.
-	Shards, Replicas int
+	// Shards of a cache, up to 500: 1, the default, unless ClusterMode.
+	Shards int
+	// Replicas of each shard, in each Region: 0 to 5. Default, nil: 1. None only in one Region, without ClusterMode.
+	Replicas *int
 	// NodeType of a cache. Default cache.r7g.large, the least that a Global Datastore takes of its family.
 	NodeType string
 	// EngineVersion of Valkey, in two parts: 8.2, the default.
