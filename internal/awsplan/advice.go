@@ -108,7 +108,9 @@ func (b *builder) adviseInstead() {
 
 // bill says what costs while it is there.
 func (b *builder) bill() {
-	per := func(format string, args ...any) { b.plan.Billable = append(b.plan.Billable, fmt.Sprintf(format, args...)) }
+	per := func(format string, args ...any) {
+		b.plan.Billable = append(b.plan.Billable, fmt.Sprintf(format, args...))
+	}
 	n := len(b.s.Regions)
 	switch b.s.Variant {
 	case VariantCache:

@@ -91,3 +91,17 @@ func (j *verdict) within(s Settings, what, instead string) {
 		j.lacks("witness.name", what, w, instead)
 	}
 }
+
+// Offered reports whether a Region has a type of CloudFormation's. Types that nobody says anything of are everywhere.
+func Offered(kind, region string) bool {
+	service := strings.Join(strings.Split(kind+"::", "::")[:2], "::")
+	switch service {
+	case "AWS::Route53RecoveryControl":
+		return region == arcRegion
+	case "AWS::DSQL":
+		return !slices.Contains(lacksDSQL(), region)
+	case "AWS::GlobalAccelerator":
+		return partition(region) == "aws"
+	}
+	return true
+}

@@ -111,4 +111,3 @@ func (p Plan) Undo() []Step { return p.undo }
 
 // Remains returns what Undo leaves that costs something.
 func (p Plan) Remains() []Remain { return p.remains }
-
