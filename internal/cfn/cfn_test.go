@@ -17,7 +17,7 @@ func schemas(tb testing.TB) *Spec {
 	tb.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "bin", "cfnspec", "spec.json"))
 	if err != nil {
-		if os.Getenv("CI") != "" {
+		if os.Getenv("CI") == "true" {
 			tb.Fatalf("no schemas, and this is CI: scripts/install-test-deps.sh makes them: %v", err)
 		}
 		tb.Skipf("NOT RUN against AWS's schemas; scripts/install-test-deps.sh makes them, with Node: %v", err)
