@@ -136,7 +136,7 @@ func samples() []awsplan.Settings {
 		}
 		return out
 	}
-	buckets := map[string]string{"us-east-1": "b", "us-east-2": "b", "us-west-1": "b", "us-west-2": "b"}
+	buckets := map[string]string{"us-east-1": "programs-a", "us-east-2": "programs-b", "us-west-1": "programs-c", "us-west-2": "programs-d"}
 	return []awsplan.Settings{
 		{Name: "sessions", Domain: "session.internal", Regions: places("us-west-1", "us-west-2"), Artifacts: buckets, Side: true, DNS: awsplan.DNSARC, Shop: true, Edge: true},
 		{

@@ -43,9 +43,10 @@ func judge(s Settings) Faults {
 	j.ranges(s)
 	j.buckets(s)
 	j.front(s)
-	if s.Variant == VariantCache {
+	switch s.Variant {
+	case VariantCache:
 		j.cache(s)
-	} else {
+	case VariantDynamo, VariantDSQL:
 		j.strangers(s)
 	}
 	j.offered(s)

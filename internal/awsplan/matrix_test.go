@@ -1,15 +1,17 @@
 package awsplan
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/roam-sessions/roam/internal/cfn"
 )
 
-// schemas are AWS's, where there are any; nil otherwise, and in CI that is a failure.
+// schemas are AWS's, where there are any; none otherwise, and in CI that is a failure.
 func schemas(t *testing.T) *cfn.Spec {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "bin", "cfnspec", "spec.json"))
@@ -17,7 +19,8 @@ func schemas(t *testing.T) *cfn.Spec {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("no schemas, and this is CI: scripts/install-test-deps.sh makes them: %v", err)
 		}
-		t.Skipf("NOT RUN against AWS's schemas; scripts/install-test-deps.sh makes them, with Node: %v", err)
+		t.Logf("NOT RUN against AWS's schemas, so what would be made anew is not known; scripts/install-test-deps.sh makes them, with Node: %v", err)
+		return &cfn.Spec{}
 	}
 	spec, err := cfn.ParseSpec(text)
 	if err != nil {
@@ -40,6 +43,7 @@ func in(regions ...string) Settings {
 
 // with changes settings.
 func (s Settings) with(change func(*Settings)) Settings {
+	s.Regions, s.Artifacts = slices.Clone(s.Regions), maps.Clone(s.Artifacts)
 	change(&s)
 	return s
 }

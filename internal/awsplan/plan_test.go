@@ -201,8 +201,8 @@ func TestFile(t *testing.T) {
 					texts = append(texts, fmt.Sprint(m.rendered.Resources["File"].Properties["Value"]))
 				}
 			}
-			if len(texts) != len(s.places()) || len(slices.Compact(texts)) != 1 {
-				t.Fatalf("%d files, and not the same everywhere, in %d Regions:\n%s", len(texts), len(s.places()), strings.Join(texts, "\n"))
+			if n := len(s.withDefaults().places()); len(texts) != n || len(slices.Compact(texts)) != 1 {
+				t.Fatalf("%d files, and not the same everywhere, in %d Regions:\n%s", len(texts), n, strings.Join(texts, "\n"))
 			}
 			d, err := topology.Parse([]byte(texts[0]))
 			if err != nil {
@@ -388,6 +388,37 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%s: %+v says not where or what to do", name, f)
 			}
 		}
+	}
+}
+
+// Clusters of DSQL are told of both, in the second pass alone, and never forget it.
+func TestClustersKnowEachOther(t *testing.T) {
+	p := planned(t, matrix()["dsql"])
+	c := newCloud(t)
+	spec := schemas(t)
+	c.run(Plan{Steps: p.Steps[:2]}, spec)
+	peers := func(region string) any {
+		m, _ := c.stacks[[2]string{"sessions-cluster", region}].rendered.Resources["Cluster"].Properties["MultiRegionProperties"].(map[string]any)
+		if m["WitnessRegion"] != "us-east-2" {
+			t.Errorf("%s: %v", region, m)
+		}
+		return m["Clusters"]
+	}
+	arn := func(region string) string { return c.stacks[[2]string{"sessions-cluster", region}].outputs["Arn"] }
+	if peers("us-east-1") != nil || peers("us-west-2") != nil {
+		t.Error("a cluster knows of another before that is there")
+	}
+	for range 2 { // carried out again, the first pass takes nothing back
+		c.run(p, spec)
+		for _, r := range []struct{ here, there string }{{"us-east-1", "us-west-2"}, {"us-west-2", "us-east-1"}} {
+			if d := cmp.Diff([]any{arn(r.here), arn(r.there)}, peers(r.here)); d != "" {
+				t.Errorf("%s: %s", r.here, d)
+			}
+		}
+	}
+	c.run(Plan{Steps: p.Steps[:2]}, spec)
+	if peers("us-east-1") == nil {
+		t.Error("a first pass that is carried out again makes a cluster forget")
 	}
 }
 

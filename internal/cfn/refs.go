@@ -67,7 +67,7 @@ func (tr *tracer) resource(res *resource) {
 	}
 	for _, name := range res.depends {
 		if tr.t.resource(name) == nil {
-			tr.add(res.line, "reference", path+".DependsOn", "there is no resource %s", name)
+			tr.add(res.body.get("DependsOn").line, "reference", path+".DependsOn", "there is no resource %s", name)
 			continue
 		}
 		tr.awaits[res.name] = append(tr.awaits[res.name], name)
@@ -289,6 +289,9 @@ func (tr *tracer) substitute(v *value, p place) {
 	for _, m := range placeholder.FindAllStringSubmatchIndex(text.text, -1) {
 		name := strings.TrimSpace(text.text[m[2]:m[3]])
 		line := text.line + strings.Count(text.text[:m[0]], "\n")
+		if text.below {
+			line++
+		}
 		if names.get(name) != nil {
 			spoken[name] = true
 			continue

@@ -115,7 +115,8 @@ func (l *linter) alarms() {
 		}
 		may := []string{"breaching", "notBreaching", "ignore", "missing"}
 		if is, ok := r.properties.get("TreatMissingData").plain(); ok && !slices.Contains(may, is) {
-			l.add(r.line, "alarm", r.path("TreatMissingData"), "%q is none of %s", is, strings.Join(may, ", "))
+			line, _ := r.has("TreatMissingData")
+			l.add(line, "alarm", r.path("TreatMissingData"), "%q is none of %s", is, strings.Join(may, ", "))
 		}
 		kinds := 0
 		for _, property := range []string{"Statistic", "ExtendedStatistic", "Metrics"} {
@@ -155,7 +156,8 @@ func (l *linter) follows(r *resource, config *value) {
 			l.add(line, "health-check", "Resources."+alarm.name, "health check %s follows it, and can follow no percentile and no expression", r.name)
 		}
 		if period, ok := alarm.properties.get("Period").plain(); ok && len(period) < 2 || ok && period < "60" && len(period) == 2 {
-			l.add(alarm.line, "health-check", alarm.path("Period"), "health check %s follows it, and can follow no metric of high resolution", r.name)
+			line, _ := alarm.has("Period")
+			l.add(line, "health-check", alarm.path("Period"), "health check %s follows it, and can follow no metric of high resolution", r.name)
 		}
 	case "RECOVERY_CONTROL":
 		for _, no := range []string{"RequestInterval", "FailureThreshold", "MeasureLatency"} {

@@ -22,6 +22,7 @@ type value struct {
 	line   int
 	text   string // of a scalar
 	tag    string // of a scalar: !!str, !!int, !!bool, …
+	below  bool   // of a scalar: it begins in the next line, as a block
 	items  []*value
 	fields []field
 	fn     string // of a call: Ref, Condition, Fn::If
@@ -186,6 +187,7 @@ func (r *reader) bare(n *yaml.Node, path string, depth int) *value {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		v.text, v.tag = n.Value, n.ShortTag()
+		v.below = n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	case yaml.SequenceNode:
 		v.kind = list
 		for _, c := range n.Content {

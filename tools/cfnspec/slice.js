@@ -19,7 +19,7 @@ function shape(t) {
   const out = { is: t.type };
   if (t.element) out.of = shape(t.element);
   if (t.types) out.any = t.types.map(shape);
-  if (t.allowedValues) out.values = t.allowedValues;
+  if (t.allowedValues) out.values = t.allowedValues.map(String);
   if (t.pattern) out.pattern = t.pattern;
   if (t.type === 'ref') {
     out.ref = t.reference.$ref;
