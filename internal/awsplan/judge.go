@@ -28,8 +28,8 @@ func (j *verdict) fault(path, what, mend string) {
 	j.faults = append(j.faults, Fault{Path: path, What: what, Mend: mend})
 }
 
-// at is the path of a field of an item.
-func at(list string, i int, field string) string { return fmt.Sprintf("%s[%d].%s", list, i, field) }
+// at is the path of a field of a Region.
+func at(i int, field string) string { return fmt.Sprintf("regions[%d].%s", i, field) }
 
 // judge finds all that is wrong with settings that have their defaults.
 func judge(s Settings) Faults {
@@ -96,33 +96,38 @@ func (j *verdict) regions(s Settings) {
 	for i, r := range s.Regions {
 		switch {
 		case !regionName.MatchString(r.Name):
-			j.fault(at("regions", i, "name"), fmt.Sprintf("%q is no Region of AWS", r.Name), "write it as us-west-2")
+			j.fault(at(i, "name"), fmt.Sprintf("%q is no Region of AWS", r.Name), "write it as us-west-2")
 		case seen[r.Name]:
-			j.fault(at("regions", i, "name"), r.Name+" is there twice", "keep one of them")
+			j.fault(at(i, "name"), r.Name+" is there twice", "keep one of them")
 		}
 		seen[r.Name] = true
 		if r.Zones != 2 && r.Zones != 3 {
-			j.fault(at("regions", i, "zones"), fmt.Sprintf("%d zones", r.Zones), "want 2 or 3")
+			j.fault(at(i, "zones"), fmt.Sprintf("%d zones", r.Zones), "want 2 or 3")
 		}
 	}
 }
 
+// whose says what a witness would be for; empty: nobody needs one.
+func (s Settings) whose() string {
+	switch {
+	case len(s.Regions) != 2:
+	case s.Variant == VariantDSQL:
+		return "two clusters of DSQL"
+	case s.Variant == VariantDynamo && s.Strong:
+		return "a strong table in two Regions"
+	case s.nodes():
+		return "the nodes of two Regions"
+	}
+	return ""
+}
+
 // witness judges whether there is one where it must be, and none elsewhere.
 func (j *verdict) witness(s Settings) {
-	n, w := len(s.Regions), s.Witness
-	needs, why := false, ""
+	w, whose := s.Witness, s.whose()
 	switch {
-	case s.Variant == VariantDSQL && n == 2:
-		needs, why = true, "two clusters of DSQL"
-	case s.Variant == VariantDynamo && s.Strong && n == 2:
-		needs, why = true, "a strong table in two Regions"
-	case s.nodes() && n == 2:
-		needs, why = true, "the nodes of two Regions"
-	}
-	switch {
-	case needs && w.Name == "":
-		j.fault("witness.name", "there is none, and "+why+" need one", "name a third Region: with two, losing either leaves no majority")
-	case !needs && w.Name != "":
+	case whose != "" && w.Name == "":
+		j.fault("witness.name", "there is none, and "+whose+" need one", "name a third Region: with two, losing either leaves no majority")
+	case whose == "" && w.Name != "":
 		j.fault("witness.name", "there is nobody whom it would be a witness for", "take it away")
 	case w.Name != "" && !regionName.MatchString(w.Name):
 		j.fault("witness.name", fmt.Sprintf("%q is no Region of AWS", w.Name), "write it as us-west-2")
@@ -131,7 +136,7 @@ func (j *verdict) witness(s Settings) {
 	case w.Name != "" && w.Zones != 2 && w.Zones != 3:
 		j.fault("witness.zones", fmt.Sprintf("%d zones", w.Zones), "want 2 or 3")
 	}
-	if s.Variant == VariantDynamo && s.Strong && n == 1 {
+	if s.Variant == VariantDynamo && s.Strong && len(s.Regions) == 1 {
 		j.fault("strong", "a table in one Region is strong by itself, and can't become it later", "take strong away, or name three Regions or two and a witness")
 	}
 }
@@ -147,7 +152,7 @@ func (j *verdict) ranges(s Settings) {
 	}
 	var all []taken
 	for i, r := range s.places() {
-		path := at("regions", i, "cidr")
+		path := at(i, "cidr")
 		if i >= len(s.Regions) {
 			path = "witness.cidr"
 		}

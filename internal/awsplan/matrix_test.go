@@ -29,8 +29,6 @@ func schemas(t *testing.T) *cfn.Spec {
 	return spec
 }
 
-func number(n int) *int { return &n }
-
 // in returns settings in some Regions, with networks and buckets.
 func in(regions ...string) Settings {
 	s := Settings{Name: "sessions", Domain: "session.internal", Artifacts: map[string]string{}, Mail: "oncall@example.com"}
@@ -63,13 +61,10 @@ func witness(s *Settings) {
 func matrix() map[string]Settings {
 	two := in("us-west-1", "us-west-2")
 	three := in("us-west-1", "us-west-2", "ca-central-1")
-	var sixteen []string
-	for _, r := range strings.Fields("us-east-1 us-east-2 us-west-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 ap-south-1 ap-northeast-1 ap-northeast-2 ap-southeast-1 ap-southeast-2") {
-		sixteen = append(sixteen, r)
-	}
+	sixteen := strings.Fields("us-east-1 us-east-2 us-west-1 us-west-2 ca-central-1 sa-east-1 eu-west-1 eu-west-2 eu-west-3 eu-central-1 eu-north-1 ap-south-1 ap-northeast-1 ap-northeast-2 ap-southeast-1 ap-southeast-2")
 	return map[string]Settings{
 		"one":          in("us-west-2"),
-		"small":        in("us-west-2").with(func(s *Settings) { s.NodeType, s.Replicas = "cache.t4g.small", number(0) }),
+		"small":        in("us-west-2").with(func(s *Settings) { s.NodeType, s.Replicas = "cache.t4g.small", new(0) }),
 		"two":          two,
 		"two-failover": two.with(func(s *Settings) { s.DNS, s.Side = DNSFailover, true }),
 		"two-arc":      two.with(func(s *Settings) { s.DNS = DNSARC }),

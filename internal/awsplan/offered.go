@@ -51,10 +51,10 @@ func partition(region string) string {
 func (j *verdict) offered(s Settings) {
 	for i, r := range s.Regions {
 		if partition(r.Name) != partition(s.Regions[0].Name) {
-			j.fault(at("regions", i, "name"), r.Name+" is in another partition than "+s.Regions[0].Name, "deploy there on its own: partitions share no accounts and no networks")
+			j.fault(at(i, "name"), r.Name+" is in another partition than "+s.Regions[0].Name, "deploy there on its own: partitions share no accounts and no networks")
 		}
 		if partition(r.Name) == "another" {
-			j.fault(at("regions", i, "name"), "what is offered in "+r.Name+" is not known here", "use a Region of the partitions aws, aws-cn or aws-us-gov")
+			j.fault(at(i, "name"), "what is offered in "+r.Name+" is not known here", "use a Region of the partitions aws, aws-cn or aws-us-gov")
 		}
 	}
 	foreign := partition(s.Regions[0].Name) != "aws"
@@ -84,7 +84,7 @@ func (j *verdict) lacks(path, what, region, instead string) {
 func (j *verdict) within(s Settings, what, instead string) {
 	for i, r := range s.Regions {
 		if !slices.Contains(together(), r.Name) {
-			j.lacks(at("regions", i, "name"), what, r.Name, instead)
+			j.lacks(at(i, "name"), what, r.Name, instead)
 		}
 	}
 	if w := s.Witness.Name; w != "" && !slices.Contains(together(), w) {

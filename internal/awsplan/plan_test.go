@@ -2,7 +2,6 @@ package awsplan
 
 import (
 	"encoding/base64"
-	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -204,72 +203,94 @@ func TestFile(t *testing.T) {
 			if n := len(s.withDefaults().places()); len(texts) != n || len(slices.Compact(texts)) != 1 {
 				t.Fatalf("%d files, and not the same everywhere, in %d Regions:\n%s", len(texts), n, strings.Join(texts, "\n"))
 			}
-			d, err := topology.Parse([]byte(texts[0]))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, texts[0])
-			}
-			if len(d.Regions) != len(s.Regions) || d.Primary != s.Regions[0].Name || d.Name != "sessions" {
-				t.Errorf("%+v", d)
-			}
-			if (d.Control != nil) != (s.Promoter == PromoterNodes) {
-				t.Errorf("control = %+v, promoter %q", d.Control, s.Promoter)
-			}
-			for i, r := range d.Regions {
-				if r.Name != s.Regions[i].Name || r.Engine.Valkey == nil || r.Engine.Valkey.TLS == nil || (r.Side != nil) != s.Side {
-					t.Errorf("%+v", r)
-				}
-			}
+			said(t, texts[0], s)
 		})
+	}
+}
+
+// said wants a file to say what settings do.
+func said(t *testing.T, text string, s Settings) {
+	t.Helper()
+	d, err := topology.Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if len(d.Regions) != len(s.Regions) || d.Primary != s.Regions[0].Name || d.Name != "sessions" {
+		t.Errorf("%+v", d)
+	}
+	if (d.Control != nil) != (s.Promoter == PromoterNodes) {
+		t.Errorf("control = %+v, promoter %q", d.Control, s.Promoter)
+	}
+	for i, r := range d.Regions {
+		if r.Name != s.Regions[i].Name || r.Engine.Valkey == nil || r.Engine.Valkey.TLS == nil || (r.Side != nil) != s.Side {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 
 // What Undo does leaves nothing that was made but what is retained, and groups go before their stacks.
 func TestUndo(t *testing.T) {
+	retained := map[string][]string{
+		RetainData:      {"cache-primary.yaml", "cache-secondary.yaml", "dsql.yaml", "dynamodb.yaml", "network.yaml", "secret.yaml"},
+		RetainSnapshots: {"dsql.yaml", "dynamodb.yaml"},
+	}
 	for name, s := range matrix() {
 		for _, retain := range []string{RetainData, RetainSnapshots, RetainNothing} {
 			s.Retain = retain
 			p := planned(t, s)
-			left := map[string]string{}
-			for _, step := range p.Steps {
-				if step.Do == DoStack {
-					left[step.Stack+"@"+step.Region] = step.Template
-				}
-			}
-			var order []string
-			for _, step := range p.Undo() {
-				key := step.Stack + "@" + step.Region
-				order = append(order, step.Do+" "+key)
-				for _, f := range step.Feeds {
-					if left[f.Stack+"@"+f.Region] == "" {
-						t.Errorf("%s, %s: %s asks %s in %s, which is deleted", name, retain, step.Do, f.Stack, f.Region)
-					}
-				}
-				if step.Do == DoDelete {
-					if left[key] == "" {
-						t.Errorf("%s, %s: %s is deleted twice, or was not made", name, retain, key)
-					}
-					delete(left, key)
-				}
-			}
-			wanted := map[string][]string{RetainData: {"cache-primary.yaml", "cache-secondary.yaml", "dsql.yaml", "dynamodb.yaml", "network.yaml", "secret.yaml"}, RetainSnapshots: {"dsql.yaml", "dynamodb.yaml"}}[retain]
+			left := undone(t, name+", "+retain, p)
 			for key, template := range left {
-				if !slices.Contains(wanted, template) {
+				if !slices.Contains(retained[retain], template) {
 					t.Errorf("%s, %s: %s (%s) is left", name, retain, key, template)
 				}
 			}
 			if len(left) > 0 && len(p.Remains()) == 0 {
 				t.Errorf("%s, %s: nothing is said of %v", name, retain, left)
 			}
-			first := func(what string) int {
-				return slices.IndexFunc(order, func(s string) bool { return strings.HasPrefix(s, what) })
-			}
-			if gone, apart, group := first("delete-stack sessions-cache"), first(DoDisassociate), first(DoDeleteGroup); gone >= 0 && (group > gone || apart > group) {
-				t.Errorf("%s, %s: %v", name, retain, order)
-			}
-			if s.Variant == "" && retain != RetainData && first(DoDeleteGroup) < 0 {
-				t.Errorf("%s, %s: no group is deleted", name, retain)
+			ordered(t, name+", "+retain, p, s.Variant == "" && retain != RetainData)
+		}
+	}
+}
+
+// undone carries Undo out, and returns the stacks that are left, with their templates.
+func undone(t *testing.T, name string, p Plan) map[string]string {
+	t.Helper()
+	left := map[string]string{}
+	for _, step := range p.Steps {
+		if step.Do == DoStack {
+			left[step.Stack+"@"+step.Region] = step.Template
+		}
+	}
+	for _, step := range p.Undo() {
+		for _, f := range step.Feeds {
+			if left[f.Stack+"@"+f.Region] == "" {
+				t.Errorf("%s: %s asks %s in %s, which is deleted", name, step.Do, f.Stack, f.Region)
 			}
 		}
+		if step.Do != DoDelete {
+			continue
+		}
+		key := step.Stack + "@" + step.Region
+		if left[key] == "" {
+			t.Errorf("%s: %s is deleted twice, or was not made", name, key)
+		}
+		delete(left, key)
+	}
+	return left
+}
+
+// ordered wants members to leave the Global Datastore, and groups to go, before their stacks.
+func ordered(t *testing.T, name string, p Plan, groups bool) {
+	t.Helper()
+	first := func(do string) int {
+		return slices.IndexFunc(p.Undo(), func(s Step) bool { return s.Do == do && strings.HasSuffix(s.Stack, "-cache") })
+	}
+	stack, apart, global, group := first(DoDelete), first(DoDisassociate), first(DoDeleteGlobal), first(DoDeleteGroup)
+	if (group >= 0) != groups {
+		t.Errorf("%s: groups are deleted: %v, want %v", name, group >= 0, groups)
+	}
+	if stack >= 0 && !(apart <= global && global < group && group < stack) {
+		t.Errorf("%s: members leave at %d, the Global Datastore goes at %d, groups at %d, stacks at %d", name, apart, global, group, stack)
 	}
 }
 
@@ -312,81 +333,6 @@ func TestArtifacts(t *testing.T) {
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s:\n%s", name, d)
-		}
-	}
-}
-
-// All faults of settings are told at once, each with what to do.
-func TestFaults(t *testing.T) {
-	two := in("us-west-1", "us-west-2")
-	for name, c := range map[string]struct {
-		settings Settings
-		want     []string
-	}{
-		"nothing": {Settings{}, []string{"name: \"\" is no name", "regions: there are 0"}},
-		"names": {two.with(func(s *Settings) { s.Name, s.Domain, s.Mail, s.Release = "My--shop", "Session.internal.", "me", "/x" }), []string{
-			"name: \"My--shop\"", "domain: \"Session.internal.\"", "mail: \"me\"", "release: \"/x\"",
-		}},
-		"long name":                {two.with(func(s *Settings) { s.Name = strings.Repeat("a", 21) }), []string{"name: "}},
-		"words":                    {two.with(func(s *Settings) { s.Variant, s.Retain, s.Architecture = "redis", "all", "riscv" }), []string{"variant: ", "retain: ", "architecture: "}},
-		"dns and promoter":         {two.with(func(s *Settings) { s.DNS, s.Promoter = "weighted", "alarms" }), []string{"dns: ", "promoter: "}},
-		"four Regions":             {in("us-west-1", "us-west-2", "us-east-1", "us-east-2"), []string{"regions: there are 4; want 1 to 3"}},
-		"no Region of AWS":         {in("us-west-1", "oregon"), []string{`regions[1].name: "oregon"`}},
-		"twice":                    {in("us-west-1", "us-west-1"), []string{"is there twice"}},
-		"overlap":                  {two.with(func(s *Settings) { s.Regions[1].CIDR = "10.1.16.0/20" }), []string{"regions[1].cidr: 10.1.16.0/20 and regions[0].cidr 10.1.0.0/16 have a part in common"}},
-		"overlap with the witness": {matrix()["two-nodes"].with(func(s *Settings) { s.Witness.CIDR = "10.2.0.0/20" }), []string{"witness.cidr: 10.2.0.0/20 and regions[1].cidr"}},
-		"networks": {in("us-west-1", "us-west-2", "ca-central-1").with(func(s *Settings) {
-			s.Regions[0].CIDR, s.Regions[1].CIDR, s.Regions[2].CIDR = "10.1.0.1/16", "10.2.0.0/24", "100.64.0.0/16"
-		}), []string{"regions[0].cidr: \"10.1.0.1/16\" is no network", "regions[1].cidr: 10.2.0.0/24 has the wrong size", "regions[2].cidr: 100.64.0.0/16 is not private"}},
-		"zones":       {two.with(func(s *Settings) { s.Regions[0].Zones = 4 }), []string{"regions[0].zones"}},
-		"no buckets":  {two.with(func(s *Settings) { s.Artifacts = map[string]string{"us-west-2": "s3://x/y"} }), []string{"artifacts.us-west-1: there is no bucket", "artifacts.us-west-2: \"s3://x/y\""}},
-		"small nodes": {two.with(func(s *Settings) { s.NodeType, s.Replicas = "cache.t4g.small", number(0) }), []string{"node_type: \"cache.t4g.small\" can't be in a Global Datastore", "replicas: "}},
-		"sizes": {in("us-west-2").with(func(s *Settings) { s.Shards, s.Replicas, s.EngineVersion, s.NodeType = 3, number(9), "9.0.0", "large" }), []string{
-			"shards: ", "replicas: ", "engine_version: ", "node_type: ",
-		}},
-		"old engine":            {in("us-west-2").with(func(s *Settings) { s.EngineVersion = "7.1" }), []string{"engine_version: "}},
-		"failover of one":       {in("us-west-2").with(func(s *Settings) { s.DNS = DNSFailover }), []string{"dns: failover has nothing to choose from"}},
-		"nodes without witness": {two.with(func(s *Settings) { s.Promoter = PromoterNodes }), []string{"witness.name: there is none"}},
-		"witness without need":  {two.with(func(s *Settings) { witness(s) }), []string{"witness.name: there is nobody"}},
-		"witness among Regions": {matrix()["two-nodes"].with(func(s *Settings) { s.Witness.Name = "us-west-2" }), []string{"keeps sessions already"}},
-		"edge without shop":     {two.with(func(s *Settings) { s.Edge = true }), []string{"edge: there is no shop"}},
-		"foreign certificate": {two.with(func(s *Settings) {
-			s.Shop, s.Edge, s.Certificate = true, true, map[string]string{"us-west-1": "arn:aws:acm:us-west-2:1:certificate/x"}
-		}), []string{"certificate.us-west-1: ", "certificate.us-west-2: is missing"}},
-		"DSQL in us-west-1": {in("us-west-1", "us-west-2").bare(VariantDSQL).with(func(s *Settings) { s.Witness.Name = "us-east-2" }), []string{
-			"regions[0].name: Aurora DSQL in several Regions is not offered in us-west-1; use us-east-1, us-east-2 and us-west-2",
-		}},
-		"DSQL alone in us-west-1": {in("us-west-1").bare(VariantDSQL), []string{"regions[0].name: Aurora DSQL is not offered in us-west-1"}},
-		"strong in us-west-1": {in("us-west-1", "us-west-2").bare(VariantDynamo).with(func(s *Settings) { s.Strong, s.Witness.Name = true, "eu-west-1" }), []string{
-			"regions[0].name: a Global Table of strong consistency is not offered in us-west-1", "witness.name: a Global Table of strong consistency is not offered in eu-west-1",
-		}},
-		"strong and alone": {in("us-west-2").bare(VariantDynamo).with(func(s *Settings) { s.Strong = true }), []string{"strong: "}},
-		"a cache's": {in("us-west-2").bare(VariantDynamo).with(func(s *Settings) { s.DNS, s.Side, s.NodeType, s.ClusterMode = DNSARC, true, "cache.r7g.large", true }), []string{
-			"dns: is a cache's", "side: is a cache's", "node_type: is a cache's", "cluster_mode: is a cache's",
-		}},
-		"partitions":   {in("us-west-1", "cn-north-1"), []string{"regions[1].name: cn-north-1 is in another partition"}},
-		"ARC in China": {in("cn-north-1", "cn-northwest-1").with(func(s *Settings) { s.DNS, s.Shop, s.Edge = DNSARC, true, true }), []string{"dns: routing controls of ARC are not offered", "edge: Global Accelerator is not offered"}},
-		"isolated":     {in("us-iso-east-1"), []string{"is not known here"}},
-		"migrated":     {two.with(func(s *Settings) { s.Migrated = true }), []string{"migrated: "}},
-	} {
-		_, err := New(c.settings)
-		var faults Faults
-		if !errors.As(err, &faults) {
-			t.Errorf("%s: New = %v, want Faults", name, err)
-			continue
-		}
-		for _, want := range c.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: New = %v, want %q", name, err, want)
-			}
-		}
-		if len(faults) != len(c.want) {
-			t.Errorf("%s: %d faults, want %d:\n%v", name, len(faults), len(c.want), err)
-		}
-		for _, f := range faults {
-			if f.Mend == "" || f.Path == "" {
-				t.Errorf("%s: %+v says not where or what to do", name, f)
-			}
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package awsplan
 
-import "strconv"
+import (
+	"maps"
+	"strconv"
+)
 
 // nodesPromote says whether nodes can promote a Region of a Global Datastore. They can't yet: they see who is the
 // primary, and say what they would do.
@@ -85,9 +88,7 @@ func (b *builder) member(part, template string, r Region, name string, more map[
 		"Deployment": b.s.Name, "Domain": b.s.Domain, "Bucket": b.s.Artifacts[r.Name], "Program": b.s.program(),
 		"Image": b.image(), "MachineType": b.machine(), "Certificates": b.s.certificates(name),
 	}
-	for k, v := range more {
-		parameters[k] = v
-	}
+	maps.Copy(parameters, more)
 	b.add(stack{
 		part: part, region: r.Name, template: template, parameters: parameters, iam: true,
 		feeds: append([]Feed{

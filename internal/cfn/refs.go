@@ -52,10 +52,9 @@ func (t *Template) trace(r *report, spec *Spec) {
 
 // A place is where a reference stands.
 type place struct {
-	path  string
-	self  string   // the resource that it is in
-	when  []string // conditions that are true here
-	local []string // names that a Fn::Sub brings along
+	path string
+	self string   // the resource that it is in
+	when []string // conditions that are true here
 }
 
 func (tr *tracer) resource(res *resource) {

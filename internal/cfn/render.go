@@ -198,22 +198,27 @@ func (r *renderer) call(v *value) any {
 		return base64.StdEncoding.EncodeToString([]byte(r.text(v.arg)))
 	case "Fn::GetAZs":
 		return []any{r.s.Region + "a", r.s.Region + "b", r.s.Region + "c"}
-	case "Fn::If":
-		if v.arg.kind == list && len(v.arg.items) == 3 {
-			if name, _ := v.arg.items[0].plain(); r.named(name, v.line) {
-				return r.value(v.arg.items[1])
-			}
-			return r.value(v.arg.items[2])
+	}
+	return r.several(v)
+}
+
+// several evaluates functions of several arguments.
+func (r *renderer) several(v *value) any {
+	n := 0
+	if v.arg.kind == list {
+		n = len(v.arg.items)
+	}
+	switch {
+	case v.fn == "Fn::If" && n == 3:
+		if name, _ := v.arg.items[0].plain(); r.named(name, v.line) {
+			return r.value(v.arg.items[1])
 		}
-	case "Fn::Join", "Fn::Select", "Fn::Split":
-		if v.arg.kind == list && len(v.arg.items) == 2 {
-			return r.pair(v)
-		}
-	case "Fn::Cidr":
-		if v.arg.kind == list && len(v.arg.items) == 3 {
-			return r.cidr(v)
-		}
-	case "Fn::FindInMap":
+		return r.value(v.arg.items[2])
+	case (v.fn == "Fn::Join" || v.fn == "Fn::Select" || v.fn == "Fn::Split") && n == 2:
+		return r.pair(v)
+	case v.fn == "Fn::Cidr" && n == 3:
+		return r.cidr(v)
+	case v.fn == "Fn::FindInMap" && n == 3:
 		return r.find(v)
 	}
 	r.add(v.line, "function", v.fn, "can't be evaluated here")
@@ -337,10 +342,6 @@ func (r *renderer) cidr(v *value) any {
 
 // find evaluates Fn::FindInMap.
 func (r *renderer) find(v *value) any {
-	if v.arg.kind != list || len(v.arg.items) != 3 {
-		r.add(v.line, "function", v.fn, "takes a mapping and two keys")
-		return ""
-	}
 	name, first, second := r.text(v.arg.items[0]), r.text(v.arg.items[1]), r.text(v.arg.items[2])
 	for _, m := range r.t.mappings {
 		if found := m.value.at(first, second); m.key == name && found != nil {

@@ -97,8 +97,13 @@ func (l *linter) records() {
 // policyOf returns the routing policy of a record.
 func policyOf(v *value) string {
 	for _, p := range []struct{ key, policy string }{
-		{"Failover", "failover"}, {"Weight", "weighted"}, {"Region", "latency"}, {"GeoLocation", "geolocation"},
-		{"GeoProximityLocation", "geoproximity"}, {"MultiValueAnswer", "multivalue"}, {"CidrRoutingConfig", "cidr"},
+		{"Failover", "failover"},
+		{"Weight", "weighted"},
+		{"Region", "latency"},
+		{"GeoLocation", "geolocation"},
+		{"GeoProximityLocation", "geoproximity"},
+		{"MultiValueAnswer", "multivalue"},
+		{"CidrRoutingConfig", "cidr"},
 	} {
 		if v.get(p.key) != nil {
 			return p.policy
@@ -139,7 +144,7 @@ func (l *linter) grant(r *resource, s *value) {
 		case action == "*" || action == "*:*":
 			l.add(s.line, "grant", path, "a statement allows everything")
 		case matches(action, "route53:changeresourcerecordsets"):
-			if everywhere || slices.ContainsFunc(s.get("Resource").elements(), func(v *value) bool { return endsWild(v) }) {
+			if everywhere || slices.ContainsFunc(s.get("Resource").elements(), endsWild) {
 				l.add(s.line, "grant", path, "ChangeResourceRecordSets is allowed in all zones: name the zone")
 			}
 			if !restricted(s) {

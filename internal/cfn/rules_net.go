@@ -3,6 +3,7 @@ package cfn
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -144,20 +145,8 @@ func (l *linter) follows(r *resource, config *value) {
 			l.add(config.line, "health-check", r.path("HealthCheckConfig"), "say AlarmIdentifier, and InsufficientDataHealthStatus: what no data means")
 		}
 		name, _ := config.at("AlarmIdentifier", "Name").refers()
-		alarm := l.t.resource(name)
-		if alarm == nil || alarm.kind != "AWS::CloudWatch::Alarm" {
-			return
-		}
-		line, percentile := alarm.has("ExtendedStatistic")
-		if math, ok := alarm.has("Metrics"); ok {
-			line, percentile = math, true
-		}
-		if percentile {
-			l.add(line, "health-check", "Resources."+alarm.name, "health check %s follows it, and can follow no percentile and no expression", r.name)
-		}
-		if period, ok := alarm.properties.get("Period").plain(); ok && len(period) < 2 || ok && period < "60" && len(period) == 2 {
-			line, _ := alarm.has("Period")
-			l.add(line, "health-check", alarm.path("Period"), "health check %s follows it, and can follow no metric of high resolution", r.name)
+		if alarm := l.t.resource(name); alarm != nil && alarm.kind == "AWS::CloudWatch::Alarm" {
+			l.followed(alarm, r.name)
 		}
 	case "RECOVERY_CONTROL":
 		for _, no := range []string{"RequestInterval", "FailureThreshold", "MeasureLatency"} {
@@ -168,6 +157,23 @@ func (l *linter) follows(r *resource, config *value) {
 		if config.get("RoutingControlArn") == nil {
 			l.add(config.line, "health-check", r.path("HealthCheckConfig"), "say RoutingControlArn")
 		}
+	}
+}
+
+// leastPeriod of a metric that a health check can follow, in seconds: those below are of high resolution.
+const leastPeriod = 60
+
+// followed judges an alarm that a health check follows.
+func (l *linter) followed(alarm *resource, by string) {
+	for _, property := range []string{"ExtendedStatistic", "Metrics"} {
+		if line, ok := alarm.has(property); ok {
+			l.add(line, "health-check", alarm.path(property), "health check %s follows it, and can follow no percentile and no expression", by)
+		}
+	}
+	period, _ := alarm.properties.get("Period").plain()
+	if n, err := strconv.Atoi(period); err == nil && n < leastPeriod {
+		line, _ := alarm.has("Period")
+		l.add(line, "health-check", alarm.path("Period"), "health check %s follows it, and can follow no metric of high resolution", by)
 	}
 }
 
