@@ -224,15 +224,12 @@ func TestStacksOnMoto(t *testing.T) {
 	taken := map[string]bool{}
 	for i, settings := range samples() {
 		settings.Name = "sessions" + strconv.Itoa(i) // moto is one account
-		plan, err := awsplan.New(settings)
-		if err != nil {
-			t.Fatal(err)
-		}
 		for region, keys := range awsplan.Artifacts(settings) {
 			settings.Artifacts[region] = settings.Name + "-" + region
 			m.put(region, settings.Artifacts[region], keys)
 		}
-		if plan, err = awsplan.New(settings); err != nil {
+		plan, err := awsplan.New(settings)
+		if err != nil {
 			t.Fatal(err)
 		}
 		outputs := map[[2]string]map[string]string{}
