@@ -161,6 +161,43 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
+// A node may do nothing to roles unless it is to promote; then it may do what the promoter may, for its own Region.
+func TestNodesPromote(t *testing.T) {
+	sids := func(promotes string) map[string]any {
+		r := rendered(t, "nodes.yaml", map[string]string{
+			"Deployment": "sessions", "Domain": "session.internal", "Zone": "Z123", "Subnet": "subnet-1", "AvailabilityZone": "us-west-2a",
+			"SecurityGroup": "sg-1", "Bucket": "b", "Secret": "sessions/cache", "Group": "sessions-us-west-2", "Global": "virxk-sessions",
+			"Certificates": "sessions/pki/us-west-2", "Promotes": promotes,
+		})
+		out := map[string]any{}
+		for _, s := range granted(t, r).(map[string]any)["Statement"].([]any) {
+			out[fmt.Sprint(s.(map[string]any)["Sid"])] = s
+		}
+		return out
+	}
+	watches, promotes := sids("no"), sids("yes")
+	config := awslambda.Config{Function: awslambda.Promote, Place: awslambda.Place{Region: "us-west-2", Group: "sessions-us-west-2", Global: "virxk-sessions"}}
+	raw, err := awslambda.Policy(config, awslambda.Account{ID: account, Partition: "aws"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range normal(t, raw).(map[string]any)["Statement"].([]any) {
+		sid := fmt.Sprint(s.(map[string]any)["Sid"])
+		if sid != "Roles" && sid != "Promote" {
+			continue
+		}
+		if d := cmp.Diff(s, promotes[sid]); d != "" {
+			t.Errorf("%s: %s", sid, d)
+		}
+		if watches[sid] != nil {
+			t.Errorf("a node that only watches may: %v", watches[sid])
+		}
+	}
+	if len(promotes) != len(watches)+2 {
+		t.Errorf("%d and %d statements", len(promotes), len(watches))
+	}
+}
+
 // The table has the keys that engine/dynamo wants, and its policy is dynamo.PolicyFor of it.
 func TestTable(t *testing.T) {
 	for strong, sweeps := range map[string]bool{"yes": true, "no": false} {

@@ -2,6 +2,7 @@ package awsplan
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -63,6 +64,12 @@ func (c *cloud) bounds() {
 			if v := fmt.Sprint(r.Properties[property.name]); len(v) > property.most || len(v) == 0 {
 				c.t.Errorf("%s: %s has %d bytes, at most %d may be", at, property.name, len(v), property.most)
 			}
+		}
+	}
+	for at, r := range c.of("AWS::CloudWatch::Dashboard") {
+		var body struct{ Widgets []any }
+		if err := json.Unmarshal([]byte(fmt.Sprint(r.Properties["DashboardBody"])), &body); err != nil || len(body.Widgets) == 0 {
+			c.t.Errorf("%s: %d widgets, %v", at, len(body.Widgets), err)
 		}
 	}
 	for at, r := range c.of("AWS::EC2::LaunchTemplate") {
