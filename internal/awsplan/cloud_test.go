@@ -16,8 +16,9 @@ const account = "123456789012"
 
 // A cloud carries plans out on paper: it renders each stack with what those before it have put out.
 type cloud struct {
-	t      *testing.T
-	stacks map[[2]string]*made // by name and Region
+	t         *testing.T
+	stacks    map[[2]string]*made // by name and Region
+	templates map[string]*cfn.Template
 }
 
 type made struct {
@@ -27,20 +28,26 @@ type made struct {
 	outputs    map[string]string
 }
 
-func newCloud(t *testing.T) *cloud { return &cloud{t: t, stacks: map[[2]string]*made{}} }
+func newCloud(t *testing.T) *cloud {
+	return &cloud{t: t, stacks: map[[2]string]*made{}, templates: map[string]*cfn.Template{}}
+}
 
-// templateOf reads a template of deploy/aws.
-func templateOf(t *testing.T, name string) *cfn.Template {
-	t.Helper()
+// template reads one of deploy/aws, once.
+func (c *cloud) template(name string) *cfn.Template {
+	c.t.Helper()
+	if t, ok := c.templates[name]; ok {
+		return t
+	}
 	raw, err := aws.Files.ReadFile(name)
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	out, err := cfn.Read(raw)
+	t, err := cfn.Read(raw)
 	if err != nil {
-		t.Fatalf("%s:\n%v", name, err)
+		c.t.Fatalf("%s:\n%v", name, err)
 	}
-	return out
+	c.templates[name] = t
+	return t
 }
 
 // run carries a plan out, and returns what it has changed of stacks that were there, as "stack@region: change".
@@ -93,7 +100,7 @@ func (c *cloud) feed(s Step) map[string]string {
 // stack makes or updates a stack.
 func (c *cloud) stack(s Step, spec *cfn.Spec) []cfn.Change {
 	c.t.Helper()
-	t := templateOf(c.t, s.Template)
+	t := c.template(s.Template)
 	key := [2]string{s.Stack, s.Region}
 	was := c.stacks[key]
 	parameters := map[string]string{}
