@@ -187,7 +187,14 @@ func idOf(s Step, name, attribute string, r cfn.Resource) string {
 	if attribute == "" {
 		attribute = "Ref"
 	}
-	return strings.ToLower("arn:aws:"+strings.ReplaceAll(strings.TrimPrefix(r.Type, "AWS::"), "::", ":")+":"+s.Region+":"+account+":") + s.Stack + "/" + name + "/" + attribute
+	service := strings.ToLower(strings.Split(r.Type+"::", "::")[1])
+	switch service {
+	case "iam":
+		return "arn:aws:iam::" + account + ":role/" + s.Stack + "-" + name
+	case "dsql":
+		return "arn:aws:dsql:" + s.Region + ":" + account + ":cluster/" + strings.Repeat(number, 4)[:26]
+	}
+	return "arn:aws:" + service + ":" + s.Region + ":" + account + ":" + s.Stack + "/" + name + "/" + attribute
 }
 
 // of returns all resources of a type, with where they are.

@@ -2,6 +2,7 @@ package cfn
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,16 +15,33 @@ func (l *linter) groups() {
 		if !strings.HasPrefix(r.kind, "AWS::EC2::SecurityGroup") {
 			continue
 		}
+		l.describes(r.properties.get("GroupDescription"), r.path("GroupDescription"))
 		rules := []*value{r.properties}
 		for _, list := range []string{"SecurityGroupIngress", "SecurityGroupEgress"} {
 			rules = append(rules, r.properties.get(list).elements()...)
 		}
 		for _, rule := range rules {
+			l.describes(rule.get("Description"), r.path("Description"))
 			for _, key := range []string{"SourceSecurityGroupId", "DestinationSecurityGroupId"} {
 				for _, v := range rule.get(key).outcomes() {
 					l.group(v, r.path(key))
 				}
 			}
+		}
+	}
+}
+
+var groupText = regexp.MustCompile(`^[a-zA-Z0-9. _\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+
+// describes: EC2 takes few characters in the descriptions of groups and their rules, and no apostrophe.
+func (l *linter) describes(v *value, path string) {
+	for _, o := range v.outcomes() {
+		text := o
+		if o.kind == call && o.fn == "Fn::Sub" {
+			text, _ = subText(o)
+		}
+		if text.kind == scalar && !groupText.MatchString(text.text) {
+			l.add(o.line, "group-text", path, "%q: EC2 takes letters, digits, spaces and ._-:/()#,@[]+=&;{}!$*, up to 255", text.text)
 		}
 	}
 }
