@@ -72,6 +72,9 @@ func faultyChoices() map[string]faulty {
 			"regions[0].name: a Global Table of strong consistency is not offered in us-west-1", "witness.name: a Global Table of strong consistency is not offered in eu-west-1",
 		}},
 		"strong and alone": {in("us-west-2").bare(VariantDynamo).with(func(s *Settings) { s.Strong = true }), []string{"strong: "}},
+		"witness elsewhere": {matrix()["two-nodes"].with(func(s *Settings) {
+			s.Witness.Name, s.Artifacts["cn-north-1"] = "cn-north-1", "programs-cn"
+		}), []string{"witness.name: cn-north-1 is in another partition"}},
 		"partitions":       {in("us-west-1", "cn-north-1"), []string{"regions[1].name: cn-north-1 is in another partition"}},
 		"ARC in China":     {in("cn-north-1", "cn-northwest-1").with(func(s *Settings) { s.DNS, s.Shop, s.Edge = DNSARC, true, true }), []string{"dns: routing controls of ARC are not offered", "edge: Global Accelerator is not offered"}},
 		"isolated":         {in("us-iso-east-1"), []string{"is not known here"}},

@@ -57,6 +57,9 @@ func (j *verdict) offered(s Settings) {
 			j.fault(at(i, "name"), "what is offered in "+r.Name+" is not known here", "use a Region of the partitions aws, aws-cn or aws-us-gov")
 		}
 	}
+	if w := s.Witness.Name; w != "" && partition(w) != partition(s.Regions[0].Name) {
+		j.fault("witness.name", w+" is in another partition than "+s.Regions[0].Name, "name a Region of the same: partitions share no networks")
+	}
 	foreign := partition(s.Regions[0].Name) != "aws"
 	if s.DNS == DNSARC && foreign {
 		j.fault("dns", "routing controls of ARC are not offered in this partition", "use dns: failover or dns: record")

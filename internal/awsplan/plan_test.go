@@ -192,6 +192,23 @@ func TestGrows(t *testing.T) {
 	}
 }
 
+// A table grows by copies, and an update changes nothing else of it.
+func TestTableGrows(t *testing.T) {
+	spec := schemas(t)
+	c := newCloud(t)
+	for n := 1; n <= 5; n++ {
+		regions := []string{"us-west-1", "us-west-2", "eu-west-1", "eu-west-2", "sa-east-1"}[:n]
+		changed, replaced := c.run(planned(t, in(regions...).bare(VariantDynamo)), spec)
+		want := []string{"sessions-table@us-west-1: Table.Replicas"}
+		if n == 2 {
+			want = append(want, "sessions-table@us-west-1: Table.StreamSpecification")
+		}
+		if n > 1 && (!slices.Equal(changed, want) || len(replaced) > 0) {
+			t.Errorf("with %d Regions: changed %v, want %v; made anew %v", n, changed, want, replaced)
+		}
+	}
+}
+
 // The file that nodes and applications go by is one that topology takes, and it says what was settled.
 func TestFile(t *testing.T) {
 	for name, s := range matrix() {
