@@ -159,6 +159,11 @@ func tellTrouble(b *strings.Builder, s admin.Status) {
 			fmt.Fprintf(b, "\nalarm %s is %s: %s", a.Name, a.State, a.Reason)
 		}
 	}
+	for _, r := range s.Regions {
+		if r.Service != "" {
+			fmt.Fprintf(b, "\n%s: %s", r.Name, r.Service)
+		}
+	}
 	for _, r := range s.Receipts {
 		fmt.Fprintf(b, "\nreceipt of epoch %d is open: what %s took and %s had not got is brought home when it is back", r.Epoch, r.From, r.To)
 	}
