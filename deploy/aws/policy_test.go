@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -161,40 +164,38 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-// A node may do nothing to roles unless it is to promote; then it may do what the promoter may, for its own Region.
-func TestNodesPromote(t *testing.T) {
-	sids := func(promotes string) map[string]any {
-		r := rendered(t, "nodes.yaml", map[string]string{
-			"Deployment": "sessions", "Domain": "session.internal", "Zone": "Z123", "Subnet": "subnet-1", "AvailabilityZone": "us-west-2a",
-			"SecurityGroup": "sg-1", "Bucket": "b", "Secret": "sessions/cache", "Group": "sessions-us-west-2", "Global": "virxk-sessions",
-			"Certificates": "sessions/pki/us-west-2", "Promotes": promotes,
-		})
-		out := map[string]any{}
-		for _, s := range granted(t, r).(map[string]any)["Statement"].([]any) {
-			out[fmt.Sprint(s.(map[string]any)["Sid"])] = s
-		}
-		return out
-	}
-	watches, promotes := sids("no"), sids("yes")
-	config := awslambda.Config{Function: awslambda.Promote, Place: awslambda.Place{Region: "us-west-2", Group: "sessions-us-west-2", Global: "virxk-sessions"}}
-	raw, err := awslambda.Policy(config, awslambda.Account{ID: account, Partition: "aws"})
+// A node may do to the Global Datastore what its page says, no more and no less.
+func TestNodes(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "aws", "global-datastore.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range normal(t, raw).(map[string]any)["Statement"].([]any) {
-		sid := fmt.Sprint(s.(map[string]any)["Sid"])
-		if sid != "Roles" && sid != "Promote" {
-			continue
-		}
-		if d := cmp.Diff(s, promotes[sid]); d != "" {
-			t.Errorf("%s: %s", sid, d)
-		}
-		if watches[sid] != nil {
-			t.Errorf("a node that only watches may: %v", watches[sid])
-		}
+	_, rest, _ := strings.Cut(string(page), "## What a node may do")
+	_, rest, _ = strings.Cut(rest, "```json")
+	text, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("the page has no policy")
 	}
-	if len(promotes) != len(watches)+2 {
-		t.Errorf("%d and %d statements", len(promotes), len(watches))
+	want := normal(t, []byte(strings.ReplaceAll(text, "session-usw2", "sessions-us-west-2"))).(map[string]any)["Statement"].([]any)
+	for detaches, actions := range map[string]int{"yes": 2, "no": 1} {
+		r := rendered(t, "nodes.yaml", map[string]string{
+			"Deployment": "sessions", "Domain": "session.internal", "Zone": "Z123", "Subnet": "subnet-1", "AvailabilityZone": "us-west-2a",
+			"SecurityGroup": "sg-1", "Bucket": "b", "Secret": "sessions/cache", "Group": "sessions-us-west-2", "Global": "virxk-sessions",
+			"Certificates": "sessions/pki/us-west-2", "Detaches": detaches,
+		})
+		var got []any
+		for _, s := range granted(t, r).(map[string]any)["Statement"].([]any) {
+			if raw, _ := json.Marshal(s); strings.Contains(string(raw), "elasticache:") {
+				got = append(got, s)
+			}
+		}
+		if d := cmp.Diff(want, got); (d == "") != (detaches == "yes") {
+			t.Errorf("detaches %s: %s", detaches, d)
+		}
+		raw, _ := json.Marshal(got)
+		if n := strings.Count(string(raw), "GlobalReplicationGroup\""); n != actions {
+			t.Errorf("detaches %s: %d actions move something: %s", detaches, n, raw)
+		}
 	}
 }
 

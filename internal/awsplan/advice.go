@@ -19,7 +19,11 @@ func (b *builder) advise() {
 	}
 	b.adviseInstead()
 	if b.s.Shop {
-		b.say("The shop keeps sessions in each machine's memory: it shows load balancers and Regions, and no sessions across Regions. Give shop.yaml other Arguments once the program has them.")
+		if b.s.Variant == VariantCache {
+			b.say("The shop is an application of the deployment: its machines read roam.yaml, the caches' password and the key of cookies, and with nodes the certificate of their Region, by which they follow who takes the writes.")
+		} else {
+			b.say("The shop keeps sessions in each machine's memory here: it shows load balancers and Regions, and no sessions across Regions.")
+		}
 		if len(b.s.Certificate) == 0 {
 			b.say("The shop is served without TLS. Browsers send its demo cookies all the same; name certificates of ACM for anything else.")
 		}
@@ -57,10 +61,8 @@ func (b *builder) adviseRoles() {
 	}
 	switch b.s.Promoter {
 	case PromoterNodes:
-		if !nodesPromote {
-			b.say("Nodes and witness agree on who is the primary, watch and advise (judge: advise). They can't promote a Region of a Global Datastore yet: until they do, an operator calls FailoverGlobalReplicationGroup, and they go by what they see.")
-		}
-		b.say("Each member's certificate must be in a secret of its Region before its stack: %s, as {\"ca\": …, \"cert\": …, \"key\": …} (docs/aws/templates.md says how).", b.s.certificates("<member>"))
+		b.say("Nodes and witness promote: by their judge when the primary is lost (judge: automatic), and when an operator says so (docs/aws/global-datastore.md). It was never tried at AWS itself: begin with the template's parameter Judge at advise, and see what they say.")
+		b.say("Each member waits for its certificate, up to a day, in a secret of its Region: %s, as {\"ca\": …, \"cert\": …, \"key\": …} (docs/aws/templates.md says how).", b.s.certificates("<member>"))
 	case PromoterLambda:
 		b.say("Promoters begin with their switch at dry-run: turn it on with aws ssm put-parameter --name /roam/%s/switch --value on --overwrite, in each Region. They need the metrics WriteErrors and WriteLatency of applications (docs/aws/templates.md); without them they never promote.", b.s.Name)
 	case PromoterNone:

@@ -29,6 +29,8 @@ func faultyWords() map[string]faulty {
 			"shards: ", "replicas: ", "engine_version: ", "node_type: ",
 		}},
 		"old engine":        {in("us-west-2").with(func(s *Settings) { s.EngineVersion = "7.1" }), []string{"engine_version: "}},
+		"nodes of one":      {in("us-west-2").with(func(s *Settings) { s.Promoter = PromoterNodes }), []string{"promoter: with one Region there is nobody"}},
+		"nodes of clusters": {matrix()["two-nodes"].with(func(s *Settings) { s.ClusterMode = true }), []string{"promoter: nodes can't steer a cache in cluster mode"}},
 		"failover of one":   {in("us-west-2").with(func(s *Settings) { s.DNS = DNSFailover }), []string{"dns: failover has nothing to choose from"}},
 		"edge without shop": {two.with(func(s *Settings) { s.Edge = true }), []string{"edge: there is no shop"}},
 		"foreign certificate": {two.with(func(s *Settings) {
@@ -75,9 +77,9 @@ func faultyChoices() map[string]faulty {
 		"witness elsewhere": {matrix()["two-nodes"].with(func(s *Settings) {
 			s.Witness.Name, s.Artifacts["cn-north-1"] = "cn-north-1", "programs-cn"
 		}), []string{"witness.name: cn-north-1 is in another partition"}},
-		"partitions":       {in("us-west-1", "cn-north-1"), []string{"regions[1].name: cn-north-1 is in another partition"}},
-		"ARC in China":     {in("cn-north-1", "cn-northwest-1").with(func(s *Settings) { s.DNS, s.Shop, s.Edge = DNSARC, true, true }), []string{"dns: routing controls of ARC are not offered", "edge: Global Accelerator is not offered"}},
-		"isolated":         {in("us-iso-east-1"), []string{"is not known here"}},
+		"partitions":   {in("us-west-1", "cn-north-1"), []string{"regions[1].name: cn-north-1 is in another partition"}},
+		"ARC in China": {in("cn-north-1", "cn-northwest-1").with(func(s *Settings) { s.DNS, s.Shop, s.Edge = DNSARC, true, true }), []string{"dns: routing controls of ARC are not offered", "edge: Global Accelerator is not offered"}},
+		"isolated":     {in("us-iso-east-1"), []string{"is not known here"}},
 	}
 }
 

@@ -69,6 +69,11 @@ func matrix() map[string]Settings {
 		"two-failover": two.with(func(s *Settings) { s.DNS, s.Side = DNSFailover, true }),
 		"two-arc":      two.with(func(s *Settings) { s.DNS = DNSARC }),
 		"two-nodes":    two.with(func(s *Settings) { s.Promoter, s.Side = PromoterNodes, true; witness(s) }),
+		"two-nodes-shop": two.with(func(s *Settings) {
+			s.Promoter, s.Shop = PromoterNodes, true
+			s.Certificate = map[string]string{"us-west-1": "arn:aws:acm:us-west-1:123456789012:certificate/1"}
+			witness(s)
+		}),
 		"two-cluster":  two.with(func(s *Settings) { s.ClusterMode, s.Shards, s.Promoter = true, 3, PromoterNone }),
 		"two-migrated": two.with(func(s *Settings) { s.DNS, s.Migrated = DNSFailover, true }),
 		"three":        three,

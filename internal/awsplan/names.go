@@ -46,38 +46,52 @@ func (b *builder) zone() {
 
 // config adds roam.yaml in a Region.
 func (b *builder) config(r Region) {
-	mode := "advise"
-	if nodesPromote {
-		mode = "automatic"
-	}
-	parameters := map[string]string{
-		"Deployment": b.s.Name, "Domain": b.s.Domain, "Members": yes(b.s.nodes()), "Judge": mode, "Witness": "",
-	}
+	parameters := map[string]string{"Deployment": b.s.Name, "Members": yes(b.s.nodes()), "ClusterMode": yes(b.s.ClusterMode)}
+	feeds := b.alone(r, parameters)
 	if b.s.nodes() {
-		parameters["Witness"] = b.s.Witness.Name
+		feeds = b.together(parameters)
 	}
-	var feeds []Feed
+	b.add(stack{
+		part: "config", region: r.Name, template: "config.yaml", parameters: parameters, feeds: feeds,
+		why: "roam.yaml, for nodes and applications of " + r.Name + ".",
+	})
+}
+
+// alone is what a file without members has: the writer's name, and what is read here.
+func (b *builder) alone(r Region, parameters map[string]string) []Feed {
+	if b.s.nodes() {
+		return nil
+	}
+	feeds := []Feed{b.feed("Name", "zone", b.home().Name, "Name"), b.feed("Reader", "cache", r.Name, "Reader")}
+	if b.s.Side {
+		return append(feeds, b.feed("Side", "side", r.Name, "Endpoint"))
+	}
+	parameters["Side"] = ""
+	return feeds
+}
+
+// together is what a file with members has: all Regions.
+func (b *builder) together(parameters map[string]string) []Feed {
+	parameters["Domain"], parameters["Witness"] = b.s.Domain, b.s.Witness.Name
+	feeds := []Feed{b.feed("Global", "cache", b.home().Name, "Global")}
 	for i := range 3 {
 		n := strconv.Itoa(i + 1)
 		if i >= len(b.s.Regions) {
-			for _, name := range []string{"Region", "Cidr", "Endpoint", "Side"} {
+			for _, name := range []string{"Region", "Cidr", "Endpoint", "Group", "Side"} {
 				parameters[name+n] = ""
 			}
 			continue
 		}
 		of := b.s.Regions[i]
 		parameters["Region"+n], parameters["Cidr"+n] = of.Name, of.CIDR
-		feeds = append(feeds, b.feed("Endpoint"+n, "cache", of.Name, "Endpoint"))
+		feeds = append(feeds, b.feed("Endpoint"+n, "cache", of.Name, "Endpoint"), b.feed("Group"+n, "cache", of.Name, "Group"))
 		if b.s.Side {
 			feeds = append(feeds, b.feed("Side"+n, "side", of.Name, "Endpoint"))
 		} else {
 			parameters["Side"+n] = ""
 		}
 	}
-	b.add(stack{
-		part: "config", region: r.Name, template: "config.yaml", parameters: parameters, feeds: feeds,
-		why: "roam.yaml, for nodes and applications of " + r.Name + ".",
-	})
+	return feeds
 }
 
 // controls adds ARC's, and asks for the endpoints that no stack can tell.

@@ -57,16 +57,24 @@ func (b *builder) front() {
 		scheme = "internal"
 	}
 	for _, r := range b.s.Regions {
+		parameters := map[string]string{
+			"Deployment": b.s.Name, "Cidr": r.CIDR, "Bucket": b.s.Artifacts[r.Name], "Program": b.s.program(),
+			"Image": b.image(), "MachineType": b.machine(), "Certificate": b.s.Certificate[r.Name], "Scheme": scheme,
+		}
+		feeds := []Feed{
+			b.feed("Vpc", "network", r.Name, "Vpc"), b.feed("PublicSubnets", "network", r.Name, "PublicSubnets"),
+			b.feed("PrivateSubnets", "network", r.Name, "PrivateSubnets"),
+		}
+		if b.s.Variant == VariantCache {
+			feeds = append(feeds, b.feed("File", "config", r.Name, "File"), b.feed("Place", "config", r.Name, "Region"),
+				b.feed("Secret", "secret", b.home().Name, "Name"), b.feed("Cookies", "secret", b.home().Name, "Cookies"))
+		}
+		if b.s.nodes() {
+			parameters["Feed"] = "https://node." + r.Name + "." + b.s.Domain + ":7103/v1/feed"
+			parameters["Certificates"] = b.s.certificates(r.Name)
+		}
 		b.add(stack{
-			part: "shop", region: r.Name, template: "shop.yaml", iam: true,
-			parameters: map[string]string{
-				"Deployment": b.s.Name, "Cidr": r.CIDR, "Bucket": b.s.Artifacts[r.Name], "Program": b.s.program(),
-				"Image": b.image(), "MachineType": b.machine(), "Certificate": b.s.Certificate[r.Name], "Scheme": scheme,
-			},
-			feeds: []Feed{
-				b.feed("Vpc", "network", r.Name, "Vpc"), b.feed("PublicSubnets", "network", r.Name, "PublicSubnets"),
-				b.feed("PrivateSubnets", "network", r.Name, "PrivateSubnets"),
-			},
+			part: "shop", region: r.Name, template: "shop.yaml", iam: true, parameters: parameters, feeds: feeds,
 			why: "The demo shop in " + r.Name + ".",
 		})
 	}

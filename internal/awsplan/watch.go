@@ -1,13 +1,6 @@
 package awsplan
 
-import (
-	"maps"
-	"strconv"
-)
-
-// nodesPromote says whether nodes can promote a Region of a Global Datastore. They can't yet: they see who is the
-// primary, and say what they would do.
-const nodesPromote = false
+import "strconv"
 
 // watchers adds alarms, who is woken by them, and the dashboard.
 func (b *builder) watchers() {
@@ -72,23 +65,22 @@ func (b *builder) members() {
 		return
 	}
 	for _, r := range b.s.Regions {
-		b.member("node", "nodes.yaml", r, r.Name, map[string]string{"Promotes": yes(nodesPromote)}, []Feed{
+		b.member("node", "nodes.yaml", r, r.Name, []Feed{
 			b.feed("Secret", "secret", b.home().Name, "Name"), b.feed("Group", "cache", r.Name, "Group"),
 			b.feed("Global", "cache", b.home().Name, "Global"),
 		})
 	}
 	if b.s.Witness.Name != "" {
-		b.member("witness", "witness.yaml", b.s.Witness, "witness", nil, nil)
+		b.member("witness", "witness.yaml", b.s.Witness, "witness", nil)
 	}
 }
 
 // member adds one machine of the control plane.
-func (b *builder) member(part, template string, r Region, name string, more map[string]string, feeds []Feed) {
+func (b *builder) member(part, template string, r Region, name string, feeds []Feed) {
 	parameters := map[string]string{
 		"Deployment": b.s.Name, "Domain": b.s.Domain, "Bucket": b.s.Artifacts[r.Name], "Program": b.s.program(),
 		"Image": b.image(), "MachineType": b.machine(), "Certificates": b.s.certificates(name),
 	}
-	maps.Copy(parameters, more)
 	b.add(stack{
 		part: part, region: r.Name, template: template, parameters: parameters, iam: true,
 		feeds: append([]Feed{
