@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
 # Redis servers, PostgreSQL and two that speak DynamoDB's protocol (dynalite, by Node, and moto, where
-# it can be unpacked) for the engines, and BIND with its tools for DNS. On Debian it installs them;
-# elsewhere it says what to install.
+# it can be unpacked) for the engines, BIND with its tools for DNS, and AWS's schemas of CloudFormation. On
+# Debian it installs them; elsewhere it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,9 +43,27 @@ install_dynalite() {
 	mv bin/dynalite/new/package-lock.json bin/dynalite # last: it says that all is there
 	rmdir bin/dynalite/new
 }
+# cfnspec makes bin/cfnspec/spec.json, the slice of AWS's schemas that templates are held against.
+cfnspec() {
+	cmp -s tools/cfnspec/package-lock.json bin/cfnspec/package-lock.json && cmp -s tools/cfnspec/types.txt bin/cfnspec/types.txt &&
+		cmp -s tools/cfnspec/slice.js bin/cfnspec/slice.js
+}
+make_cfnspec() {
+	rm -rf bin/cfnspec
+	mkdir -p bin/cfnspec
+	cp tools/cfnspec/package.json tools/cfnspec/types.txt tools/cfnspec/slice.js bin/cfnspec
+	cp tools/cfnspec/package-lock.json bin/cfnspec/package-lock.new
+	mkdir bin/cfnspec/npm
+	cp tools/cfnspec/package.json tools/cfnspec/package-lock.json bin/cfnspec/npm
+	npm ci --prefix bin/cfnspec/npm --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
+	node bin/cfnspec/slice.js bin/cfnspec/npm/node_modules/@aws-cdk/aws-service-spec > bin/cfnspec/spec.json || return 1
+	rm -rf bin/cfnspec/npm
+	mv bin/cfnspec/package-lock.new bin/cfnspec/package-lock.json # last: it says that all is there
+}
 # fakes are what does not come from Debian as it is. The tests that need one say so without it.
 fakes() {
 	dynalite || install_dynalite || say 'npm could not install dynalite'
+	cfnspec || make_cfnspec || say 'the schemas of CloudFormation could not be had: templates will not be held against them'
 	./scripts/install-moto.sh || say 'tests against moto will not be run'
 }
 

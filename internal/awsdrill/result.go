@@ -74,19 +74,29 @@ func (r Result) Broken() []string {
 			broken("nobody has written")
 		}
 		for _, m := range round.Names {
-			switch {
-			case m.Held && m.Led >= 0:
-				broken("%s has moved, and %s is dark", m.Name, round.Dark)
-			case m.Held && m.Late <= 0:
-				broken("%s has not moved after %s was back", m.Name, round.Dark)
-			case !m.Held && m.Led < 0:
-				broken("%s has not moved", m.Name)
-			}
-			for region, at := range m.Writes {
-				if at < 0 {
-					broken("the shop of %s at %s does not write", region, m.Name)
-				}
-			}
+			out = append(out, m.broken(round)...)
+		}
+	}
+	return out
+}
+
+// broken returns what is not as it should be of one name.
+func (m Move) broken(round Round) []string {
+	var out []string
+	broken := func(format string, args ...any) {
+		out = append(out, "to "+round.To+": "+fmt.Sprintf(format, args...))
+	}
+	switch {
+	case m.Held && m.Led >= 0:
+		broken("%s has moved, and %s is dark", m.Name, round.Dark)
+	case m.Held && m.Late <= 0:
+		broken("%s has not moved after %s was back", m.Name, round.Dark)
+	case !m.Held && m.Led < 0:
+		broken("%s has not moved", m.Name)
+	}
+	for _, region := range regions() {
+		if at, noted := m.Writes[region]; !noted || at < 0 {
+			broken("the shop of %s at %s does not write", region, m.Name)
 		}
 	}
 	return out

@@ -275,8 +275,8 @@ func (p *parser) valkey(c cursor) *Valkey {
 		f["password_env"].fault("keep one of them", "there are two places for the password")
 	}
 	if f["tls"].there() {
-		t := f["tls"].fields("ca", "server_name", "cert", "key")
-		v.TLS = &ValkeyTLS{CA: t["ca"].text(), ServerName: t["server_name"].text(), Cert: t["cert"].text(), Key: t["key"].text()}
+		t := f["tls"].fields("ca", "server_name", "targets", "cert", "key")
+		v.TLS = &ValkeyTLS{CA: t["ca"].text(), ServerName: t["server_name"].text(), Targets: t["targets"].targets(t["server_name"]), Cert: t["cert"].text(), Key: t["key"].text()}
 		if (v.TLS.Cert == "") != (v.TLS.Key == "") {
 			f["tls"].fault("name both or none", "a certificate and its key belong together")
 		}

@@ -71,7 +71,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	for _, want := range []string{
 		"Topology:active-passive Primary:west", "Name:west ID:1 ", "Name:east ID:15 ",
 		"Addrs:[db.west:6379 [2001:db8::1]:6379] Username:roam PasswordFile:/etc/roam/secrets/west PasswordEnv:",
-		"CA:/etc/roam/tls/ca.pem ServerName:db Cert:/etc/roam/tls/c.pem Key:/k.pem", "LogBytes:536870912 KeepReleased:10m0s KeepLog:20m0s Replicas:[db2.west:6379] ClusterReplicas:false",
+		"CA:/etc/roam/tls/ca.pem ServerName:db Targets:[] Cert:/etc/roam/tls/c.pem Key:/k.pem", "LogBytes:536870912 KeepReleased:10m0s KeepLog:20m0s Replicas:[db2.west:6379] ClusterReplicas:false",
 		"MaxBytes:1073741824 LogBytes:65536 KeepReleased:1m0s",
 		"Links:0.0.0.0:7100 Advertise:node.west:7100 HTTP:127.0.0.1:7101", "Links:10.0.0.2:7100 Advertise:10.0.0.2:7100 HTTP:127.0.0.1:7101",
 		"PasswordEnv:PW", "Plaintext:true", "Networks:[10.0.0.0/24 2001:db8:2::/48]",

@@ -144,7 +144,9 @@ func (f *Fake) several(c *door.Call) (any, error) {
 
 // Put writes a text parameter of a Region, over what is there.
 func (f *Fake) Put(region, name, value string) error {
-	_, err := f.act(context.Background(), &door.Call{Region: region, Action: "PutParameter", Params: door.Params{
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.put(&door.Call{Region: region, Action: "PutParameter", Params: door.Params{
 		"Name": name, "Value": value, "Type": "String", "Overwrite": true,
 	}})
 	return err
