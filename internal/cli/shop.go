@@ -17,6 +17,7 @@ import (
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/deployment"
+	"github.com/roam-sessions/roam/emf"
 	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/internal/shop"
 )
@@ -31,6 +32,7 @@ type shopFlags struct {
 	feed                          []string
 	ca, cert, key                 string
 	https                         bool
+	emf                           string // the Region of metrics; empty: there are none
 }
 
 func shopCommand() *cobra.Command {
@@ -61,6 +63,7 @@ speaks HTTPS, say --https, so that cookies go no other way.`,
 	flags.StringVar(&f.ca, "ca", "", "with --feed, the file of the authority that nodes' certificates are of")
 	flags.StringVar(&f.cert, "cert", "", "with --feed, the file of a certificate to show")
 	flags.StringVar(&f.key, "key", "", "with --feed, the file of its key")
+	flags.StringVar(&f.emf, "emf", "", "print metrics of writes each minute, in CloudWatch's embedded format, for this Region of AWS")
 	flags.BoolVar(&f.https, "https", false, "visitors come by HTTPS, which something in front speaks")
 	return c
 }
@@ -92,7 +95,18 @@ func runShop(c *cobra.Command, f shopFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	store, err := roam.Open(ctx, config.Config())
+	with := config.Config()
+	if f.emf != "" {
+		reporter, err := emf.New(c.OutOrStdout(), emf.Config{Region: f.emf})
+		if err != nil {
+			return usageError{err}
+		}
+		with.Observe = reporter.Observe
+		ended := make(chan error, 1)
+		go func() { ended <- reporter.Run(ctx) }()
+		defer func() { err = errors.Join(err, <-ended) }()
+	}
+	store, err := roam.Open(ctx, with)
 	if err != nil {
 		return err
 	}
