@@ -187,6 +187,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add([]byte(Example()))
 	f.Add([]byte(ControlExample()))
+	f.Add([]byte(aws))
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
 		text, err := os.ReadFile(name)
