@@ -144,20 +144,21 @@ func TestWhoPublishes(t *testing.T) {
 		}
 		step("it holds what it was not granted", "7 w.example, 9 w.example", holds("east", 10, 9))
 		step("once more", "7 w.example, 9 w.example, 11 w.example", holds("west", 11, 11))
+		step("the next epoch is its own too", "7 w.example, 9 w.example, 11 w.example, 12 w.example", holds("west", 12, 12))
 		r.mu.Lock()
 		r.stale, r.status.At = true, time.Now()
 		r.mu.Unlock()
 		time.Sleep(roleAge + time.Millisecond)
-		if err := n.guard(t.Context(), dns.Publication{Epoch: 11}); !errors.Is(err, route53.ErrNotPrimary) {
+		if err := n.guard(t.Context(), dns.Publication{Epoch: 12}); !errors.Is(err, route53.ErrNotPrimary) {
 			t.Errorf("guard by a member that has ended = %v", err)
 		}
 		if _, known := n.role(); known {
 			t.Error("the role is known by a member that has ended")
 		}
-		n.views.take(ledger.State{Seq: 1, Setup: ledger.Setup{Version: 1}, Lease: ledger.Lease{Holder: "east", Epoch: 12}}, true)
+		n.views.take(ledger.State{Seq: 1, Setup: ledger.Setup{Version: 1}, Lease: ledger.Lease{Holder: "east", Epoch: 13}}, true)
 		synctest.Wait()
-		if got := all.said(); got != "12 e.example" {
-			t.Errorf("a name that every node keeps was to say %q, want %q", got, "12 e.example")
+		if got := all.said(); got != "13 e.example" {
+			t.Errorf("a name that every node keeps was to say %q, want %q", got, "13 e.example")
 		}
 	})
 }
@@ -231,6 +232,21 @@ func TestEventsOfNames(t *testing.T) {
 		}}, true)
 		k.heard(dns.Report{Publication: nine})
 		expect("it was told before a restart", first, second, third)
+	})
+}
+
+// Of what every node keeps the primary's node alone tells.
+func TestSecondaryTellsNoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, n, _, _ := posted(t)
+		six := ledger.Lease{Holder: "east", Epoch: 6}
+		r.set(func(s *control.Status) { s.State.Lease = six })
+		n.views.take(ledger.State{Seq: 1, Setup: ledger.Setup{Version: 1}, Lease: six}, true)
+		n.all[1].heard(dns.Report{Publication: dns.Publication{Epoch: 6, Target: "e.example"}})
+		time.Sleep(time.Hour)
+		if got := r.told(); len(got) != 0 || n.report()[1].State != published {
+			t.Errorf("it told %q, and fares %+v", got, n.report()[1])
+		}
 	})
 }
 
