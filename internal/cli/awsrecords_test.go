@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,6 +204,63 @@ func (z *zoneOf) told(out string) {
 	}
 	if strings.Join(steps, " ") != "planned sent done" {
 		z.Errorf("the steps are %q", steps)
+	}
+}
+
+// Where nodes keep the name, its mark says which Region is the primary, and stays; and if they
+// go by another form nothing is done, for they would put it back.
+func TestMigrateWhatNodesKeep(t *testing.T) {
+	z := newZoneOf(t)
+	mark := "roam1 7 e.session.internal."
+	text := `"` + strings.ReplaceAll(mark, " ", `" "`) + `"`
+	z.put(cname("e.session.internal"))
+	z.put(types.ResourceRecordSet{
+		Name: aws.String("_roam." + writeName), Type: types.RRTypeTxt, TTL: aws.Int64(10), ResourceRecords: []types.ResourceRecord{{Value: &text}},
+	})
+	failover, record := z.file("failover"), z.file("record")
+	agreed, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/yaml")
+		w.Header().Set("ETag", `"3"`)
+		_, _ = w.Write(agreed)
+	})}
+	go func() { _ = member.Serve(l) }()
+	t.Cleanup(func() { _ = member.Close() })
+	z.api(failover, l.Addr().String())
+	code, _, talk := z.roam("--config", failover, "--to", "failover")
+	if code != exitFailed || !strings.Contains(talk, "version 3 of the file, which says variant: record") || z.records() != "e.session.internal" {
+		t.Fatalf("while nodes go by another form it ended with %d: %s; there is\n%s", code, talk, z.records())
+	}
+	if agreed, err = os.ReadFile(failover); err != nil {
+		t.Fatal(err)
+	}
+	code, out, talk := z.roam("--config", failover, "--to", "failover")
+	if want := "e.session.internal PRIMARY " + z.checks[1] + "\nw.session.internal SECONDARY " + z.checks[0]; code != exitOK || z.records() != want || !strings.Contains(out, "in epoch 7") {
+		t.Errorf("it ended with %d, %s%s; there is\n%s\nwant\n%s", code, out, talk, z.records(), want)
+	}
+	_ = member.Close()
+	code, _, talk = z.roam("--config", record, "--to", "record")
+	if code != exitOK || !strings.Contains(talk, "was not asked") || z.records() != "e.session.internal" {
+		t.Errorf("without members it ended with %d: %s; there is\n%s", code, talk, z.records())
+	}
+}
+
+// api has all members of a file be asked at one address.
+func (z *zoneOf) api(path, addr string) {
+	z.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		z.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `api: "127.0.0.1:4"`, fmt.Sprintf("api: %q", addr), 1)), 0o600); err != nil {
+		z.Fatal(err)
 	}
 }
 

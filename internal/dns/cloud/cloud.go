@@ -31,6 +31,11 @@ const home = "us-east-1"
 // swallows all is not waited for as long as a whole answer.
 const hangUp = 3 * time.Second
 
+// recordTries is how often a change of a record is tried: with their waits they last longer
+// than Route 53 takes to be in sync with a change before ours, of another name in the zone, and
+// until then it takes none.
+const recordTries = 12
+
 // errKind says that something is not kept by the service that was asked for.
 var errKind = errors.New("is of another kind")
 
@@ -84,7 +89,7 @@ func (c *Cloud) Record(ctx context.Context, p topology.Publish, o route53.Config
 	if err != nil {
 		return nil, err
 	}
-	o.TTL, o.Pair = p.TTL, PairOf(p)
+	o.TTL, o.Pair, o.Tries = p.TTL, PairOf(p), cmp.Or(o.Tries, recordTries)
 	client := sdk.NewFromConfig(a, func(s *sdk.Options) { s.BaseEndpoint = cmp.Or(endpoint(p.Hosted.Endpoint), s.BaseEndpoint) })
 	return route53.New(client, p.Hosted.ZoneID, p.Name, o)
 }
