@@ -80,6 +80,9 @@ func (s sign) judge(d topology.Deployment, lease admin.Lease) Row {
 	case s.marked && s.epoch > lease.Epoch:
 		row.Seen = fmt.Sprintf("%s: it is of epoch %d, and the lease is of %d", label, s.epoch, lease.Epoch)
 		row.Mend = "if the deployment was set up from nothing, delete the text record _roam." + s.publish.Name + ", and start the nodes anew"
+	case !sameHost(s.target, want) && s.publish.Hosted != nil && s.publish.Hosted.Pair != nil:
+		row.State = Warning
+		row.Seen = fmt.Sprintf("%s: its primary record leads to %s, and %s holds the lease of epoch %d: health checks alone lead there", label, bareHost(s.target), lease.Holder, lease.Epoch)
 	case !sameHost(s.target, want):
 		row.Seen = fmt.Sprintf("%s: it leads to %s, and %s holds the lease of epoch %d", label, bareHost(s.target), lease.Holder, lease.Epoch)
 	case !s.marked:

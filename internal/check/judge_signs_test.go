@@ -66,6 +66,7 @@ func TestSigns(t *testing.T) {
 		{"a server's name", seven, sign{publish: server, asked: true, target: "west.z.example.", marked: true, epoch: 7}, Good, "leads to west.z.example", ""},
 		{"a server's name elsewhere", seven, sign{publish: server, asked: true, target: "east.z.example.", marked: true, epoch: 7}, Fault, "leads to east.z.example", "node of west"},
 		{"a pair", seven, sign{publish: both, asked: true, target: "w.example", marked: true, epoch: 7, records: pair}, Good, "leads to w.example", ""},
+		{"a pair the other way round", seven, sign{publish: both, asked: true, target: "e.example", marked: true, epoch: 6, records: pair}, Warning, "health checks alone", "node of west"},
 		{"half a pair", seven, sign{publish: both, asked: true, target: "w.example", marked: true, epoch: 7, records: pair[:1]}, Warning, "its record of east", "migrate --to failover"},
 		{"a pair with another check", seven, sign{publish: both, asked: true, target: "w.example", marked: true, epoch: 7, records: []record{pair[0], {"east", "e.example", "c1"}}}, Warning, "its record of east", "migrate"},
 		{"controls", seven, sign{publish: switches, asked: true, on: map[string]bool{"west": true, "east": false}}, Good, "that of west alone is on", ""},

@@ -27,7 +27,7 @@ func fareStates() []string { return []string{published, pending, refused, idle} 
 // What somebody does about what does not fare well.
 const (
 	waitAMoment = "wait a moment"
-	waitLonger  = "nothing: it is tried again each minute. If it lasts, look whether this machine reaches the service, and whether the service is well"
+	waitLonger  = "nothing: it is tried again within a minute. If it lasts, look whether this machine reaches the service, and whether the service is well"
 )
 
 // A fare is how something fares.

@@ -43,8 +43,8 @@ type Config struct {
 	// is tried again. Default 100 ms and 5 s; it doubles, half of it is jitter.
 	RetryMin, RetryMax time.Duration
 	// NamesEvery is how often it is looked whether what says outside of Roam where the writer
-	// is is still right, and how often CloudWatch is told. Default: a minute, and 15 s for
-	// routing controls.
+	// is is still right, and how often CloudWatch is told. Default: a minute, 15 s for
+	// routing controls, and half a minute for CloudWatch.
 	NamesEvery time.Duration
 }
 

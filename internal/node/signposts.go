@@ -49,6 +49,7 @@ type signposts struct {
 
 	mu    sync.Mutex // guards what follows
 	since time.Time  // when this Region's role was seen to change
+	epoch uint64     // of that role
 }
 
 // A keeper keeps one of them equal to what latest says, until ctx ends.
@@ -202,7 +203,7 @@ func (n *signposts) run(ctx context.Context, log func(string, ...any)) {
 		if role, known := n.role(); role != was || known != knew {
 			was, knew = role, known
 			n.mu.Lock()
-			n.since = time.Now()
+			n.since, n.epoch = time.Now(), role.Epoch
 			n.mu.Unlock()
 			for _, changed := range told {
 				select {
@@ -256,12 +257,19 @@ func (n *signposts) fareOf(k *signpost) fare {
 	case !ours:
 		return notOurs("the Region that holds the lease keeps it, and this one does not", f)
 	case f.epoch != w.Epoch && f.state != refused:
-		n.mu.Lock()
-		since := n.since
-		n.mu.Unlock()
-		return fare{state: pending, since: since, why: "it is being published", next: waitAMoment}.of(w)
+		return fare{state: pending, since: n.begun(w.Epoch), why: "it is being published", next: waitAMoment}.of(w)
 	}
 	return f.orPending()
+}
+
+// begun returns since when an epoch is known of here.
+func (n *signposts) begun(epoch uint64) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.epoch != epoch {
+		return time.Now() // that is seen in a moment
+	}
+	return n.since
 }
 
 // stats returns what was done about one of them.
@@ -314,7 +322,7 @@ func (n *signposts) announceOne(ctx context.Context, k *signpost, epoch uint64, 
 	case again || f.state == idle || now.Sub(tried) < noteEvery:
 		return
 	case f.state == published && k.teller != nil && said.state == "":
-		return // each minute, and nobody needs to know
+		return // all the time, and nobody needs to know
 	case f.state == pending && now.Sub(f.since) < pendingLong:
 		return
 	}

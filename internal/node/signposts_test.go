@@ -173,7 +173,7 @@ func TestFares(t *testing.T) {
 	}{
 		{nil, false, published, ""},
 		{errors.New("connection refused"), true, pending, "wait"},
-		{errors.New("connection refused"), false, pending, "tried again each minute"},
+		{errors.New("connection refused"), false, pending, "tried again within a minute"},
 		{fmt.Errorf("change C1: %w", route53.ErrPending), false, pending, "Route 53 took it"},
 		{fmt.Errorf("x: %w", dns.ErrOccupied), false, refused, "what is not Roam's"},
 		{fmt.Errorf("x: %w", dns.ErrStale), false, refused, "delete the text record"},

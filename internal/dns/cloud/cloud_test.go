@@ -3,6 +3,10 @@ package cloud
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,5 +160,39 @@ func TestKindsAreNotMixed(t *testing.T) {
 	}
 	if _, err := own.Keeper(t.Context(), topology.Publish{Kind: topology.Route53, Name: "a.b"}, "west", arc.KeeperConfig{}); !errors.Is(err, errKind) {
 		t.Errorf("Keeper of a name = %v", err)
+	}
+}
+
+// Close ends connections that nobody uses.
+func TestClose(t *testing.T) {
+	ended := make(chan struct{}, 1)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			ended <- struct{}{}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	var own Cloud
+	a, err := own.load(t.Context(), home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := a.HTTPClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	own.Close()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Error("the connection is kept")
 	}
 }

@@ -43,7 +43,7 @@ type Role struct {
 type Report struct {
 	Role
 	Err   error // nil: it was taken
-	Again bool  // it is told again in a moment, and not only with the next minute
+	Again bool  // it is told again in a moment, and not only when it would be in any case
 }
 
 // Config is what is optional about a Teller. Its zero value is good.
@@ -56,8 +56,8 @@ type Config struct {
 	Tries int
 	// Backoff is about how long is waited between two tries; it doubles. Default 1 s.
 	Backoff time.Duration
-	// Every is how often the value is told if it stays. Default 1 min, the metric's
-	// resolution.
+	// Every is how often the value is told if it stays. Default 30 s: told once a minute, one
+	// that is a moment late would leave a minute of CloudWatch's without any.
 	Every time.Duration
 	// Tell is told what came of each try; nil: nobody is. It must not block.
 	Tell func(Report)
@@ -82,7 +82,7 @@ func New(client Client, namespace, region, global string, c Config) (*Teller, er
 		c.Tell = func(Report) {}
 	}
 	c.Timeout, c.Tries = cmp.Or(c.Timeout, 5*time.Second), cmp.Or(c.Tries, 4)
-	c.Backoff, c.Every = cmp.Or(c.Backoff, time.Second), cmp.Or(c.Every, time.Minute)
+	c.Backoff, c.Every = cmp.Or(c.Backoff, time.Second), cmp.Or(c.Every, 30*time.Second)
 	t := &Teller{client: client, namespace: cmp.Or(namespace, Namespace), region: region, global: global, config: c}
 	var faults []error
 	if region == "" || global == "" || max(len(region), len(global), len(t.namespace)) > 255 {

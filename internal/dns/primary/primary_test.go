@@ -91,7 +91,7 @@ func telling(t *testing.T, w *watch, c Config) (teller *Teller, set func(r Role,
 	}
 }
 
-// It is told each minute, at once when it changes, and not at all while it is not known.
+// It is told in each minute, at once when it changes, and not at all while it is not known.
 func TestKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &watch{}
@@ -115,13 +115,13 @@ func TestKeep(t *testing.T) {
 		}
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if got := w.values(); !slices.Equal(got, []float64{0, 1, 1, 1, 1}) {
+		if got := w.values(); !slices.Equal(got, []float64{0, 1, 1, 1, 1, 1, 1, 1}) {
 			t.Errorf("after three minutes %v", got)
 		}
 		set(Role{}, false)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if got := w.values(); len(got) != 5 || teller.Stats().Published != 5 {
+		if got := w.values(); len(got) != 8 || teller.Stats().Published != 8 {
 			t.Errorf("what is not known was told: %v, %+v", got, teller.Stats())
 		}
 	})
