@@ -252,6 +252,16 @@ func (s *sky) everywhere(l *land, region string) {
 	}
 }
 
+// rule has something become of calls.
+func (s *sky) rule(r fakeaws.Rule) (id string) {
+	s.t.Helper()
+	id, err := s.AddRule(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
 // stages tells how long things take.
 func stages(t *testing.T) func(what string) {
 	begun := time.Now()
@@ -271,6 +281,8 @@ func TestNamesFollowTheLease(t *testing.T) {
 		t.Errorf("at east the name is %q, want that it is left to west", state)
 	}
 
+	// Some changes are throttled.
+	s.rule(fakeaws.Rule{Service: fakeaws.Route53, Action: "ChangeResourceRecordSets", Effect: "throttle", Count: 3})
 	stage = stages(t)
 	if _, err := l.seat("north").Propose(t.Context(), ledger.Command{Plan: &ledger.Plan{To: "east", By: "ann"}}); err != nil {
 		t.Fatal(err)
@@ -287,10 +299,7 @@ func TestNamesFollowTheLease(t *testing.T) {
 	}
 
 	// The control plane of Route 53 is away, and so is the primary's Region.
-	rule, err := s.AddRule(fakeaws.Rule{Service: fakeaws.Route53, Effect: "hang"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rule := s.rule(fakeaws.Rule{Service: fakeaws.Route53, Effect: "hang"})
 	stage = stages(t)
 	_ = l.nodes["east"].Close() // never fails
 	servers["east"].Kill()
@@ -322,8 +331,9 @@ func TestNamesFollowTheLease(t *testing.T) {
 // withinPolicies wants nodes to have asked for what the policies list, and nothing else.
 func (s *sky) withinPolicies() {
 	s.t.Helper()
-	actions := map[string]bool{}
+	actions, codes := map[string]bool{}, map[string]bool{}
 	for _, c := range s.Calls() {
+		codes[c.Code] = true // rules stop calls before it is known who asks
 		if strings.HasSuffix(c.Caller, "role/node") {
 			actions[c.Action] = true
 			if strings.Contains(c.Code, "Denied") {
@@ -336,6 +346,9 @@ func (s *sky) withinPolicies() {
 			s.t.Errorf("nodes never asked for %s", want)
 		}
 		delete(actions, want)
+	}
+	if !codes["Throttling"] || !codes["PriorRequestNotComplete"] {
+		s.t.Errorf("nothing was throttled, or no change waited for one before it: %v", codes)
 	}
 	if len(actions) > 0 {
 		s.t.Errorf("nodes asked for %v, which no policy lists", actions)
