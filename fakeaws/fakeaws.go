@@ -74,8 +74,9 @@ type Cloud struct {
 	cloudwatch  *cloudwatch.Fake
 	arc         *arc.Fake
 
-	mu   sync.Mutex // guards what follows
-	dark map[string]string
+	mu         sync.Mutex // guards what follows
+	dark       map[string]string
+	principals []Principal // that functions may be
 }
 
 // Start starts the fakes. Ctx bounds the start alone: end them with Close. If it fails
@@ -127,12 +128,30 @@ func (c *Cloud) start(ctx context.Context) (err error) {
 func (c *Cloud) admit() error {
 	c.key = Principal{Key: "AKIAFAKEAWS", Secret: rand.Text(), ARN: "arn:aws:iam::" + c.config.Account + ":user/fakeaws"}
 	for _, p := range append(slices.Clone(c.config.Principals), c.key) {
-		caller, err := p.caller()
-		if err != nil {
+		if err := c.Admit(p); err != nil {
 			return err
 		}
-		c.keeper.Admit(p.Key, caller)
 	}
+	return nil
+}
+
+// mostPrincipals bounds those that are let in, and mostAtOnce those of a Config.
+const mostPrincipals, mostAtOnce = 1000, 100
+
+// Admit lets a principal in, beside those of the Config, so that its policy can name what
+// is made by now. It fails if it makes no sense, or there are 1,000.
+func (c *Cloud) Admit(p Principal) error {
+	caller, err := p.caller()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.principals) >= mostPrincipals {
+		return fmt.Errorf("%w: there are %d principals", ErrConfig, mostPrincipals)
+	}
+	c.principals = append(c.principals, p)
+	c.keeper.Admit(p.Key, caller)
 	return nil
 }
 

@@ -100,6 +100,8 @@ type Region struct {
 	// it is readmitted.
 	Candidate bool   `json:"candidate"`
 	Owes      uint64 `json:"owes,omitempty"` // an epoch in which it took what was not taken in yet
+	// Service is what whoever manages its server says, for people; left out: its node does.
+	Service string `json:"service,omitempty"`
 }
 
 // A Seen is what is known of a member of the control plane.
@@ -157,8 +159,12 @@ type Move struct {
 	To     string `json:"to"`
 	DryRun bool   `json:"dry_run,omitempty"` // the checks alone
 	// Force: a failover in spite of checks that fail. Not those without which it can't be.
-	Force bool   `json:"force,omitempty"`
-	By    string `json:"by,omitempty"` // who asks, beside the name of the token
+	Force bool `json:"force,omitempty"`
+	// Detach: a failover for which the Region's server may be taken out of the Global Datastore,
+	// or what else manages it, if it is promoted in no other way. It needs Force, and may be
+	// asked for of the Region that holds the lease already.
+	Detach bool   `json:"detach,omitempty"`
+	By     string `json:"by,omitempty"` // who asks, beside the name of the token
 }
 
 // A Moving is what became of a Move.

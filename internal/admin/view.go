@@ -106,6 +106,7 @@ func regionOf(name string, k control.Status, watch ledger.Watch, now time.Time) 
 	m := k.Members[i]
 	out.Heard = now.Sub(m.Heard) <= heardFor
 	out.Engine, out.Primary, out.Follows, out.Linked = m.Server.Known, m.Server.Primary, m.Server.Follows, m.Server.Linked
+	out.Service = m.Server.Service
 	if lag, known := behind(k, m.Server); known && s.Lease.Epoch > 0 {
 		figure := ms(lag)
 		out.LagMS = &figure

@@ -82,25 +82,32 @@ func configCommand() *cobra.Command {
 }
 
 func configExampleCommand() *cobra.Command {
-	var control bool
+	var control, cache bool
 	c := &cobra.Command{
 		Use:   "example",
 		Short: "Print a file with comments, of three Regions on this machine",
 		Long: `Print a file with comments, of three Regions on this machine; or, with --control, of
-two Regions and a witness that decide together which Region takes all writes.`,
+two Regions and a witness that decide together which Region takes all writes; or, with
+--elasticache, of the same on a Global Datastore of ElastiCache.`,
 		Example: `  roam config example > roam.yaml
-  roam config example --control`,
+  roam config example --control
+  roam config example --elasticache`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			text := topology.Example()
 			if control {
 				text = topology.ControlExample()
 			}
+			if cache {
+				text = topology.DatastoreExample()
+			}
 			_, err := io.WriteString(c.OutOrStdout(), text)
 			return err
 		},
 	}
 	c.Flags().BoolVar(&control, "control", false, "one with a control plane: lease, alarms, webhooks, names")
+	c.Flags().BoolVar(&cache, "elasticache", false, "one on a Global Datastore of ElastiCache")
+	c.MarkFlagsMutuallyExclusive("control", "elasticache")
 	return c
 }
 

@@ -187,6 +187,11 @@ func tellTrouble(b *strings.Builder, s admin.Status) {
 			fmt.Fprintf(b, "\n%s is %s in %s: %s\n  %s%s", n.Name, n.State, n.Region, n.Why, arrow, n.Next)
 		}
 	}
+	for _, r := range s.Regions {
+		if r.Service != "" {
+			fmt.Fprintf(b, "\n%s: %s", r.Name, r.Service)
+		}
+	}
 	for _, r := range s.Receipts {
 		fmt.Fprintf(b, "\nreceipt of epoch %d is open: what %s took and %s had not got is brought home when it is back", r.Epoch, r.From, r.To)
 	}

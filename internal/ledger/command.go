@@ -30,6 +30,7 @@ type Command struct {
 	Renew    *Renew    `json:"renew,omitempty"`
 	Release  *Release  `json:"release,omitempty"`
 	Depose   *Depose   `json:"depose,omitempty"`
+	Detach   *Detach   `json:"detach,omitempty"`
 	Grant    *Grant    `json:"grant,omitempty"`
 	Plan     *Plan     `json:"plan,omitempty"`
 	Advance  *Advance  `json:"advance,omitempty"`
@@ -82,6 +83,16 @@ type Depose struct {
 	Wish  string  `json:"wish"` // who is to have the next
 	Why   string  `json:"why,omitempty"`
 	Lag   float64 `json:"lag,omitempty"` // of Wish, in seconds
+	// Detach is an operator's word that Wish may have its server be taken out of what
+	// manages it, if it is promoted in no other way. The data part then.
+	Detach bool `json:"detach,omitempty"`
+}
+
+// A Detach says of the present holder what Depose.Detach says of the next.
+type Detach struct {
+	Epoch  uint64 `json:"epoch"`
+	Region string `json:"region"`
+	By     string `json:"by,omitempty"`
 }
 
 // A Grant gives a Region the next epoch. It is refused with ErrConflict if the newest

@@ -392,3 +392,32 @@ func FuzzDecode(f *testing.F) {
 		_, _ = s.Apply(2, c) // it must not panic
 	})
 }
+
+// An operator's word that a server may be taken out of what manages it is for one Region in one
+// epoch.
+func TestDetach(t *testing.T) {
+	b := founded(t)
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "west"}}, ledger.ErrStale)
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west"}})
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "east"}}, ledger.ErrStale)
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west", Detach: true}})
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west"}}) // the judge goes on
+	if !b.Lease.Detach {
+		t.Error("the word is forgotten")
+	}
+	b.do(ledger.Command{Grant: &ledger.Grant{Newest: 7, To: "west"}})
+	if l := b.Lease; !l.Detach || l.Epoch != 8 {
+		t.Errorf("the lease is %+v, want epoch 8 of west, to be detached", l)
+	}
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "west"}}, ledger.ErrStale)
+	b.do(ledger.Command{Salvage: &ledger.Salvage{Epoch: 7, Closed: true}})
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 8, Wish: "east"}})
+	b.do(ledger.Command{Grant: &ledger.Grant{Newest: 8, To: "east"}})
+	if b.Lease.Detach {
+		t.Error("east is to be detached, and nobody said so")
+	}
+	b.do(ledger.Command{Detach: &ledger.Detach{Epoch: 9, Region: "east", By: "ann"}})
+	if !b.Lease.Detach {
+		t.Error("nobody has heard the word")
+	}
+}

@@ -169,9 +169,16 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		c.lists = receipt.NewFolder(receipt.Config{
 			Dir: filepath.Join(n.deployment.Control.DirOf(n.region.Name), "receipts"), Log: n.config.Log,
 		})
-		n.leased = steered.New(steered.Config{
-			Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Lists: c.lists, Log: n.config.Log,
-		})
+		config := steered.Config{Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Lists: c.lists, Log: n.config.Log}
+		managed, err := newDatastore(ctx, n.deployment, n.region, n.config)
+		if err != nil {
+			return err
+		}
+		if managed != nil { // a nil of its type would be a service
+			config.Service = managed
+			n.wg.Go(func() { managed.Run(ctx) })
+		}
+		n.leased = steered.New(config)
 		c.server = n.leased.Control()
 	}
 	n.canary = newCanary(n.region.ID)

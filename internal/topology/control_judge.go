@@ -77,7 +77,7 @@ func (p *parser) guarded(at cursor, d *Deployment, addrs ...string) {
 
 // replicates reports a server that those of other Regions can't follow.
 func (p *parser) replicates(at cursor, r Region, d *Deployment) {
-	if d.Leases() && len(d.Regions) > 1 && loopback(r.Replicate) && r.Node.ControlAdvertise != "" && !loopback(r.Node.ControlAdvertise) {
+	if d.Leases() && d.Control.Datastore == nil && len(d.Regions) > 1 && loopback(r.Replicate) && r.Node.ControlAdvertise != "" && !loopback(r.Node.ControlAdvertise) {
 		at.fault(`write replicate: "host:6379" in this Region`, "%q is where other Regions' servers are to reach this one's, and it is on loopback", printable(r.Replicate))
 	}
 }

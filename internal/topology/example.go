@@ -14,3 +14,9 @@ func Example() string { return example }
 // ControlExample returns another: two Regions and a witness, which decide together
 // which Region takes all writes.
 func ControlExample() string { return controlled }
+
+//go:embed datastore.yaml
+var datastore string
+
+// DatastoreExample returns one more: two Regions of a Global Datastore of ElastiCache.
+func DatastoreExample() string { return datastore }

@@ -156,7 +156,7 @@ func (p *parser) deployment(c cursor) Deployment {
 }
 
 func (p *parser) region(c cursor) Region {
-	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint", "network")
+	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint", "network", "elasticache")
 	r := Region{Name: f["name"].memberName("Region", "us-west-1")}
 	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
 		r.ID = crdt.Region(f["id"].number(1, int(crdt.MaxRegion))) //nolint:gosec // within bounds
@@ -175,6 +175,9 @@ func (p *parser) region(c cursor) Region {
 	r.Networks = networks(f["network"])
 	if f["endpoint"].there() {
 		r.Endpoint = f["endpoint"].endpoint()
+	}
+	if f["elasticache"].there() {
+		r.Group = p.group(f["elasticache"], r.Name)
 	}
 	return r
 }
