@@ -168,8 +168,8 @@ func variantOf(p topology.Publish) string {
 func placesOf(d topology.Deployment, p topology.Publish) []string {
 	out := slices.Collect(maps.Values(d.Targets(p)))
 	for _, r := range d.Regions {
-		if r.Endpoint != nil && r.Endpoint.Target != "" {
-			out = append(out, r.Endpoint.Target)
+		if target := r.Target(); target != "" {
+			out = append(out, target)
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package topology
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -143,11 +144,28 @@ func (d Deployment) Targets(p Publish) map[string]string {
 		}
 	}
 	for _, r := range d.Regions {
-		if p.Hosted.Pair == nil && r.Endpoint != nil {
-			out[r.Name] = r.Endpoint.Target
+		if p.Hosted.Pair == nil {
+			out[r.Name] = r.Target()
 		}
 	}
 	return out
+}
+
+// Target returns where a name at Route 53 leads to while a Region is the writer: to the target
+// of its endpoint or, where it has no endpoint, to the host of its engine. Empty: that has no
+// name.
+func (r Region) Target() string {
+	switch {
+	case r.Endpoint != nil:
+		return r.Endpoint.Target
+	case r.Engine.Valkey == nil || len(r.Engine.Valkey.Addrs) == 0:
+		return ""
+	}
+	host := strings.ToLower(strings.TrimSuffix(Host(r.Engine.Valkey.Addrs[0]), "."))
+	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") || checkDomain(host) != nil {
+		return ""
+	}
+	return host
 }
 
 // Switches are the routing controls of all Regions, and who knows of them.

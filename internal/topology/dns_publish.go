@@ -108,7 +108,7 @@ func (c cursor) hosted(d *Deployment, seen unique) Publish {
 		f["pair"].fault("write variant: failover, or take it away", "is of failover records")
 	}
 	for _, r := range d.Regions {
-		if r.Endpoint == nil || r.Endpoint.Target == "" {
+		if r.Target() == "" {
 			c.fault("write endpoint: {target: and the name of its engine} in that Region",
 				"%s has no target, and a name at Route 53 leads to one", printable(r.Name))
 		}
@@ -161,11 +161,9 @@ func (c cursor) side(d *Deployment) (s Side) {
 			return s
 		}
 		s.Name, s.Regions = name, []string{name}
-		if r.Endpoint == nil || r.Endpoint.Target == "" {
+		if s.Target = r.Target(); s.Target == "" {
 			f["region"].fault("write endpoint: {target: and the name of its engine} in that Region", "%s has no target, and a name at Route 53 leads to one", printable(name))
-			return s
 		}
-		s.Target = r.Endpoint.Target
 		return s
 	}
 	const mend = "write region: and one, or name:, regions: and target: of several that have a name of their own"
