@@ -24,6 +24,24 @@ type Status struct {
 	Verdict    *Verdict  `json:"verdict,omitempty"` // the judge's last; the member that leads knows it
 	Controls   []Control `json:"controls"`
 	Receipts   []Receipt `json:"receipts"` // those that are open, without items
+	// Names are what is kept outside of Roam to say where the writer is, by each Region whose
+	// node was heard a moment ago; left out: the file names nothing of that kind.
+	Names []Name `json:"names,omitempty"`
+}
+
+// A Name is how one thing fares that says outside of Roam where the writer is.
+type Name struct {
+	Region string `json:"region"` // whose node keeps it
+	Kind   string `json:"kind"`   // rfc2136, route53, arc, metric
+	Name   string `json:"name"`
+	// State is published, pending (it is being made so, and is tried again), refused
+	// (somebody has to look) or idle (another Region's node keeps it, or nobody may).
+	State  string    `json:"state"`
+	Epoch  uint64    `json:"epoch,omitempty"`  // that it is to be of
+	Target string    `json:"target,omitempty"` // where it is to lead
+	Since  time.Time `json:"since,omitzero"`   // when that state began
+	Why    string    `json:"why,omitempty"`
+	Next   string    `json:"next,omitempty"` // what somebody does about it
 }
 
 // A Lease says which Region takes all writes.

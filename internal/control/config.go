@@ -82,6 +82,23 @@ type Config struct {
 type Measured struct {
 	Writes []judge.Writes
 	Data   []alarm.Datum
+	Names  []Name // at most MaxNames
+}
+
+// MaxNames bounds what a member tells of names: what is beyond it is left out.
+const MaxNames = 32
+
+// A Name is how one thing fares that says outside of Roam where the writer is, and that a
+// member keeps.
+type Name struct {
+	Kind   string    `json:"kind"`
+	Name   string    `json:"name"`
+	State  string    `json:"state"`
+	Epoch  uint64    `json:"epoch,omitempty"`  // that it is to be of
+	Target string    `json:"target,omitempty"` // where it is to lead
+	Since  time.Time `json:"since"`            // when that state began
+	Why    string    `json:"why,omitempty"`
+	Next   string    `json:"next,omitempty"` // what somebody does about it
 }
 
 // A Server is a Region's. Where there are no leases it is only looked at: all but Look is

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/judge/routing"
@@ -154,6 +155,14 @@ type Route struct {
 	Override []string         `json:"override,omitempty"`
 	By       string           `json:"by,omitempty"`
 }
+
+// Note returns a command that has events be told, and changes nothing else.
+func Note(events ...Event) Command {
+	return Command{Watched: &Watched{Epoch: noEpoch, Events: events}}
+}
+
+// noEpoch is none that there ever is: what comes with it is not kept.
+const noEpoch = math.MaxUint64
 
 // A Watched tells what the judge and the alarms found, and keeps what they must not forget:
 // of another epoch than the present one, or by somebody who had not heard of the last

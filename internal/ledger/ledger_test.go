@@ -214,6 +214,20 @@ func TestReadmit(t *testing.T) {
 	}
 }
 
+// A note tells of events, and what the judge must not forget stays, in whatever epoch.
+func TestNote(t *testing.T) {
+	b := founded(t)
+	b.do(ledger.Command{Watched: &ledger.Watched{Epoch: 7, Watch: ledger.Watch{Away: []string{"north"}}}})
+	before := b.Seq
+	b.do(ledger.Note(ledger.Event{Kind: ledger.KindNames, Region: "east", Epoch: 7, Text: "write.x leads to e.example"}))
+	if last := b.Events[len(b.Events)-1]; b.Seq != before+1 || last.Kind != ledger.KindNames || last.Seq != b.Seq || last.Text == "" {
+		t.Errorf("the last event is %+v of %d, want the note as number %d", last, b.Seq, before+1)
+	}
+	if away := b.Watch.Away; !slices.Equal(away, []string{"north"}) {
+		t.Errorf("after a note users leave %q, want north still", away)
+	}
+}
+
 // Users leave where their control is off, or where the judge says so if there is none.
 func TestAway(t *testing.T) {
 	d := setup(1, "east", "west", "north")
@@ -352,6 +366,7 @@ func FuzzDecode(f *testing.F) {
 		{Renew: &ledger.Renew{Epoch: 7, Region: "east"}},
 		{Plan: &ledger.Plan{To: "west"}},
 		{Watched: &ledger.Watched{Epoch: 7}},
+		ledger.Note(ledger.Event{Kind: ledger.KindNames, Text: "x"}),
 		{Route: &ledger.Route{Changes: []routing.Change{{Control: "write-west", On: true}}}},
 	} {
 		f.Add([]byte(says(c)))

@@ -160,6 +160,7 @@ const (
 	KindRouting    Kind = "routing"
 	KindAlarm      Kind = "alarm"
 	KindVerdict    Kind = "verdict" // the judge found something else than before
+	KindNames      Kind = "names"   // what says outside of Roam where the writer is does, or can't
 )
 
 // An Event is something that happened.

@@ -110,6 +110,7 @@ func (n *Node) during(ctx context.Context, e engine.Engine, chase *opener.Chase,
 // measured is what this node's member reports beside what it sees.
 func (n *Node) measured() control.Measured {
 	m := n.canary.measured(time.Now(), n.region.Name)
+	m.Names = n.names.report()
 	n.mu.Lock()
 	chase, primary := n.chase, n.primary
 	n.mu.Unlock()

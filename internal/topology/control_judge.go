@@ -32,7 +32,10 @@ func (p *parser) controlled(c cursor, regions []cursor, d *Deployment, seen uniq
 		at.fault("take it away", "every Region takes writes in %s: there is no lease", ActiveActive)
 	}
 	if d.Control.DNS != nil {
-		p.names(c.find("dns"), regions, d)
+		p.covers(c.find("dns"), d)
+		if zoned(c.find("dns"), d) {
+			p.names(c.find("dns"), regions, d)
+		}
 		return
 	}
 	for _, r := range regions {

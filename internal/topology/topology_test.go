@@ -187,6 +187,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add([]byte(Example()))
 	f.Add([]byte(ControlExample()))
+	f.Add([]byte(aws))
 	f.Add([]byte(DatastoreExample()))
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
