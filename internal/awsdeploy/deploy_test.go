@@ -34,9 +34,13 @@ func complete() map[string]string {
 }
 
 // isComplete checks that all of testPlan is there.
-func isComplete(t *testing.T, w *world, when string) {
+func isComplete(t *testing.T, w *world, when string, updated ...string) {
 	t.Helper()
-	if got, want := w.formation.states(), complete(); !maps.Equal(got, want) {
+	want := complete()
+	for _, stack := range updated {
+		want[stack] = "UPDATE_COMPLETE"
+	}
+	if got := w.formation.states(); !maps.Equal(got, want) {
 		t.Errorf("%s: stacks are %v, want %v", when, got, want)
 	}
 	for _, s := range []struct{ region, stack, parameter, want string }{
@@ -256,6 +260,7 @@ func TestRolesAreObserved(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.cache.promote(west2)
+		w.controls[controlA], w.controls[controlB] = false, true
 		other := strings.Replace(testTemplates()["cache-primary.yaml"], "Outputs:", "  Topic: {Type: AWS::SNS::Topic}\nOutputs:", 1)
 		for _, allowed := range []bool{false, true, true} {
 			d, told := w.deployer(testPlan(), Config{AllowCacheUpdate: allowed})
@@ -271,7 +276,34 @@ func TestRolesAreObserved(t *testing.T) {
 			if g := w.cache.global("virxk-shop"); g.members[0].role != "SECONDARY" || g.members[1].role != "PRIMARY" {
 				t.Errorf("allowed %t: roles are %+v", allowed, g.members)
 			}
+			if w.controls[controlA] || !w.controls[controlB] {
+				t.Errorf("allowed %t: controls are %v", allowed, w.controls)
+			}
 		}
+	})
+}
+
+// What a later step gave a stack stays when an earlier one changes it, and a change set that somebody left is made anew.
+func TestAnEarlierStepTakesNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestWorld()
+		if _, err := deploy(t, w, Config{}); err != nil {
+			t.Fatal(err)
+		}
+		d, told := w.deployer(testPlan(), Config{})
+		d.templates = changed("network.yaml", testTemplates()["network.yaml"]+"# more\n")
+		given, err := d.parameters(t.Context(), d.plan.Steps[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.formation.find(west1, "shop-network").sets[setName(d.want(0, given))] = &fakeSet{status: "FAILED", reason: "it is of before"}
+		if err := d.Deploy(t.Context()); err != nil {
+			t.Fatalf("Deploy = %v\n%s", err, text(*told))
+		}
+		if said := texts(*told, Done)[:3]; !slices.Equal(said, []string{"updated", "updated", "nothing to do"}) {
+			t.Errorf("it says %q", said)
+		}
+		isComplete(t, w, "after it", west2+" shop-network")
 	})
 }
 

@@ -124,6 +124,40 @@ func left(t *testing.T, w *world, s awsplan.Settings, remains []Remainder) {
 	}
 }
 
+// A table that is kept is kept in all its Regions, whoever purges: only one of them has a stack that says so.
+func TestPurgeLeavesATable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := realSettings()["a table"]
+		s.Retain = ""
+		p := realPlan(t, s)
+		w := newWorld()
+		d, _ := w.real(p, Config{})
+		if err := d.Deploy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		table := w.formation.find(west2, "shop-table").resource("Table").id
+		for _, r := range p.Remains() {
+			w.resources[r.Region+" "+r.Type+" "+r.ID] = "{}"
+		}
+		w.formation.find(west2, "shop-table").resource("Table").id = p.Remains()[0].ID
+		remains, err := d.Destroy(t.Context())
+		if err != nil || len(remains) == 0 {
+			t.Fatalf("Destroy = %+v, %v; the stack's table is %s", remains, err, table)
+		}
+		if err := d.Purge(t.Context(), remains); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range p.Remains() {
+			if w.resources[r.Region+" "+r.Type+" "+r.ID] == "" {
+				t.Errorf("the copy in %s is gone", r.Region)
+			}
+		}
+		if w.formation.find(west2, "shop-table") == nil {
+			t.Error("the table's stack is gone")
+		}
+	})
+}
+
 // One Region grows into two once somebody says that the cache's stack may be updated; until then nothing is half done.
 func TestOneRegionGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/roam-sessions/roam/internal/awsplan"
 )
@@ -186,6 +187,14 @@ func TestPurgeLeavesWhatIsHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.resources[west1+" "+bucketType+" mine"] = "{}"
+		// Of those that were deleted one kept a bucket; and one of another deployment, which had the same name, a key.
+		gone := w.formation.stacks[0]
+		gone.resources = append(gone.resources, &fakeResource{name: "Logs", kind: bucketType, id: "logs", status: "DELETE_SKIPPED"})
+		w.formation.stacks = append(w.formation.stacks, &fakeStack{
+			id: "arn:other", name: gone.name, region: gone.region, status: "DELETE_COMPLETE", tags: map[string]string{tagName: "bank"},
+			resources: []*fakeResource{{name: "Key", kind: "AWS::KMS::Key", id: "theirs", status: "DELETE_SKIPPED"}},
+		})
+		w.resources[west1+" "+bucketType+" logs"], w.resources[west1+" AWS::KMS::Key theirs"] = "{}", "{}"
 		d, _ = w.undoer(Config{})
 		d.remain[0].Type, d.remain[0].ID = bucketType, "mine"
 		d.remain = append(d.remain, awsplan.Remain{Type: "AWS::EC2::VPC", Region: west1, ID: "shop"}, awsplan.Remain{Type: "AWS::SecretsManager::Secret", Region: west1, ID: "cert"})
@@ -202,7 +211,7 @@ func TestPurgeLeavesWhatIsHeld(t *testing.T) {
 		if err := d.Purge(t.Context(), remains); err != nil {
 			t.Fatal(err)
 		}
-		if w.resources[keyLeft] == "" || w.resources[logLeft] == "" || w.resources[west1+" "+bucketType+" mine"] == "" || w.resources[west1+" AWS::SecretsManager::Secret cert"] == "" || len(w.cache.snapshots) > 0 {
+		if w.resources[keyLeft] == "" || w.resources[logLeft] == "" || w.resources[west1+" "+bucketType+" mine"] == "" || w.resources[west1+" "+bucketType+" logs"] == "" || w.resources[west1+" AWS::KMS::Key theirs"] == "" || w.resources[west1+" AWS::SecretsManager::Secret cert"] == "" || len(w.cache.snapshots) > 0 {
 			t.Errorf("there are %v and %v, want what stacks have, the bucket, and no snapshot", sortedKeys(w.resources), w.cache.snapshots)
 		}
 		isComplete(t, w, "after Purge")
@@ -226,6 +235,27 @@ func TestPurgeOfCaches(t *testing.T) {
 		if len(w.cache.globals)+len(w.cache.groups) > 0 {
 			t.Errorf("there are %+v, %+v", w.cache.globals, w.cache.groups)
 		}
+	})
+}
+
+// A failover that begins in the very moment is waited for.
+func TestPartWaitsForAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := deployed(t)
+		refused := false
+		w.fate = func(_ int, c call) fate {
+			if c.action != "DisassociateGlobalReplicationGroup" || refused {
+				return fate{}
+			}
+			refused = true
+			w.cache.globals[0].status, w.cache.globals[0].due = "modifying", time.Now().Add(roleTime)
+			return fate{code: "InvalidGlobalReplicationGroupState"}
+		}
+		d, _ := w.undoer(Config{})
+		if _, err := d.Destroy(t.Context()); err != nil || !refused {
+			t.Fatalf("Destroy = %v, refused: %t", err, refused)
+		}
+		isGone(t, w, "after a failover")
 	})
 }
 
