@@ -165,6 +165,9 @@ func (d *Deployer) raise(ctx context.Context, w wanted) (string, error) {
 			return d.settled(ctx, w.region, id, "", "created")
 		case toUpdate:
 			said, changed, err := d.update(ctx, w, s)
+			if errors.Is(err, errBusy) {
+				continue
+			}
 			if err != nil || changed {
 				return said, err
 			}
@@ -196,6 +199,20 @@ func observed(differs []Difference) string {
 	return "it differs (" + strings.Join(words, "; ") + "), and is let alone, as a failover may have changed who is the primary: --allow-cache-update has it updated"
 }
 
+// errBusy says that somebody else has begun to work on a stack since it was looked at.
+var errBusy = errors.New("somebody else works on it")
+
+// busy returns errBusy for an error that says so: CloudFormation has no code of its own for that.
+func (d *Deployer) busy(ctx context.Context, s *stack, err error) error {
+	if !coded(err, "ValidationError", "OperationInProgressException") {
+		return err
+	}
+	if now, lost := d.look(ctx, s.region, s.id); lost == nil && now != nil && going(now.status) {
+		return errors.Join(errBusy, err)
+	}
+	return err
+}
+
 // update carries out what differs.
 func (d *Deployer) update(ctx context.Context, w wanted, s *stack) (string, bool, error) {
 	since, err := d.newest(ctx, s.region, s.id)
@@ -204,7 +221,7 @@ func (d *Deployer) update(ctx context.Context, w wanted, s *stack) (string, bool
 	}
 	changed, err := d.change(ctx, w, s)
 	if err != nil || !changed {
-		return "", false, err
+		return "", false, d.busy(ctx, s, err)
 	}
 	said, err := d.settled(ctx, s.region, s.id, since, "updated")
 	return said, true, err

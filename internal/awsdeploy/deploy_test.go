@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/roam-sessions/roam/internal/awsplan"
 )
@@ -304,6 +305,36 @@ func TestAnEarlierStepTakesNothingBack(t *testing.T) {
 			t.Errorf("it says %q", said)
 		}
 		isComplete(t, w, "after it", west2+" shop-network")
+	})
+}
+
+// Whom somebody else forestalls waits, looks again, and then does what is left to do.
+func TestDeployWaitsForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTestWorld()
+		if _, err := deploy(t, w, Config{}); err != nil {
+			t.Fatal(err)
+		}
+		s, busy := w.formation.find(west1, "shop-zone"), false
+		other := testTemplates()["zone.yaml"] + "# more\n"
+		w.fate = func(_ int, c call) fate {
+			if c.action != "CreateChangeSet" || busy {
+				return fate{}
+			}
+			busy, s.template = true, other // she does the same
+			s.set("UPDATE_IN_PROGRESS", "User Initiated", time.Now())
+			w.formation.build(s, "UPDATE", time.Now())
+			return fate{code: "ValidationError"}
+		}
+		d, told := w.deployer(testPlan(), Config{})
+		d.templates = changed("zone.yaml", other)
+		if err := d.Deploy(t.Context()); err != nil || !busy {
+			t.Fatalf("Deploy = %v\n%s", err, text(*told))
+		}
+		if n := w.count("ExecuteChangeSet"); n != 1 { // of the first Deploy
+			t.Errorf("%d change sets were executed, want the first alone", n)
+		}
+		isComplete(t, w, "after it", west1+" shop-zone")
 	})
 }
 
