@@ -164,14 +164,9 @@ func (d *Deployer) raise(ctx context.Context, w wanted) (string, error) {
 			}
 			return d.settled(ctx, w.region, id, "", "created")
 		case toUpdate:
-			said, changed, err := d.update(ctx, w, s)
-			if errors.Is(err, errBusy) {
-				continue
-			}
-			if err != nil || changed {
+			if said, err := d.update(ctx, w, s); !errors.Is(err, errBusy) {
 				return said, err
 			}
-			return "nothing to do", nil
 		}
 	}
 	return "", fmt.Errorf("stack %s in %s changes again and again: somebody else works on it", w.stack, w.region)
@@ -213,18 +208,20 @@ func (d *Deployer) busy(ctx context.Context, s *stack, err error) error {
 	return err
 }
 
-// update carries out what differs.
-func (d *Deployer) update(ctx context.Context, w wanted, s *stack) (string, bool, error) {
+// update carries out what differs, and says what was done. It fails with errBusy if somebody else was faster.
+func (d *Deployer) update(ctx context.Context, w wanted, s *stack) (string, error) {
 	since, err := d.newest(ctx, s.region, s.id)
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	changed, err := d.change(ctx, w, s)
-	if err != nil || !changed {
-		return "", false, d.busy(ctx, s, err)
+	switch {
+	case err != nil:
+		return "", d.busy(ctx, s, err)
+	case !changed:
+		return "nothing to do", nil
 	}
-	said, err := d.settled(ctx, s.region, s.id, since, "updated")
-	return said, true, err
+	return d.settled(ctx, s.region, s.id, since, "updated")
 }
 
 // settled waits for a stack, and fails if it does not end well.
