@@ -28,18 +28,6 @@ const (
 	agreedTime = 5 * time.Second
 )
 
-// awsCommand is what is done at AWS.
-func awsCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "aws",
-		Short: "Do at AWS what nodes must not do by themselves",
-		Args:  noArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(awsRecordsCommand())
-	return c
-}
-
 // awsRecordsCommand is what is done to records at Route 53.
 func awsRecordsCommand() *cobra.Command {
 	c := &cobra.Command{

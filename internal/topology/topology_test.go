@@ -134,7 +134,7 @@ func TestParseHasBounds(t *testing.T) {
 	if !errors.As(err, &faults) || len(faults) > maxFaults {
 		t.Errorf("Parse of 5,000 bad Regions = %d faults, want 1 to %d", len(faults), maxFaults)
 	}
-	if _, err := Parse([]byte("#" + strings.Repeat("x", maxFileBytes))); err == nil || !strings.Contains(err.Error(), "at most 1048576") {
+	if _, err := Parse([]byte("#" + strings.Repeat("x", 1<<20))); err == nil || !strings.Contains(err.Error(), "at most 1048576") {
 		t.Errorf("Parse of a file above 1 MiB = %v, want a fault that says so", err)
 	}
 	begun := time.Now()
