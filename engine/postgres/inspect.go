@@ -158,3 +158,30 @@ func examine(ctx context.Context, c Config) (out Server, err error) {
 	out.Schema, _, err = s.version(ctx)
 	return out, err
 }
+
+// ExamineDSQL asks the cluster that c leads to, and changes nothing there. A cluster has
+// no settings to find fault with.
+func ExamineDSQL(ctx context.Context, c Config) (Server, error) {
+	c = c.withDefaults()
+	s := &store{config: c, closed: make(chan struct{}), stop: func() {}}
+	out := Server{Version: "Aurora DSQL"}
+	pool, err := c.check(1, dsql) // whichever Region it is
+	if err == nil {
+		s.pool, err = newPool(ctx, pool)
+	}
+	if err != nil {
+		return Server{}, fmt.Errorf("examine the cluster: %w", err)
+	}
+	defer s.pool.Close()
+	if out.Schema, _, err = s.version(ctx); err == nil { // the first takes as long as a connection
+		asked := time.Now()
+		var at time.Time
+		err = s.query(ctx, newDsqlTexts(c.Schema).clock, nil, func(r pgx.Rows) error { return r.Scan(&at) })
+		out.Took = time.Since(asked)
+		out.ClockAhead = at.Sub(asked.Add(out.Took / 2))
+	}
+	if err != nil {
+		return Server{}, fmt.Errorf("examine the cluster: %w", err)
+	}
+	return out, nil
+}
