@@ -193,13 +193,18 @@ func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e to
 func (b *builder) follow(ctx context.Context, here topology.Region) {
 	t, d := b.topology, b.deployment
 	every := t.Policies.Replication.Heartbeat
+	peers := map[crdt.Region]engine.Engine{}
+	for _, p := range d.config.Peers {
+		peers[p.ID] = p.Engine
+	}
 	switch {
 	case len(t.Regions) == 1:
+	case t.Eventually():
+		beats := opener.Listen(ctx, d.config.Here.Engine, peers, every)
+		d.config.Links = beats
+		d.closers = append(d.closers, beats.Close)
+	case t.OneStore(): // what one Region has acknowledged the others show at once
 	case t.Pushes():
-		peers := map[crdt.Region]engine.Engine{}
-		for _, p := range d.config.Peers {
-			peers[p.ID] = p.Engine
-		}
 		if heads, ok := opener.Watch(ctx, d.config.Here.Engine, peers, every); ok {
 			d.config.Links = heads
 			d.closers = append(d.closers, heads.Close)

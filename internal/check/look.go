@@ -143,8 +143,12 @@ type looker struct {
 func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }
 
 func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
-	if e.Valkey == nil {
+	switch {
+	case e.Memory != nil:
 		l.add(Row{State: Unknown, Part: part, Seen: "it is in the memory of a process: only that one can be asked", Mend: "look at its /readyz"})
+		return
+	case e.Valkey == nil:
+		l.store(ctx, part, e)
 		return
 	}
 	addrs := strings.Join(e.Valkey.Addrs, ", ")

@@ -110,6 +110,11 @@ func (n *Node) during(ctx context.Context, e engine.Engine, chase *opener.Chase,
 // measured is what this node's member reports beside what it sees.
 func (n *Node) measured() control.Measured {
 	m := n.canary.measured(time.Now(), n.region.Name)
+	if age, ok := n.oldest(); ok {
+		m.Data = append(m.Data, alarm.Datum{
+			Metric: alarm.Lag, Region: n.region.Name, At: time.Now(), Value: float64(age) / float64(time.Millisecond),
+		})
+	}
 	n.mu.Lock()
 	chase, primary := n.chase, n.primary
 	n.mu.Unlock()
