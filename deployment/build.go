@@ -144,6 +144,12 @@ func (b *builder) side() opener.Config {
 	return opener.Config{Log: b.options.Log, Getenv: b.options.Getenv}
 }
 
+// far is for what is another Region's.
+func far(c opener.Config) opener.Config {
+	c.Far = true
+	return c
+}
+
 // own opens an engine of this Region.
 func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine, c opener.Config) (engine.Engine, error) {
 	out, err := opener.Open(ctx, r.ID, e, c)
@@ -158,7 +164,7 @@ func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine,
 func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 	out := roam.Region{ID: r.ID, Name: r.Name, Engine: b.options.Engines[r.Name]}
 	if out.Engine == nil {
-		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, b.main())
+		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, far(b.main()))
 	}
 	switch {
 	case r.Side == nil:
@@ -166,7 +172,7 @@ func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 		// An engine that never answers would leave every miss in doubt for ever.
 		b.options.Log.Warn("the side store of a Region is in the memory of a process there: what it alone keeps is not seen from here", "region", r.Name)
 	default:
-		out.Side = b.lazy(ctx, r, sideStore, *r.Side, b.side())
+		out.Side = b.lazy(ctx, r, sideStore, *r.Side, far(b.side()))
 	}
 	return out
 }

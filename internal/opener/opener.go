@@ -38,6 +38,9 @@ type Config struct {
 	// Replicated: nodes give a server back what it loses, as valkey.Config and
 	// postgres.Config say.
 	Replicated bool
+	// Far: it is another Region's, so that a round trip is most of what a call takes.
+	// Default false.
+	Far bool
 	// NearBytes bounds a near-cache of a server's records. Default 0: none.
 	NearBytes int64
 	// Reads has a server's replicas be read from that the file names. Default false.
@@ -118,6 +121,9 @@ func openPostgres(ctx context.Context, id crdt.Region, p *topology.Postgres, c C
 		return nil, err
 	}
 	to.Log, to.Replicated = c.Log, c.Replicated
+	if c.Far {
+		to.DSN += unprepared
+	}
 	out, err := postgres.Open(ctx, id, to)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,11 @@ func PostgresConfig(p *topology.Postgres, getenv func(string) string) (postgres.
 	return c, err
 }
 
+// unprepared has a connection prepare no statements: each takes a round trip when it is
+// first used, on each connection anew, and a call that is cut short for it takes the
+// connection along. It costs the server some of its time to read them each time.
+const unprepared = " default_query_exec_mode='exec'"
+
 // passwordOf reads a password from where a file says that it is.
 func passwordOf(file, env string, getenv func(string) string) (string, error) {
 	if file != "" {

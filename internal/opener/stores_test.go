@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/postgres"
 	"github.com/roam-sessions/roam/internal/dynalitetest"
+	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/postgrestest"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -200,5 +201,35 @@ func TestLocalClusterConflicts(t *testing.T) {
 	}
 	if d.Undone.Load() == 0 {
 		t.Error("no commit was undone: it is no cluster that was asked")
+	}
+}
+
+// A first write to a database of another Region takes the two round trips that any later
+// one does: nothing is prepared for it, which would take two more, and be given up.
+func TestFarDatabaseIsWrittenInTwoRoundTrips(t *testing.T) {
+	const oneWay = 100 * time.Millisecond
+	pg, net := postgrestest.Start(t), fault.NewNet(1)
+	for _, way := range [][2]string{{"here", "there"}, {"there", "here"}} {
+		net.SetLink(way[0], way[1], fault.Calls, fault.Link{Delay: oneWay})
+	}
+	if err := postgres.Migrate(t.Context(), postgres.Config{DSN: pg.DSN()}); err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := net.Proxy(t.Context(), "here", "there", fault.Calls, pg.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = proxy.Close() }() // the test is over
+	to := onPostgres(pg)
+	to.Hosts, to.Migrate = []string{proxy.Addr()}, false
+	e, err := Open(t.Context(), 1, topology.Engine{Postgres: to}, Config{Far: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }() // never fails
+	begun := time.Now()
+	birth(t, e)
+	if took := time.Since(begun); took < 4*oneWay || took > 6*oneWay {
+		t.Errorf("the first write took %v, want two round trips of %v", took, 2*oneWay)
 	}
 }

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"slices"
 	"time"
 )
 
@@ -149,6 +150,9 @@ const (
 	// it is acknowledged; commitRemote, if it is also made from another Region.
 	commitLocal  = 300 * time.Millisecond
 	commitRemote = 500 * time.Millisecond
+	// transactionRemote is how long one call may take at PostgreSQL in another Region: a
+	// write is two round trips.
+	transactionRemote = 500 * time.Millisecond
 )
 
 // Timeouts returns those of the file, and where it has none those that its store needs;
@@ -158,6 +162,9 @@ func (d Deployment) Timeouts() Timeouts {
 	local, remote := time.Duration(0), time.Duration(0)
 	switch {
 	case !d.OneStore():
+		if slices.ContainsFunc(d.Regions, func(r Region) bool { return r.Engine.Postgres != nil }) {
+			remote = transactionRemote
+		}
 	case d.Eventually() || len(d.Regions) == 1:
 		local = serviceLocal
 	default:

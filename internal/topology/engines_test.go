@@ -72,7 +72,7 @@ func TestParseReadsEveryKeyOfPostgres(t *testing.T) {
 	if got := d.Regions[2].Side.Postgres.Hosts[0]; got != "[::1]:1" {
 		t.Errorf("an address of IPv6 is %q, want [::1]:1", got)
 	}
-	if !d.Pushes() || d.OneStore() || d.Timeouts().Local != 0 || d.Sweeper() != "" {
+	if !d.Pushes() || d.OneStore() || d.Timeouts().Local != 0 || d.Timeouts().Remote != 500*time.Millisecond || d.Sweeper() != "" {
 		t.Error("on PostgreSQL nodes push, and nothing is otherwise")
 	}
 }
