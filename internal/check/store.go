@@ -11,8 +11,14 @@ import (
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
-// store looks at a database, a cluster of Aurora DSQL or a table of DynamoDB.
-func (l *looker) store(ctx context.Context, part string, e topology.Engine) {
+// A stored is a database or a cluster that answered.
+type stored struct {
+	region, part, at, kind string
+	made                   time.Time // zero: it has no schema
+}
+
+// examine looks at a database, a cluster of Aurora DSQL or a table of DynamoDB.
+func (l *looker) examine(ctx context.Context, part string, e topology.Engine) {
 	at := placeOf(e)
 	s, err := opener.Examine(ctx, e, l.o.Getenv)
 	if missing := (opener.Missing{}); errors.As(err, &missing) {
@@ -24,6 +30,33 @@ func (l *looker) store(ctx context.Context, part string, e topology.Engine) {
 		return
 	}
 	l.add(judgeStore(l.d, part, at, e, s)...)
+	l.store = &stored{l.region.Name, part, at, e.Kind(), s.Made}
+}
+
+// judgeStores judges what only several stores together show: no two places have one
+// database, and all endpoints of Aurora DSQL are of one cluster.
+func judgeStores(stores []stored) (out []Row) {
+	for i, s := range stores {
+		for _, before := range stores[:i] {
+			if s.made.IsZero() || before.made.IsZero() || s.kind != before.kind {
+				continue
+			}
+			row := Row{State: Fault, Region: s.region, Part: s.part}
+			switch same := s.made.Equal(before.made); {
+			case s.kind == "postgres" && same:
+				row.Seen = fmt.Sprintf("%s: it is the %s of %s too, or a copy of that", s.at, before.part, before.region)
+				row.Mend = "give each a database, or a schema, that was made for it: two that write as one lose sessions"
+			case s.kind == "dsql" && !same:
+				row.Seen = fmt.Sprintf("%s: it is of another cluster than the endpoint of %s: what is written in one does not get to the other", s.at, before.region)
+				row.Mend = "peer the two, each with the other's ARN, and make the schema once"
+			default:
+				continue
+			}
+			out = append(out, row)
+			break // one is enough
+		}
+	}
+	return out
 }
 
 // placeOf tells where a store is.

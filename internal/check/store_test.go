@@ -54,6 +54,29 @@ regions:
 	}
 }
 
+// One database in two places is a fault, and so are two clusters.
+func TestJudgeStores(t *testing.T) {
+	first, second := time.UnixMicro(1), time.UnixMicro(2)
+	in := func(region, kind string, made time.Time) stored { return stored{region, engineOf, "at", kind, made} }
+	for name, c := range map[string]struct {
+		stores []stored
+		want   string // in the one row; empty: there is none
+	}{
+		"two databases":        {[]stored{in("west", "postgres", first), in("east", "postgres", second)}, ""},
+		"one database":         {[]stored{in("west", "postgres", first), in("east", "postgres", second), in("north", "postgres", first)}, "it is the engine of west too, or a copy"},
+		"no schemas":           {[]stored{in("west", "postgres", time.Time{}), in("east", "postgres", time.Time{})}, ""},
+		"one cluster":          {[]stored{in("west", "dsql", first), in("east", "dsql", first)}, ""},
+		"two clusters":         {[]stored{in("west", "dsql", first), in("east", "dsql", second)}, "of another cluster than the endpoint of west"},
+		"a cluster without it": {[]stored{in("west", "dsql", first), in("east", "dsql", time.Time{})}, ""},
+		"of two kinds":         {[]stored{in("west", "postgres", first), in("east", "dsql", first)}, ""},
+	} {
+		rows := judgeStores(c.stores)
+		if c.want == "" && len(rows) > 0 || c.want != "" && (len(rows) != 1 || rows[0].State != Fault || !strings.Contains(rows[0].Seen, c.want) || rows[0].Mend == "") {
+			t.Errorf("%s: %+v, want %q", name, rows, c.want)
+		}
+	}
+}
+
 // What this machine lacks to ask a database is no fault of that.
 func TestPasswordOfADatabaseIsElsewhere(t *testing.T) {
 	d := parsed(t, `

@@ -4,6 +4,7 @@ package check
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/roam-sessions/roam/engine/postgres"
@@ -63,5 +64,44 @@ regions:
 `, postgrestest.NewDSQL(t, forgets).Addr(), freeAddr(t))))
 	if !has(rows, Good, "west", "engine", "Aurora DSQL, answers in ") || !has(rows, Fault, "west", "engine", "it has no schema") {
 		t.Errorf("a cluster without a schema: %+v", rows)
+	}
+}
+
+// One database by two names is found, and clusters that have nothing of each other.
+func TestStoresThatAreOneOrTwo(t *testing.T) {
+	pg, other := postgrestest.Start(t), postgrestest.Start(t)
+	if err := postgres.Migrate(t.Context(), postgres.Config{DSN: pg.DSN()}); err != nil {
+		t.Fatal(err)
+	}
+	rows := run(t, parsed(t, fmt.Sprintf(`
+version: 1
+topology: active-active
+regions:
+  - {name: west, id: 1, engine: {postgres: {url: "postgres://roam@%s/postgres"}}, node: {links: %q, http: %q}}
+  - {name: east, id: 2, engine: {postgres: {url: "postgres://roam@%s/postgres"}}, node: {links: %q, http: %q}}
+`, pg.Addr(), freeAddr(t), freeAddr(t), strings.Replace(pg.Addr(), "127.0.0.1", "localhost", 1), freeAddr(t), freeAddr(t))))
+	if !has(rows, Fault, "east", "engine", "it is the engine of west too") {
+		t.Errorf("one database of two Regions: %+v", rows)
+	}
+	a, b := postgrestest.NewDSQL(t, pg), postgrestest.NewDSQL(t, other)
+	for _, d := range []*postgrestest.DSQL{a, b} {
+		if err := postgres.MigrateDSQL(t.Context(), postgres.Config{DSN: d.DSN(), Schema: "cluster"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two := func(d *postgrestest.DSQL) []Row {
+		return run(t, parsed(t, fmt.Sprintf(`
+version: 1
+topology: active-active
+regions:
+  - {name: west, id: 1, engine: {dsql: {endpoint: %q, user: roam, schema: cluster}}, node: {http: %q}}
+  - {name: east, id: 2, engine: {dsql: {endpoint: %q, user: roam, schema: cluster}}, node: {http: %q}}
+`, a.Addr(), freeAddr(t), d.Addr(), freeAddr(t))))
+	}
+	if rows := two(b); !has(rows, Fault, "east", "engine", "another cluster") {
+		t.Errorf("two clusters: %+v", rows)
+	}
+	if rows := two(postgrestest.NewDSQL(t, pg)); has(rows, Fault, "east", "engine", "") {
+		t.Errorf("two endpoints of one cluster: %+v", rows)
 	}
 }

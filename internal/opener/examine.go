@@ -15,6 +15,9 @@ type Store struct {
 	Seen string
 	// Regions is how many have a copy of it; 0: nobody says.
 	Regions int
+	// Made tells a database or a cluster from others: two of one moment are one, or copies.
+	// Zero where it has no schema, and of tables.
+	Made time.Time
 	// Took is how long it took to answer; ClockAhead, by how much its clock is before this
 	// machine's, zero where its clock has no part in anything.
 	Took, ClockAhead time.Duration
@@ -71,7 +74,7 @@ func (m Missing) Unwrap() error { return m.error }
 
 // storeOf returns what a database said of itself.
 func storeOf(s postgres.Server, migrates bool) Store {
-	out := Store{Seen: s.Version, Took: s.Took, ClockAhead: s.ClockAhead}
+	out := Store{Seen: s.Version, Took: s.Took, ClockAhead: s.ClockAhead, Made: s.Made}
 	for _, f := range s.Findings {
 		out.Findings = append(out.Findings, Finding(f))
 	}
