@@ -194,7 +194,8 @@ func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e to
 	return l
 }
 
-// follow measures how old what this Region has is. It is the last to be opened: what it
+// follow measures how old what this Region has is, unless what one has acknowledged the
+// others show at once. It is the last to be opened: what it
 // asks is closed after it.
 func (b *builder) follow(ctx context.Context, here topology.Region) {
 	t, d := b.topology, b.deployment
@@ -209,7 +210,6 @@ func (b *builder) follow(ctx context.Context, here topology.Region) {
 		beats := opener.Listen(ctx, d.config.Here.Engine, peers, every)
 		d.config.Links = beats
 		d.closers = append(d.closers, beats.Close)
-	case t.OneStore(): // what one Region has acknowledged the others show at once
 	case t.Pushes():
 		if heads, ok := opener.Watch(ctx, d.config.Here.Engine, peers, every); ok {
 			d.config.Links = heads
