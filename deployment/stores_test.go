@@ -249,10 +249,11 @@ policies: {replication: {heartbeat: 50ms, silence: 500ms}}
 		t.Errorf("Read of a new database that nodes replicate = %v, want ErrRefilling", err)
 	}
 	startNodes(t, path)
-	eventually(t, "west takes a birth", func() bool { return birth(t, c.Peers[0].Engine, key(1)) == nil })
+	k := key(1)
+	eventually(t, "west takes a birth", func() bool { return birth(t, c.Peers[0].Engine, k) == nil })
 	eventually(t, "east hears of west, and has its session", func() bool {
 		age, ok := c.Links.Heard(1)
-		r, err := c.Here.Engine.Read(t.Context(), key(1), crdt.Token{})
+		r, err := c.Here.Engine.Read(t.Context(), k, crdt.Token{})
 		return ok && age < time.Second && c.Links.Lag(1) > 0 && err == nil && !r.IsBottom()
 	})
 }
