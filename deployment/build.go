@@ -144,6 +144,12 @@ func (b *builder) side() opener.Config {
 	return opener.Config{Log: b.options.Log, Getenv: b.options.Getenv}
 }
 
+// far is for what is another Region's.
+func far(c opener.Config) opener.Config {
+	c.Far = true
+	return c
+}
+
 // own opens an engine of this Region.
 func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine, c opener.Config) (engine.Engine, error) {
 	out, err := opener.Open(ctx, r.ID, e, c)
@@ -158,7 +164,7 @@ func (b *builder) own(ctx context.Context, r topology.Region, e topology.Engine,
 func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 	out := roam.Region{ID: r.ID, Name: r.Name, Engine: b.options.Engines[r.Name]}
 	if out.Engine == nil {
-		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, b.main())
+		out.Engine = b.lazy(ctx, r, mainEngine, r.Engine, far(b.main()))
 	}
 	switch {
 	case r.Side == nil:
@@ -166,7 +172,7 @@ func (b *builder) peer(ctx context.Context, r topology.Region) roam.Region {
 		// An engine that never answers would leave every miss in doubt for ever.
 		b.options.Log.Warn("the side store of a Region is in the memory of a process there: what it alone keeps is not seen from here", "region", r.Name)
 	default:
-		out.Side = b.lazy(ctx, r, sideStore, *r.Side, b.side())
+		out.Side = b.lazy(ctx, r, sideStore, *r.Side, far(b.side()))
 	}
 	return out
 }
@@ -188,18 +194,23 @@ func (b *builder) lazy(ctx context.Context, r topology.Region, what string, e to
 	return l
 }
 
-// follow measures how old what this Region has is. It is the last to be opened: what it
+// follow measures how old what this Region has is, unless what one has acknowledged the
+// others show at once. It is the last to be opened: what it
 // asks is closed after it.
 func (b *builder) follow(ctx context.Context, here topology.Region) {
 	t, d := b.topology, b.deployment
 	every := t.Policies.Replication.Heartbeat
+	peers := map[crdt.Region]engine.Engine{}
+	for _, p := range d.config.Peers {
+		peers[p.ID] = p.Engine
+	}
 	switch {
 	case len(t.Regions) == 1:
+	case t.Eventually():
+		beats := opener.Listen(ctx, d.config.Here.Engine, peers, every)
+		d.config.Links = beats
+		d.closers = append(d.closers, beats.Close)
 	case t.Pushes():
-		peers := map[crdt.Region]engine.Engine{}
-		for _, p := range d.config.Peers {
-			peers[p.ID] = p.Engine
-		}
 		if heads, ok := opener.Watch(ctx, d.config.Here.Engine, peers, every); ok {
 			d.config.Links = heads
 			d.closers = append(d.closers, heads.Close)

@@ -141,7 +141,7 @@ func check(t topology.Deployment, region string, o Options) error {
 	}
 	for _, r := range t.Regions {
 		if r.Engine.Memory != nil && len(t.Regions) > 1 && o.Engines[r.Name] == nil {
-			faults = append(faults, fmt.Errorf("%s: %w: use valkey, or give it with Options.Engines", r.Name, ErrElsewhere))
+			faults = append(faults, fmt.Errorf("%s: %w: use another engine, or give it with Options.Engines", r.Name, ErrElsewhere))
 		}
 	}
 	return errors.Join(faults...)
@@ -149,7 +149,7 @@ func check(t topology.Deployment, region string, o Options) error {
 
 // configOf returns what the file says of a Store but for its Regions.
 func configOf(t topology.Deployment) roam.Config {
-	times := t.Policies.Timeouts
+	times := t.Timeouts()
 	c := roam.Config{
 		LocalTimeout: times.Local, RemoteTimeout: times.Remote,
 		ReadBudget: times.ReadBudget, WriteBudget: times.WriteBudget, Backoff: times.Backoff,

@@ -19,6 +19,8 @@
 // the read-after-write mode and the timeouts. Its Links measure how old what this Region
 // has of the others is, so that strict routes refuse when nothing was heard for too long:
 // whether nodes push logs or servers replicate by themselves, and with no node's help.
+// Where all Regions have one store that shows at once what any of them has acknowledged,
+// Aurora DSQL or a strongly consistent table of DynamoDB, there are none.
 // What is no matter of the file, such as Observe, is set on the Config before it is used.
 //
 // Which Region takes the writes may change, where members of a control plane agree on it.
@@ -37,6 +39,10 @@
 // This Region's engine and side store must answer when Open is called. A Region that is
 // away holds nobody up: it is tried until it can be opened, and calls to it fail with
 // engine.ErrUnreachable meanwhile, at once, as those to a Region that is cut off do.
+//
+// All Regions' endpoints are opened, those of DynamoDB and Aurora DSQL too, so the
+// application must be let through to them and have the rights. The AWS SDK comes with
+// these two; a program that is built with -tags noaws has neither.
 //
 // An engine in memory is in one process. So applications share a Region's sessions, and
 // Regions each other's, with servers only; in memory there is a deployment of one Region

@@ -2,7 +2,6 @@ package dynamo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go/logging"
-
-	"github.com/roam-sessions/roam/engine"
 )
 
 const (
@@ -120,6 +117,27 @@ func (t *remote) ask(ctx context.Context, do func(ctx context.Context) error) er
 // fit returns ErrUnfit if records can't be kept in the table, and tells c.Log what could
 // be better.
 func (t *remote) fit(ctx context.Context, c Config) error {
+	d, err := t.describe(ctx)
+	if err != nil {
+		return err
+	}
+	if err := fitDescription(d, c.Strong); err != nil {
+		return err
+	}
+	if isStrong(d) { // it has no time to live
+		return nil
+	}
+	switch ttl, err := t.describeTTL(ctx); { // it is advice: who may not ask goes without
+	case err != nil:
+		c.Log.Info("time to live of table not looked at", "table", c.Table, "err", err)
+	case !deletes(ttl):
+		c.Log.Warn("table deletes nothing: turn on time to live", "table", c.Table, "attribute", attrExpiry)
+	}
+	return nil
+}
+
+// describe asks what the table is, as often as it takes.
+func (t *remote) describe(ctx context.Context) (*types.TableDescription, error) {
 	var out *dynamodb.DescribeTableOutput
 	for tries := newTries(); ; {
 		err := t.ask(ctx, func(ctx context.Context) (err error) {
@@ -127,66 +145,24 @@ func (t *remote) fit(ctx context.Context, c Config) error {
 			return err
 		})
 		if err == nil {
-			break
+			return out.Table, nil
 		}
 		if !isWorthATry(err) || !tries.again(ctx) {
-			return ended(ctx, notWritten(err))
+			return nil, ended(ctx, notWritten(err))
 		}
 	}
-	if err := fitDescription(out.Table, c.Strong); err != nil {
-		return err
-	}
-	if out.Table.MultiRegionConsistency != types.MultiRegionConsistencyStrong { // which has no TTL
-		t.lookAtTTL(ctx, c)
-	}
-	return nil
 }
 
-func fitDescription(d *types.TableDescription, strong bool) error {
-	if d == nil {
-		return fmt.Errorf("%w: an answer without a table", engine.ErrUnreachable)
-	}
-	if s := d.TableStatus; s != types.TableStatusActive && s != types.TableStatusUpdating {
-		return fmt.Errorf("%w: it is %s", engine.ErrUnreachable, s)
-	}
-	var faults []error
-	want := []types.KeySchemaElement{
-		{AttributeName: aws.String(attrKey), KeyType: types.KeyTypeHash},
-		{AttributeName: aws.String(attrWriter), KeyType: types.KeyTypeRange},
-	}
-	kinds := map[string]types.ScalarAttributeType{}
-	for _, a := range d.AttributeDefinitions {
-		kinds[aws.ToString(a.AttributeName)] = a.AttributeType
-	}
-	keyed := len(d.KeySchema) == len(want)
-	for i := 0; keyed && i < len(want); i++ {
-		keyed = aws.ToString(d.KeySchema[i].AttributeName) == *want[i].AttributeName && d.KeySchema[i].KeyType == want[i].KeyType
-	}
-	if !keyed || kinds[attrKey] != types.ScalarAttributeTypeS || kinds[attrWriter] != types.ScalarAttributeTypeN {
-		faults = append(faults, fmt.Errorf("%w: want partition key %s of type S, sort key %s of type N", ErrUnfit, attrKey, attrWriter))
-	}
-	if aws.ToString(d.GlobalTableVersion) == "2017.11.29" {
-		faults = append(faults, fmt.Errorf("%w: a Global Table of version 2017.11.29: update it to 2019.11.21", ErrUnfit))
-	}
-	if strong && len(d.Replicas) > 0 && d.MultiRegionConsistency != types.MultiRegionConsistencyStrong {
-		faults = append(faults, fmt.Errorf("%w: Strong is set, and the table is eventually consistent: of two Regions' writes one would be lost", ErrUnfit))
-	}
-	return errors.Join(faults...)
-}
-
-// lookAtTTL says so if nobody deletes what is past its time. It is advice: who may not
-// ask goes without.
-func (t *remote) lookAtTTL(ctx context.Context, c Config) {
-	err := t.ask(ctx, func(ctx context.Context) error {
+// describeTTL asks, once, whether the table deletes what is past its time.
+func (t *remote) describeTTL(ctx context.Context) (d *types.TimeToLiveDescription, err error) {
+	err = t.ask(ctx, func(ctx context.Context) error {
 		out, err := t.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: t.name})
-		if err == nil && !deletes(out.TimeToLiveDescription) {
-			c.Log.Warn("table deletes nothing: turn on time to live", "table", c.Table, "attribute", attrExpiry)
+		if err == nil {
+			d = out.TimeToLiveDescription
 		}
 		return err
 	})
-	if err != nil {
-		c.Log.Info("time to live of table not looked at", "table", c.Table, "err", err)
-	}
+	return d, err
 }
 
 func deletes(d *types.TimeToLiveDescription) bool {

@@ -6,134 +6,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/enginetest"
+	"github.com/roam-sessions/roam/internal/dynalitetest"
 )
 
-// A server is a process that speaks DynamoDB's protocol, which ends with its test.
+// A server speaks DynamoDB's protocol.
 type server struct {
-	t       testing.TB
-	command []string
-	env     []string
-	port    string
-	running *exec.Cmd
+	*dynalitetest.Server
+	t testing.TB
 }
 
-// startDynalite starts dynalite, which checks requests as strictly as DynamoDB. It keeps
-// its tables on disk if dir is not empty. Where it is missing, the test fails in CI and is
-// skipped elsewhere.
 func startDynalite(t testing.TB, dir string) *server {
 	t.Helper()
-	cli := filepath.Join("..", "..", "bin", "dynalite", "node_modules", "dynalite", "cli.js")
-	_, err := os.Stat(cli)
-	if err == nil {
-		_, err = exec.LookPath("node")
-	}
-	need(t, "dynalite", err)
-	s := &server{t: t, port: freePort(t)}
-	s.command = []string{"node", cli, "--host", "127.0.0.1", "--port", s.port, "--createTableMs", "0"}
-	if dir != "" {
-		s.command = append(s.command, "--path", dir)
-	}
-	s.start()
-	return s
+	return &server{dynalitetest.Start(t, dir), t}
 }
 
-// need ends the test unless what it needs is there.
-func need(t testing.TB, what string, err error) {
-	t.Helper()
-	switch {
-	case err != nil && os.Getenv("CI") == "true":
-		t.Fatalf("run ./scripts/install-test-deps.sh: %s: %v", what, err)
-	case err != nil:
-		t.Skipf("NOT TESTED on %s; run ./scripts/install-test-deps.sh: %v", what, err)
-	}
-}
+func (s *server) kill() { s.Kill() }
 
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }() // nothing was sent
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-// start starts the process and waits until it listens.
 func (s *server) start() {
 	s.t.Helper()
-	cmd := exec.Command(s.command[0], s.command[1:]...)
-	cmd.Env = append(os.Environ(), s.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // it ends when we do
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.running = cmd
-	s.t.Cleanup(func() {
-		if s.running == cmd {
-			s.kill()
-		}
-	})
-	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		c, err := net.Dial("tcp", "127.0.0.1:"+s.port)
-		if err == nil {
-			_ = c.Close() // it was only to see
-			return
-		}
-		if time.Since(begun) > 60*time.Second {
-			s.t.Fatalf("%v does not listen: %v", s.command, err)
-		}
-	}
-}
-
-// kill ends the process at once, as a crash does.
-func (s *server) kill() {
-	_ = s.running.Process.Kill() // it may be gone
-	_ = s.running.Wait()         // its error is that it was killed
-}
-
-func (s *server) config(table string) Config {
-	return Config{Table: table, Region: testRegion, Endpoint: "http://127.0.0.1:" + s.port, Credentials: testCredentials()}
+	s.Restart()
 }
 
 // table makes a table and returns the configuration for it.
 func (s *server) table() Config {
 	s.t.Helper()
-	v := newVersion()
-	c := s.config(fmt.Sprintf("sessions-%x", v[:6]))
-	admin := dynamodb.New(dynamodb.Options{Region: c.Region, Credentials: c.Credentials, BaseEndpoint: aws.String(c.Endpoint)})
-	_, err := admin.CreateTable(s.t.Context(), &dynamodb.CreateTableInput{
-		TableName: aws.String(c.Table), BillingMode: types.BillingModePayPerRequest,
-		AttributeDefinitions: []types.AttributeDefinition{
-			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-			{AttributeName: aws.String("wr"), AttributeType: types.ScalarAttributeTypeN},
-		},
-		KeySchema: []types.KeySchemaElement{
-			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-			{AttributeName: aws.String("wr"), KeyType: types.KeyTypeRange},
-		},
-	})
-	if err != nil {
-		s.t.Fatalf("CreateTable: %v", err)
-	}
-	return c
+	name := dynalitetest.NewName()
+	s.Table(name)
+	return Config{Table: name, Region: testRegion, Endpoint: s.Endpoint(), Credentials: testCredentials()}
 }
 
 func openAt(t testing.TB, here crdt.Region, c Config) *Engine {

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/roam-sessions/roam/internal/dynalitetest"
 )
 
 // startMoto starts moto, a fake of AWS that others wrote, where scripts/install-moto.sh
@@ -24,13 +26,12 @@ func startMoto(t *testing.T) *server {
 	if err != nil {
 		t.Skipf("NOT TESTED on moto; run ./scripts/install-moto.sh: %v", err)
 	}
-	s := &server{t: t, port: freePort(t)}
-	s.env = []string{"PYTHONPATH=" + filepath.Join(dir, "shim") + ":" + filepath.Join(dir, "root/usr/lib/python3/dist-packages")}
-	s.command = []string{
-		"/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", s.port,
-	}
-	s.start()
-	return s
+	env := []string{"PYTHONPATH=" + filepath.Join(dir, "shim") + ":" + filepath.Join(dir, "root/usr/lib/python3/dist-packages")}
+	return &server{dynalitetest.Run(t, env, func(port string) []string {
+		return []string{
+			"/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", port,
+		}
+	}), t}
 }
 
 // moto takes tens of milliseconds for a call: beside a build with the race detector it does

@@ -9,12 +9,22 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/enginetest"
+	"github.com/roam-sessions/roam/internal/postgrestest"
 )
 
 func TestPromises(t *testing.T) {
 	t.Parallel() // it mostly waits
 	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
 		return open(t, here, Config{})
+	}, enginetest.Options{})
+}
+
+// Nothing is prepared where a server is far away: see internal/opener.
+func TestPromisesUnprepared(t *testing.T) {
+	t.Parallel() // it mostly waits
+	s := postgrestest.Use(t, shared)
+	enginetest.Run(t, func(t *testing.T, here crdt.Region) engine.Engine {
+		return open(t, here, Config{DSN: s.DSN() + "&default_query_exec_mode=exec"})
 	}, enginetest.Options{})
 }
 

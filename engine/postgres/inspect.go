@@ -33,6 +33,9 @@ type Server struct {
 	Standby bool
 	// Schema is the version of the schema; 0 if there is none.
 	Schema int
+	// Made is when the schema was made, by the server's clock; zero if there is none. Two
+	// that were made at one microsecond are one, or one is a copy of the other.
+	Made time.Time
 	// Took is how long it took to answer; ClockAhead, by how much its clock is before
 	// this machine's, give or take half of that.
 	Took, ClockAhead time.Duration
@@ -118,6 +121,17 @@ func (e *Engine) fit(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+// madeText asks when a schema was made.
+const madeText = `SELECT min(applied) FROM {s}.migration`
+
+// look notes which schema there is, and since when.
+func (o *Server) look(ctx context.Context, s *store) (err error) {
+	if o.Schema, _, err = s.version(ctx); err != nil || o.Schema == 0 {
+		return err
+	}
+	return s.query(ctx, quoter(s.config.Schema)(madeText), nil, func(r pgx.Rows) error { return r.Scan(&o.Made) })
+}
+
 // examineText asks whether a server is a standby, and for its time.
 const examineText = `SELECT pg_is_in_recovery(), clock_timestamp()`
 
@@ -155,6 +169,32 @@ func examine(ctx context.Context, c Config) (out Server, err error) {
 	}
 	out.Took = time.Since(asked)
 	out.ClockAhead = at.Sub(asked.Add(out.Took / 2))
-	out.Schema, _, err = s.version(ctx)
-	return out, err
+	return out, out.look(ctx, s)
+}
+
+// ExamineDSQL asks the cluster that c leads to, and changes nothing there. A cluster has
+// no settings to find fault with.
+func ExamineDSQL(ctx context.Context, c Config) (Server, error) {
+	c = c.withDefaults()
+	s := &store{config: c, closed: make(chan struct{}), stop: func() {}}
+	out := Server{Version: "Aurora DSQL"}
+	pool, err := c.check(1, dsql) // whichever Region it is
+	if err == nil {
+		s.pool, err = newPool(ctx, pool)
+	}
+	if err != nil {
+		return Server{}, fmt.Errorf("examine the cluster: %w", err)
+	}
+	defer s.pool.Close()
+	if err = out.look(ctx, s); err == nil { // the first takes as long as a connection
+		asked := time.Now()
+		var at time.Time
+		err = s.query(ctx, newDsqlTexts(c.Schema).clock, nil, func(r pgx.Rows) error { return r.Scan(&at) })
+		out.Took = time.Since(asked)
+		out.ClockAhead = at.Sub(asked.Add(out.Took / 2))
+	}
+	if err != nil {
+		return Server{}, fmt.Errorf("examine the cluster: %w", err)
+	}
+	return out, nil
 }

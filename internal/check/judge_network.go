@@ -41,6 +41,9 @@ func usesOf(r topology.Region) []use {
 			add(at.what, at.Valkey.Addrs...)
 			add("replica", at.Valkey.Replicas...)
 		}
+		if at.Engine != nil && at.Postgres != nil {
+			add(at.what, slices.DeleteFunc(slices.Clone(at.Postgres.Hosts), func(addr string) bool { return strings.HasPrefix(addr, "/") })...)
+		}
 	}
 	add("replicate", r.Replicate)
 	add("node", r.Node.Advertise)

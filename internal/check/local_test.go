@@ -144,7 +144,7 @@ func TestCertificatesOfServers(t *testing.T) {
 		}
 	}()
 	d := deploy(t, "topology: active-active", map[string]string{"west": l.Addr().String(), "east": "127.0.0.1:1"})
-	d.Regions[0].Engine.Valkey.TLS = &topology.ValkeyTLS{CA: path("ca.pem"), Cert: path("west.pem"), Key: path("west.key")}
+	d.Regions[0].Engine.Valkey.TLS = &topology.ServerTLS{CA: path("ca.pem"), Cert: path("west.pem"), Key: path("west.key")}
 	rows := run(t, d)
 	for _, words := range []string{l.Addr().String() + ": it has a certificate until 20", "is shown is good until 20"} {
 		if !has(rows, Warning, "west", "engine", words) {

@@ -53,12 +53,16 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 	looks := looksOf(ctx, d, o)
 	all(looks, o.Progress, func(l *look) { l.do(&l.looker) })
 	var places []place
+	var stores []stored
 	var said words
 	var leads map[string]lookup
 	var signs []sign
 	for _, l := range looks {
 		if l.found.part != "" {
 			places = append(places, l.found)
+		}
+		if l.store != nil {
+			stores = append(stores, *l.store)
 		}
 		if l.word.member.Name != "" {
 			said = append(said, l.word)
@@ -82,7 +86,7 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 			}
 		}
 	}
-	return slices.Concat(out, judgeTogether(d, places, writer(d, said)), judgeNetworks(d, leads), judgeControl(d, said, leads), judgeSigns(d, said, signs))
+	return slices.Concat(out, judgeTogether(d, places, writer(d, said)), judgeStores(stores), judgeNetworks(d, leads), judgeControl(d, said, leads), judgeSigns(d, said, signs))
 }
 
 // looksOf returns all that is to be looked at.
@@ -145,6 +149,7 @@ type looker struct {
 	rows   []Row
 	// What it has found: of an engine, of a member, of names.
 	found place
+	store *stored // a database or a cluster; nil: it is none, or did not answer
 	word  word
 	leads map[string]lookup
 	sign  *sign // of what says outside of Roam where the writer is
@@ -153,8 +158,12 @@ type looker struct {
 func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }
 
 func (l *looker) engine(ctx context.Context, part string, e topology.Engine) {
-	if e.Valkey == nil {
+	switch {
+	case e.Memory != nil:
 		l.add(Row{State: Unknown, Part: part, Seen: "it is in the memory of a process: only that one can be asked", Mend: "look at its /readyz"})
+		return
+	case e.Valkey == nil:
+		l.examine(ctx, part, e)
 		return
 	}
 	addrs := strings.Join(e.Valkey.Addrs, ", ")

@@ -83,22 +83,27 @@ func configCommand() *cobra.Command {
 
 func configExampleCommand() *cobra.Command {
 	var control, cache bool
+	var kind string
 	c := &cobra.Command{
 		Use:   "example",
 		Short: "Print a file with comments, of three Regions on this machine",
 		Long: `Print a file with comments, of three Regions on this machine; or, with --control, of
 two Regions and a witness that decide together which Region takes all writes; or, with
---elasticache, of the same on a Global Datastore of ElastiCache.`,
+--elasticache, of the same on a Global Datastore of ElastiCache; or, with --engine, of
+Regions that keep sessions in PostgreSQL, Aurora DSQL or DynamoDB.`,
 		Example: `  roam config example > roam.yaml
   roam config example --control
-  roam config example --elasticache`,
+  roam config example --elasticache
+  roam config example --engine dynamo`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			text := topology.Example()
-			if control {
+			text, ok := topology.EngineExample(kind)
+			switch {
+			case !ok:
+				return usagef("--engine %q: want one of %s", kind, strings.Join(topology.Kinds(), ", "))
+			case control:
 				text = topology.ControlExample()
-			}
-			if cache {
+			case cache:
 				text = topology.DatastoreExample()
 			}
 			_, err := io.WriteString(c.OutOrStdout(), text)
@@ -107,7 +112,11 @@ two Regions and a witness that decide together which Region takes all writes; or
 	}
 	c.Flags().BoolVar(&control, "control", false, "one with a control plane: lease, alarms, webhooks, names")
 	c.Flags().BoolVar(&cache, "elasticache", false, "one on a Global Datastore of ElastiCache")
-	c.MarkFlagsMutuallyExclusive("control", "elasticache")
+	c.Flags().StringVar(&kind, "engine", "memory", "where its Regions keep sessions: "+strings.Join(topology.Kinds(), ", "))
+	_ = c.RegisterFlagCompletionFunc("engine", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return topology.Kinds(), cobra.ShellCompDirectiveNoFileComp
+	}) // the flag is there
+	c.MarkFlagsMutuallyExclusive("control", "elasticache", "engine")
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +37,8 @@ that links between such Regions have.
 Sessions are kept in that process. With --engine valkey each Region keeps them in real
 servers of its own, on loopback: valkey-server, or redis-server 7 or later, from the
 PATH. What crosses Regions goes through proxies that are as slow and as lossy as the
-links. A Region that is killed loses its servers and what is in them.
+links. A Region that is killed loses its servers and what is in them. With --engine
+postgres it has a PostgreSQL server, version 15 or later, and comes back with what that had.
 
 With --engine valkey --topology active-passive the servers of secondaries are replicas of
 the primary's, over these links, and nothing is pushed. A control plane runs as it does in
@@ -62,7 +64,7 @@ The exit code is 1 if any differs.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.topology, "topology", console.ActiveActive, "active-active: every Region takes writes; active-passive: us-west-1 does")
-	flags.StringVar(&f.engine, "engine", lab.Memory, "where Regions keep sessions: memory, or valkey for real servers")
+	flags.StringVar(&f.engine, "engine", lab.Memory, "where Regions keep sessions: memory, or valkey for real servers, or postgres for real databases")
 	flags.StringVar(&f.mode, "read-after-write", "token", "how reads make up for lag: token, primary, retry or accept")
 	flags.StringVar(&f.shop, "shop", "127.0.0.1:8080", "where to serve the shop, on loopback")
 	flags.StringVar(&f.console, "console", "127.0.0.1:8081", "where to serve the console, on loopback")
@@ -76,7 +78,7 @@ The exit code is 1 if any differs.`,
 		}
 	}
 	_ = c.RegisterFlagCompletionFunc("topology", complete(console.ActiveActive, console.ActivePassive))
-	_ = c.RegisterFlagCompletionFunc("engine", complete(lab.Memory, lab.Valkey))
+	_ = c.RegisterFlagCompletionFunc("engine", complete(lab.Engines()...))
 	_ = c.RegisterFlagCompletionFunc("read-after-write", complete("token", "primary", "retry", "accept"))
 	return c
 }
@@ -89,8 +91,11 @@ func runDemo(c *cobra.Command, f demoFlags) (err error) {
 	if !slices.Contains([]string{console.ActiveActive, console.ActivePassive}, f.topology) {
 		return usagef("--topology %q: want %s or %s", f.topology, console.ActiveActive, console.ActivePassive)
 	}
-	if !slices.Contains([]string{lab.Memory, lab.Valkey}, f.engine) {
-		return usagef("--engine %q: want %s or %s", f.engine, lab.Memory, lab.Valkey)
+	if !slices.Contains(lab.Engines(), f.engine) {
+		return usagef("--engine %q: want %s", f.engine, strings.Join(lab.Engines(), " or "))
+	}
+	if f.engine == lab.Postgres && f.topology == console.ActivePassive {
+		return usagef("--engine %s is for --topology %s: one Region alone can't take all writes there", lab.Postgres, console.ActiveActive)
 	}
 	config := lab.Config{Topology: f.topology, Engine: f.engine, ReadAfterWrite: mode, Seed: f.seed, Cookie: demoCookie}
 	if f.verbose {
@@ -111,7 +116,7 @@ func runDemo(c *cobra.Command, f demoFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	if program := l.Servers(); program != "" {
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "Each Region has two servers on loopback: %s. They are temporary and keep nothing.\n", program)
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "Each Region has %s. They are temporary and keep nothing.\n", program)
 	}
 	if f.tour {
 		return runTour(c, f, l, server{shop, l.Handler()})

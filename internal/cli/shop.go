@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -28,11 +29,11 @@ const demoCookie = "roam-demo"
 
 // A shopFlags is what a shop is told.
 type shopFlags struct {
-	addr, config, region, keyFile string
-	feed                          []string
-	ca, cert, key                 string
-	https                         bool
-	emf                           string // the Region of metrics; empty: there are none
+	addr, config, region, keyFile, journal string
+	feed                                   []string
+	ca, cert, key                          string
+	https                                  bool
+	emf                                    string // the Region of metrics; empty: there are none
 }
 
 func shopCommand() *cobra.Command {
@@ -59,20 +60,22 @@ speaks HTTPS, say --https, so that cookies go no other way.`,
 	flags.StringVar(&f.config, "config", "", "the deployment's file; empty: a Region by itself, in memory")
 	flags.StringVar(&f.region, "region", "", "with --config, the Region that the shop is in")
 	flags.StringVar(&f.keyFile, "key-file", "", "with --config, the file of the key that signs cookies: 32 random bytes or more")
+	flags.StringVar(&f.journal, "journal", "", "with --config, the file that keeps logouts while no engine takes them")
 	flags.StringSliceVar(&f.feed, "feed", nil, "with --config, where nodes tell who takes the writes, the nearest first")
 	flags.StringVar(&f.ca, "ca", "", "with --feed, the file of the authority that nodes' certificates are of")
 	flags.StringVar(&f.cert, "cert", "", "with --feed, the file of a certificate to show")
 	flags.StringVar(&f.key, "key", "", "with --feed, the file of its key")
 	flags.StringVar(&f.emf, "emf", "", "print metrics of writes each minute, in CloudWatch's embedded format, for this Region of AWS")
 	flags.BoolVar(&f.https, "https", false, "visitors come by HTTPS, which something in front speaks")
+	_ = c.RegisterFlagCompletionFunc("region", completeRegions) // the flag is there
 	return c
 }
 
 // check refuses flags that do not go together.
 func (f shopFlags) check() error {
 	switch {
-	case f.config == "" && (f.region != "" || f.keyFile != "" || len(f.feed) > 0):
-		return usagef("--region, --key-file and --feed go with --config")
+	case f.config == "" && (f.region != "" || f.keyFile != "" || f.journal != "" || len(f.feed) > 0):
+		return usagef("--config is missing: --region, --key-file, --journal and --feed go with it")
 	case f.config != "" && f.region == "":
 		return usagef("--region is missing: which Region is the shop in?")
 	case f.config != "" && f.keyFile == "":
@@ -167,6 +170,13 @@ func (f shopFlags) open(ctx context.Context, log *slog.Logger) (application, []b
 const leastKey, mostKey = 32, 4 << 10
 
 func (f shopFlags) openDeployment(ctx context.Context, log *slog.Logger) (application, []byte, func() error, error) {
+	t, err := readConfig(f.config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if _, ok := t.Region(f.region); !ok {
+		return nil, nil, nil, usagef("--region %q is not in %s: want one of %s", f.region, f.config, strings.Join(t.Names(), ", "))
+	}
 	key, err := os.ReadFile(f.keyFile)
 	if err != nil {
 		return nil, nil, nil, usagef("read the key: %w", err)
@@ -178,7 +188,7 @@ func (f shopFlags) openDeployment(ctx context.Context, log *slog.Logger) (applic
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	d, err := deployment.Open(ctx, f.config, f.region, deployment.Options{Log: log, Feed: f.feed, FeedClient: client})
+	d, err := deployment.Open(ctx, f.config, f.region, deployment.Options{Log: log, Feed: f.feed, FeedClient: client, Journal: f.journal})
 	if err != nil {
 		return nil, nil, nil, err
 	}

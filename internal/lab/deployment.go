@@ -94,6 +94,9 @@ type region struct {
 }
 
 func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) {
+	if l.config.Engine == Postgres && topology == console.ActivePassive {
+		return nil, errPassive()
+	}
 	d := &deployment{lab: l, topology: topology, begun: time.Now(), net: newNetwork(l.config.Seed)}
 	ctx, d.cancel = context.WithCancel(ctx)
 	for _, a := range places() {
@@ -124,8 +127,11 @@ func (l *Lab) deploy(ctx context.Context, topology string) (*deployment, error) 
 
 // keeper returns where a deployment is to keep records.
 func (l *Lab) keeper(d *deployment) keeper {
-	if l.config.Engine == Valkey {
+	switch l.config.Engine {
+	case Valkey:
 		return newServers(d, l.program)
+	case Postgres:
+		return newDatabases(d, l.base)
 	}
 	return &inProcess{deployment: d}
 }

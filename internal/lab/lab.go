@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/postgresserver"
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
@@ -21,7 +23,12 @@ const (
 	Memory = "memory"
 	// Valkey is servers of their own, on this machine.
 	Valkey = "valkey"
+	// Postgres is a database for each, on this machine.
+	Postgres = "postgres"
 )
+
+// Engines returns those that there are.
+func Engines() []string { return []string{Memory, Valkey, Postgres} }
 
 // Config is how a Lab begins. Zero fields take their defaults.
 type Config struct {
@@ -29,7 +36,8 @@ type Config struct {
 	// us-west-1 takes all writes. On Valkey the servers of the others then replicate its
 	// by themselves.
 	Topology string
-	// Engine is Memory (default) or Valkey, which takes a server program on the PATH.
+	// Engine is Memory (default), Valkey, which takes a server program on the PATH, or
+	// Postgres, which takes one too and is for active-active.
 	Engine string
 	// ReadAfterWrite is what reads do about writes that have not arrived.
 	// Default roam.ByToken.
@@ -49,7 +57,8 @@ type Config struct {
 type Lab struct {
 	config  Config
 	program valkeyserver.Program // of servers; where there are none, nothing
-	key     []byte               // of cookies, the same in every Region
+	base    postgresserver.Program
+	key     []byte // of cookies, the same in every Region
 	feed    *feed
 	change  chan struct{} // holds one while Regions start over, die, revive or are closed, then for ever
 	ending  chan struct{} // closed when they are about to be closed
@@ -60,8 +69,8 @@ type Lab struct {
 }
 
 // New starts three Regions. Ctx bounds them, as Close does. It fails if the
-// configuration makes no sense, and with valkeyserver.ErrMissing if there is no server
-// to run.
+// configuration makes no sense, and with valkeyserver.ErrMissing or
+// postgresserver.ErrMissing if there is no server to run.
 func New(ctx context.Context, c Config) (*Lab, error) {
 	if c.Topology == "" {
 		c.Topology = console.ActiveActive
@@ -86,8 +95,13 @@ func New(ctx context.Context, c Config) (*Lab, error) {
 		if l.program, err = valkeyserver.Find(ctx); err != nil {
 			return nil, err
 		}
+	case Postgres:
+		var err error
+		if l.base, err = postgresserver.Find(ctx); err != nil {
+			return nil, err
+		}
 	default:
-		return nil, fmt.Errorf("engine %q: want %s or %s", c.Engine, Memory, Valkey)
+		return nil, fmt.Errorf("engine %q: want %s", c.Engine, strings.Join(Engines(), " or "))
 	}
 	if _, err := io.ReadFull(rand.Reader, l.key); err != nil {
 		return nil, fmt.Errorf("make a cookie key: %w", err)
@@ -111,12 +125,16 @@ func (l *Lab) Close() (err error) {
 	return err
 }
 
-// Servers returns what program the Regions' servers run; empty where there are none.
+// Servers returns what each Region has, and what program that is; empty where there are
+// no servers.
 func (l *Lab) Servers() string {
-	if l.config.Engine != Valkey {
-		return ""
+	switch l.config.Engine {
+	case Valkey:
+		return "two servers on loopback: " + l.program.String()
+	case Postgres:
+		return "a server on loopback: " + l.base.String()
 	}
-	return l.program.String()
+	return ""
 }
 
 // Handler returns the edge: it sends each request to the Region that the request

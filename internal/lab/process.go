@@ -54,6 +54,7 @@ func (p *process) open(ctx context.Context, d *deployment, r *region) error {
 		Here:           roam.Region{ID: r.id, Name: r.name, Engine: p.engines.main, Side: p.engines.side, Journal: r.journal},
 		Primary:        d.primaryOf(r),
 		ReadAfterWrite: l.config.ReadAfterWrite,
+		RemoteTimeout:  l.remoteTimeout(),
 		Observe:        func(o roam.Observation) { l.observe(r, o) },
 		Log:            l.config.Log.With("region", r.name),
 	}

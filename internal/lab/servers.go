@@ -167,7 +167,7 @@ func (s *servers) through(ctx context.Context, at route, server *valkeyserver.Se
 // warm has the engine connect: it dials a connection when it first needs it, which
 // takes two round trips, and chooses among its connections by the partition. The first
 // visitor would find all far Regions too slow to answer.
-func warm(ctx context.Context, e *valkey.Engine) error {
+func warm(ctx context.Context, e engine.Engine) error {
 	var keys [32]bool // all connections but for once in 2^31
 	return each(maps.Collect(slices.All(keys[:])), func(i int, _ bool) error {
 		for begun := time.Now(); ; {

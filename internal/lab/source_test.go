@@ -25,6 +25,9 @@ import (
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "lab")
 	if err == nil {
+		err = os.Chmod(dir, 0o755) //nolint:gosec // databases run as another user
+	}
+	if err == nil {
 		err = os.Setenv("TMPDIR", dir)
 	}
 	if err != nil {

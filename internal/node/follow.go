@@ -111,6 +111,11 @@ func (n *Node) during(ctx context.Context, e engine.Engine, chase *opener.Chase,
 func (n *Node) measured() control.Measured {
 	m := n.canary.measured(time.Now(), n.region.Name)
 	m.Names = n.names.report()
+	if age, ok := n.oldest(); ok {
+		m.Data = append(m.Data, alarm.Datum{
+			Metric: alarm.Lag, Region: n.region.Name, At: time.Now(), Value: float64(age) / float64(time.Millisecond),
+		})
+	}
 	n.mu.Lock()
 	chase, primary := n.chase, n.primary
 	n.mu.Unlock()

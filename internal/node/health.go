@@ -36,14 +36,17 @@ type answer struct {
 
 // probe asks the engine until ctx ends.
 func (n *Node) probe(ctx context.Context, e engine.Engine) {
-	log, ok := engine.As[engine.Log](e)
-	if !ok {
-		return // nothing is known of it but that it opened
+	ask := func(ctx context.Context) (engine.Positions, error) {
+		_, err := e.Read(ctx, crdt.UserKey(""), crdt.Token{}) // whoever that is
+		return engine.Positions{}, err
+	}
+	if log, ok := engine.As[engine.Log](e); ok {
+		ask = log.Head
 	}
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	for {
-		n.look(ctx, log)
+		n.look(ctx, ask)
 		select {
 		case <-ctx.Done():
 			return
@@ -52,11 +55,11 @@ func (n *Node) probe(ctx context.Context, e engine.Engine) {
 	}
 }
 
-func (n *Node) look(ctx context.Context, log engine.Log) {
+func (n *Node) look(ctx context.Context, ask func(context.Context) (engine.Positions, error)) {
 	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	var a answer
-	if a.head, a.err = log.Head(asking); a.err != nil && engine.Answered(a.err) && !errors.Is(a.err, engine.ErrClosed) {
+	if a.head, a.err = ask(asking); a.err != nil && engine.Answered(a.err) && !errors.Is(a.err, engine.ErrClosed) {
 		a.err = nil // it said something
 	}
 	if ctx.Err() != nil {
@@ -118,8 +121,8 @@ type PeerHealth struct {
 	// HeardSeconds is how old is what has been heard of its writes; null: nothing
 	// has been since the node started.
 	HeardSeconds *float64 `json:"heard_seconds"`
-	// LagSeconds is how late a write of the primary gets to a server that replicates
-	// it by itself, as last measured; null: it was not, or nodes push.
+	// LagSeconds is how late a write of the peer gets here where servers replicate by
+	// themselves, as last measured; null: it was not, or nodes push.
 	LagSeconds *float64 `json:"lag_seconds"`
 	LagEntries uint64   `json:"lag_entries"`
 	RTTSeconds float64  `json:"rtt_seconds"`
@@ -165,6 +168,7 @@ func (n *Node) Health() Health {
 	if r != nil {
 		n.peersHealth(&h, r)
 	}
+	n.copiesHealth(&h)
 	if primary = cmp.Or(primary, n.deployment.Primary); n.follows(primary) {
 		h.Peers = append(h.Peers, n.primaryHealth(&h, primary, chase))
 	}

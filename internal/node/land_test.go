@@ -105,7 +105,6 @@ func describeLand(
 	t *testing.T, topologyLines string, more func(at []string) string, endpointOf func(i int) string, tail string, engines ...string,
 ) *land {
 	t.Helper()
-	l := &land{t: t, dir: t.TempDir(), nodes: map[string]*Node{}}
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\n%s\nregions:\n", topologyLines)
 	var members []pki.Member
@@ -122,15 +121,22 @@ func describeLand(
 	b.WriteString("links: {tls: {ca: ca.pem, cert: \"{region}.pem\", key: \"{region}.key\"}}\n")
 	b.WriteString("policies: {replication: {heartbeat: 50ms, silence: 500ms}}\n")
 	b.WriteString(tail)
-	l.text = b.String()
+	l := parsedLand(t, b.String())
+	if _, err := pki.Init(l.dir, members, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// parsedLand is what a file describes.
+func parsedLand(t *testing.T, text string) *land {
+	t.Helper()
+	l := &land{t: t, dir: t.TempDir(), text: text, nodes: map[string]*Node{}}
 	d, err := topology.Parse([]byte(l.text))
 	if err != nil {
 		t.Fatalf("Parse(%s) = %v", l.text, err)
 	}
 	l.parts = d.Under(l.dir)
-	if _, err := pki.Init(l.dir, members, false, time.Now()); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
 		for _, n := range l.nodes {
 			_ = n.Close() // never fails

@@ -65,6 +65,7 @@ func (w watcher) Collect(out chan<- prometheus.Metric) {
 			s.gauge("roam_primary_lag_seconds", "How late a write of the primary gets to the server here, as last measured.", lag.Seconds(), "peer", primary)
 		}
 	}
+	w.copies(s)
 	if r == nil {
 		return
 	}

@@ -86,6 +86,7 @@ type Node struct {
 	replica *replica.Replica
 	chase   *opener.Chase // of a server that replicates the primary's by itself
 	primary string        // whose, then
+	beats   *opener.Beats // of a store that is read before all is there
 	failure error         // why there is no engine, or no replica; nil: there is all
 	asked   answer
 	known   bool // there is an answer
@@ -250,12 +251,13 @@ func (n *Node) run(ctx context.Context) {
 	var probing sync.WaitGroup
 	probing.Go(func() { n.probe(ctx, e) })
 	defer probing.Wait()
-	if n.deployment.Pushes() && n.canary != nil {
+	if (n.deployment.Pushes() || n.deployment.OneStore()) && n.canary != nil {
 		n.wg.Go(func() { n.canary.sing(ctx, n.region.Name, e) })
 	}
 	if !n.deployment.Pushes() {
 		n.set(e, nil, nil)
 		n.config.Log.Info("no links are needed: the engines replicate by themselves, or there is one Region")
+		defer n.keepStore(ctx, e)()
 		n.follow(ctx, e)
 		<-ctx.Done()
 		return

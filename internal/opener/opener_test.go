@@ -223,9 +223,9 @@ func TestValkeyConfig(t *testing.T) {
 		"no file":            {topology.Valkey{PasswordFile: none}, "read the password", false},
 		"too long":           {topology.Valkey{PasswordFile: write("long", strings.Repeat("hunter2", 1<<18))}, "more than 1048576 bytes", false},
 		"no variable":        {topology.Valkey{PasswordEnv: "NONE"}, "NONE is empty or not set", false},
-		"no authority":       {topology.Valkey{TLS: &topology.ValkeyTLS{CA: none}}, "read the authority", false},
-		"broken authority":   {topology.Valkey{TLS: &topology.ValkeyTLS{CA: write("ca", "hunter2")}}, "holds no certificate", false},
-		"broken certificate": {topology.Valkey{TLS: &topology.ValkeyTLS{Cert: write("cert", "hunter2"), Key: none}}, "certificate for the engine", false},
+		"no authority":       {topology.Valkey{TLS: &topology.ServerTLS{CA: none}}, "read the authority", false},
+		"broken authority":   {topology.Valkey{TLS: &topology.ServerTLS{CA: write("ca", "hunter2")}}, "holds no certificate", false},
+		"broken certificate": {topology.Valkey{TLS: &topology.ServerTLS{Cert: write("cert", "hunter2"), Key: none}}, "certificate for the engine", false},
 	} {
 		got, err := ValkeyConfig(&c.v, env)
 		if c.ok && (err != nil || got.Password != c.want) {

@@ -81,6 +81,9 @@ func (d *DSQL) DSN() string {
 	return "postgres://roam@" + d.l.Addr().String() + "/postgres?sslmode=disable&default_transaction_isolation=repeatable%20read"
 }
 
+// Addr returns host:port.
+func (d *DSQL) Addr() string { return d.l.Addr().String() }
+
 // Cut ends all connections, for good.
 func (d *DSQL) Cut() {
 	d.mu.Lock()

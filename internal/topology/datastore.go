@@ -38,8 +38,6 @@ type Group struct {
 }
 
 var (
-	// awsRegion is what AWS calls Regions.
-	awsRegion = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	// cacheID is what ElastiCache calls groups and datastores.
 	cacheID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 )
@@ -62,7 +60,7 @@ func (p *parser) group(c cursor, region string) *Group {
 	if f["region"].there() {
 		out.AWS, at = f["region"].text(), f["region"]
 	}
-	if out.AWS != "" && !awsRegion.MatchString(out.AWS) {
+	if out.AWS != "" && !awsRegionForm.MatchString(out.AWS) {
 		at.fault("write region: and the one of AWS's, such as us-west-2", "%q is no Region of AWS", printable(out.AWS))
 	}
 	return out

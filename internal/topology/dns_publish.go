@@ -15,7 +15,6 @@ const mark = "_roam."
 // Forms of AWS's names. What they lead to is asked there.
 var (
 	zoneIDForm      = regexp.MustCompile(`^[A-Z0-9]{1,32}$`)
-	awsRegionForm   = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 	healthCheckForm = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 	controlForm     = regexp.MustCompile(`^arn:aws[a-z-]*:route53-recovery-control::[0-9]{12}:controlpanel/[0-9a-zA-Z]{1,64}/routingcontrol/[0-9a-zA-Z]{1,64}$`)
 	namespaceForm   = regexp.MustCompile(`^[A-Za-z0-9._/#-]{1,255}$`)

@@ -21,10 +21,8 @@ func (p *parser) judge(f map[string]cursor, regions []cursor, d *Deployment) {
 		}
 		seen.addresses(c, r)
 		p.linked(c.find("node", "links"), r, d)
-		if (r.Engine.Memory != nil) != (d.Regions[0].Engine.Memory != nil) && d.Topology == ActivePassive {
-			c.find("engine").fault("use one kind of engine in all Regions", "the primary's log can't reach another kind of engine here")
-		}
 	}
+	p.engines(regions, d)
 	p.apart(regions, d)
 	p.controlled(f["control"], regions, d, seen)
 	p.grouped(f["control"], regions, d)
@@ -51,12 +49,8 @@ func (u unique) addresses(c cursor, r Region) {
 	machine := machineOf(r.Node, c.path)
 	for n, e := range []*Engine{&r.Engine, r.Side} {
 		key := []string{"engine", "side"}[n]
-		if e == nil || e.Valkey == nil {
-			continue
-		}
-		list := c.find(key, "valkey", "addrs")
-		for n, addr := range e.Valkey.Addrs {
-			u.address(cursor{p: list.p, node: list.node.Content[n], path: fmt.Sprintf("%s[%d]", list.path, n)}, "engine ", addr, machine)
+		if e != nil {
+			u.servers(c.find(key), *e, machine)
 		}
 	}
 	if at := c.find("replicate"); at.there() {
@@ -123,6 +117,10 @@ func (p *parser) linked(links cursor, r Region, d *Deployment) {
 		}
 		return
 	}
+	if d.OneStore() {
+		links.fault("take it away", "nodes push nothing: %s replicates itself", d.Regions[0].Engine.Kind())
+		return
+	}
 	p.guarded(links, d, r.Node.Links, r.Node.Advertise)
 }
 
@@ -146,14 +144,17 @@ func (c cursor) find(keys ...string) cursor {
 	return c
 }
 
-// address is a host and a port; empty if there is none. What has an @ may hold a
-// password, and is not repeated.
-func (c cursor) address() string {
+// address is a host and a port; empty if there is none.
+func (c cursor) address() string { return c.addressLike("10.0.0.1:6379") }
+
+// addressLike is an address such as an example. What has an @ may hold a password, and
+// is not repeated.
+func (c cursor) addressLike(example string) string {
 	s := c.text()
 	if s == "" {
 		return ""
 	}
-	const mend = "write host:port, such as 10.0.0.1:6379"
+	mend := "write host:port, such as " + example
 	if strings.Contains(s, "@") {
 		c.fault(mend+"; passwords go into password_file or password_env", "has an @")
 		return ""

@@ -2,7 +2,6 @@ package topology
 
 import (
 	"fmt"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -13,10 +12,6 @@ import (
 const (
 	// maxRegions: each Region pushes to all others, so links grow by the square.
 	maxRegions = 7
-	// maxAddrs: some nodes of a cluster are enough to find the others.
-	maxAddrs = 64
-	// maxReplicas is as many as package valkey reads from.
-	maxReplicas = 8
 	// version is what the file says of itself. Others are refused.
 	version = 1
 	// defaultName is of a deployment that the file gives none.
@@ -85,7 +80,7 @@ func (p *parser) deployment(c cursor) Deployment {
 		d.Regions = append(d.Regions, p.region(r))
 	}
 	d.Links = p.links(f["links"])
-	d.Policies = p.policies(f["policies"])
+	d.Policies = p.policies(f["policies"], &d)
 	if f["control"].there() {
 		d.Control = p.control(f["control"], &d)
 	}
@@ -102,7 +97,7 @@ func (p *parser) region(c cursor) Region {
 	if f["engine"].there() {
 		r.Engine = p.engine(f["engine"])
 	} else {
-		f["engine"].fault("write engine: and below it valkey: or memory: {}", "is missing")
+		f["engine"].fault("write engine: and below it "+anEngine, "is missing")
 	}
 	if f["side"].there() {
 		side := p.engine(f["side"])
@@ -118,27 +113,6 @@ func (p *parser) region(c cursor) Region {
 		r.Group = p.group(f["elasticache"], r.Name)
 	}
 	return r
-}
-
-// replicate returns where servers of other Regions reach the one of an engine.
-func replicate(c cursor, e Engine) string {
-	if e.Valkey == nil {
-		if c.there() && e.Memory != nil {
-			c.fault("take it away", "nothing replicates from memory but nodes")
-		}
-		return ""
-	}
-	if c.there() {
-		addr := c.address()
-		if wildcard(addr) {
-			c.fault("name the host that other Regions' servers reach it by", "%q is everywhere", addr)
-		}
-		return addr
-	}
-	if len(e.Valkey.Addrs) > 0 {
-		return e.Valkey.Addrs[0]
-	}
-	return ""
 }
 
 // memberName is the name of who has a certificate.
@@ -175,73 +149,6 @@ func isName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= longest
-}
-
-func (p *parser) engine(c cursor) Engine {
-	f := c.fields("valkey", "memory")
-	switch {
-	case f["valkey"].there() && f["memory"].there():
-		f["memory"].fault("keep one of them", "there are two engines")
-	case f["valkey"].there():
-		return Engine{Valkey: p.valkey(f["valkey"])}
-	case f["memory"].there():
-		m := f["memory"].fields("max_bytes", "log_bytes", "keep_released")
-		return Engine{Memory: &Memory{
-			MaxBytes:     m["max_bytes"].size(512<<10, 1<<40),
-			LogBytes:     m["log_bytes"].size(64<<10, 1<<40),
-			KeepReleased: m["keep_released"].duration(time.Second, 24*time.Hour),
-		}}
-	case c.null() || c.node.Kind == yaml.MappingNode: // else fields has said so
-		c.fault("write valkey: or memory: {} below it", "has no engine")
-	}
-	return Engine{}
-}
-
-func (p *parser) valkey(c cursor) *Valkey {
-	f := c.fields("addrs", "username", "password_file", "password_env", "tls", "plaintext", "log_bytes",
-		"keep_released", "keep_log", "replicas", "cluster_replicas")
-	v := &Valkey{
-		Username: f["username"].text(), PasswordFile: f["password_file"].text(), PasswordEnv: f["password_env"].text(),
-		Plaintext: f["plaintext"].yes(), LogBytes: f["log_bytes"].size(1<<20, 1<<40),
-		KeepReleased: f["keep_released"].duration(time.Second, 24*time.Hour),
-		KeepLog:      f["keep_log"].duration(time.Second, 24*time.Hour), ClusterReplicas: f["cluster_replicas"].yes(),
-	}
-	if v.KeepLog > 0 && v.KeepLog < v.KeepReleased {
-		f["keep_log"].fault("let it be keep_released or more", "entries that some peer lacks go before those that all have")
-	}
-	if v.PasswordFile != "" && v.PasswordEnv != "" {
-		f["password_env"].fault("keep one of them", "there are two places for the password")
-	}
-	if f["tls"].there() {
-		t := f["tls"].fields("ca", "server_name", "targets", "cert", "key")
-		v.TLS = &ValkeyTLS{CA: t["ca"].text(), ServerName: t["server_name"].text(), Targets: t["targets"].targets(t["server_name"]), Cert: t["cert"].text(), Key: t["key"].text()}
-		if (v.TLS.Cert == "") != (v.TLS.Key == "") {
-			f["tls"].fault("name both or none", "a certificate and its key belong together")
-		}
-		if v.Plaintext {
-			f["plaintext"].fault("keep one of them", "there is TLS, and plaintext too")
-		}
-	}
-	if v.Addrs = v.reachable(f["addrs"].items(maxAddrs)); len(v.Addrs) == 0 {
-		f["addrs"].fault(`write addrs: ["host:6379"]`, "no address of a server")
-	}
-	v.Replicas = v.reachable(f["replicas"].items(maxReplicas))
-	if len(v.Replicas) > 0 && v.ClusterReplicas {
-		f["cluster_replicas"].fault("keep one of them", "a cluster says itself which replicas it has")
-	}
-	return v
-}
-
-// reachable returns addresses of servers, which beyond this machine are to have TLS.
-func (v *Valkey) reachable(addrs []cursor) (out []string) {
-	for _, a := range addrs {
-		addr := a.address()
-		if addr != "" && v.TLS == nil && !v.Plaintext && !loopback(addr) {
-			a.fault("add tls: {} beside addrs, or plaintext: true if the network may see all", "%q is not on this machine, and there is no TLS", printable(addr))
-		}
-		out = append(out, addr)
-	}
-	return out
 }
 
 func (p *parser) node(c cursor) Node {

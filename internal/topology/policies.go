@@ -2,28 +2,47 @@ package topology
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/replica"
 )
+
+// DefaultBeat is how often it is looked at another Region's copy of a store, if nobody
+// says otherwise. A write a beat is what that costs a Region.
+const DefaultBeat = 2 * time.Second
 
 // Bounds of what may be asked for: outside of them a deployment does not work, or
 // somebody wrote another unit than she meant.
 const (
 	leastBeat = 10 * time.Millisecond
 	mostWait  = time.Hour
+	// strictBound is the router's default.
+	strictBound = 10 * time.Second
+	// beatsInBound is how many beats of a copy strict routes must live without: what is
+	// known of one is two of them and the lag old at worst.
+	beatsInBound = 4
 )
 
-func (p *parser) policies(c cursor) Policies {
+func (p *parser) policies(c cursor, d *Deployment) Policies {
 	f := c.fields("replication", "read_after_write", "timeouts")
-	return Policies{
-		Replication:    p.replication(f["replication"]),
+	out := Policies{
+		Replication:    p.replication(f["replication"], !d.OneStore()),
 		ReadAfterWrite: f["read_after_write"].oneOf("token", "primary", "retry", "accept"),
 		Timeouts:       p.timeouts(f["timeouts"]),
 	}
+	if beat, bound := cmp.Or(out.Replication.Heartbeat, DefaultBeat), cmp.Or(out.Timeouts.StrictBound, strictBound); d.Eventually() && bound < beatsInBound*beat {
+		at := f["timeouts"].find("strict_bound")
+		if !at.there() {
+			at = f["replication"].find("heartbeat")
+		}
+		at.fault(fmt.Sprintf("let strict_bound be %d heartbeats or more", beatsInBound), "copies that are looked at every %v are often older than the %v that strict routes live with", beat, bound)
+	}
+	return out
 }
 
-func (p *parser) replication(c cursor) Replication {
+// replication reads what nodes that have links do, and is stricter with those.
+func (p *parser) replication(c cursor, links bool) Replication {
 	f := c.fields("heartbeat", "silence", "window", "redeliver", "sweep", "scan_rate")
 	r := Replication{
 		Heartbeat: f["heartbeat"].duration(leastBeat, time.Minute),
@@ -34,7 +53,7 @@ func (p *parser) replication(c cursor) Replication {
 		ScanRate:  f["scan_rate"].number(1, 100_000_000),
 	}
 	beat, silence := cmp.Or(r.Heartbeat, replica.DefaultHeartbeat), cmp.Or(r.Silence, replica.DefaultSilence)
-	if silence < 2*beat {
+	if links && silence < 2*beat {
 		at := f["silence"]
 		if !at.there() {
 			at = f["heartbeat"]

@@ -50,55 +50,6 @@ type Region struct {
 	Networks []netip.Prefix
 }
 
-// An Engine is where a Region keeps its sessions: one of the two is set.
-type Engine struct {
-	Valkey *Valkey
-	Memory *Memory
-}
-
-// Kind returns "valkey" or "memory".
-func (e Engine) Kind() string {
-	if e.Valkey != nil {
-		return "valkey"
-	}
-	return "memory"
-}
-
-// Valkey says how a server or cluster is reached. The zero of a quantity means
-// the default of package valkey.
-type Valkey struct {
-	Addrs        []string // host:port
-	Username     string
-	PasswordFile string // path of a file that holds it; empty: none
-	PasswordEnv  string // name of the environment's variable; empty: none
-	TLS          *ValkeyTLS
-	Plaintext    bool
-	LogBytes     int64
-	KeepReleased time.Duration
-	KeepLog      time.Duration
-	// Replicas, host:port, or those of the cluster, are read from by applications.
-	Replicas        []string
-	ClusterReplicas bool
-}
-
-// ValkeyTLS says how the server proves who it is, and how we do.
-type ValkeyTLS struct {
-	CA         string // path; empty: the system's
-	ServerName string // empty: the host of the address
-	// Targets are names, or what names end with if they begin with a dot, that the address
-	// may be an alias of. Empty: it is none.
-	Targets   []string
-	Cert, Key string // paths; empty: we have none
-}
-
-// Memory is the embedded engine. The zero of a quantity means the default of
-// package memory.
-type Memory struct {
-	MaxBytes     int64
-	LogBytes     int64
-	KeepReleased time.Duration
-}
-
 // A Node is one process of ours in a Region.
 type Node struct {
 	Links     string // host:port where it listens for peers
@@ -167,9 +118,10 @@ func (d Deployment) Names() []string {
 }
 
 // Pushes reports whether nodes push logs to each other. The servers of an
-// active-passive deployment on Valkey replicate by themselves.
+// active-passive deployment on Valkey replicate by themselves, and so does what all
+// Regions have one of.
 func (d Deployment) Pushes() bool {
-	return len(d.Regions) > 1 && (d.Topology == ActiveActive || d.Regions[0].Engine.Memory != nil)
+	return len(d.Regions) > 1 && !d.OneStore() && (d.Topology == ActiveActive || d.Regions[0].Engine.Memory != nil)
 }
 
 // TakesWrites reports whether the Region of a name does.
@@ -189,26 +141,11 @@ func (d Deployment) Under(dir string) Deployment {
 			*path = filepath.Join(dir, *path)
 		}
 	}
-	engine := func(e Engine) Engine {
-		if e.Valkey == nil {
-			return e
-		}
-		v := *e.Valkey
-		at(&v.PasswordFile)
-		if v.TLS != nil {
-			t := *v.TLS
-			at(&t.CA)
-			at(&t.Cert)
-			at(&t.Key)
-			v.TLS = &t
-		}
-		return Engine{Valkey: &v}
-	}
 	regions := make([]Region, 0, len(d.Regions))
 	for _, r := range d.Regions {
-		r.Engine = engine(r.Engine)
+		r.Engine = r.Engine.under(at)
 		if r.Side != nil {
-			side := engine(*r.Side)
+			side := r.Side.under(at)
 			r.Side = &side
 		}
 		regions = append(regions, r)

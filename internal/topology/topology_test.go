@@ -189,6 +189,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(ControlExample()))
 	f.Add([]byte(aws))
 	f.Add([]byte(DatastoreExample()))
+	f.Add([]byte(stores))
+	for _, kind := range Kinds() {
+		text, _ := EngineExample(kind)
+		f.Add([]byte(text))
+	}
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
 		text, err := os.ReadFile(name)
@@ -226,7 +231,7 @@ func sound(t *testing.T, d Deployment) {
 	t.Helper()
 	ids := map[any]bool{}
 	for _, r := range d.Regions {
-		if !r.ID.Valid() || !isName(r.Name) || ids[r.ID] || ids[r.Name] || (r.Engine.Valkey == nil) == (r.Engine.Memory == nil) {
+		if !r.ID.Valid() || !isName(r.Name) || ids[r.ID] || ids[r.Name] || r.Engine.Kind() == "" {
 			t.Fatalf("Parse took Region %+v", r)
 		}
 		if d.Pushes() && d.Links.TLS == nil && !loopback(r.Node.Links) {
@@ -239,8 +244,45 @@ func sound(t *testing.T, d Deployment) {
 			}
 		}
 	}
+	soundStore(t, d)
 	if len(d.Regions) == 0 || d.Topology == ActivePassive && !slices.Contains(d.Names(), d.Primary) {
 		t.Fatalf("Parse took %+v", d)
 	}
 	soundControl(t, d)
+}
+
+// soundStore wants what who opens engines relies on.
+func soundStore(t *testing.T, d Deployment) {
+	t.Helper()
+	for _, r := range d.Regions {
+		if r.Engine.OneStore() != d.OneStore() || d.OneStore() && (r.Engine.Kind() != d.Regions[0].Engine.Kind() || r.Node.Links != "") {
+			t.Fatalf("Parse took %+v in a store that is not all Regions'", r)
+		}
+		for _, e := range []*Engine{&r.Engine, r.Side} {
+			if e == nil {
+				continue
+			}
+			own := e == &r.Engine
+			if !own && e.OneStore() || own && d.Topology == ActivePassive && e.Valkey == nil && e.Memory == nil {
+				t.Fatalf("Parse took %+v of %s in %s", *e, r.Name, d.Topology)
+			}
+			soundDatabase(t, e.Postgres)
+		}
+	}
+}
+
+// soundDatabase wants nobody to listen on the way to one.
+func soundDatabase(t *testing.T, p *Postgres) {
+	t.Helper()
+	if p == nil {
+		return
+	}
+	if len(p.Hosts) == 0 || p.Database == "" || p.User == "" {
+		t.Fatalf("Parse took %+v", p)
+	}
+	for _, addr := range p.Hosts {
+		if p.TLS == nil && !p.Plaintext && !loopback(addr) && !strings.HasPrefix(addr, "/") {
+			t.Fatalf("Parse took %q without TLS", addr)
+		}
+	}
 }

@@ -67,6 +67,15 @@ func Migrate(ctx context.Context, c Config) error {
 	return postgres.MigrateDSQL(ctx, engine)
 }
 
+// Examine asks the cluster, and changes nothing there, as postgres.ExamineDSQL does.
+func Examine(ctx context.Context, c Config) (postgres.Server, error) {
+	engine, err := c.engine(ctx)
+	if err != nil {
+		return postgres.Server{}, fmt.Errorf("dsql: %w", err)
+	}
+	return postgres.ExamineDSQL(ctx, engine)
+}
+
 // engine returns the configuration of the engine.
 func (c Config) engine(ctx context.Context) (postgres.Config, error) {
 	if c.User == "" {

@@ -1,0 +1,2 @@
+// Package dynalitetest starts servers for tests that speak DynamoDB's protocol.
+package dynalitetest
