@@ -17,7 +17,9 @@ import (
 	"github.com/roam-sessions/roam"
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/engine/postgres"
 	"github.com/roam-sessions/roam/internal/dynalitetest"
+	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/postgrestest"
 )
 
@@ -230,6 +232,66 @@ regions:
 	}
 	s.want("west", "/strict/look", http.StatusOK, "4 normal")
 	s.want("east", "/out", http.StatusOK, "")
+}
+
+// What one Region has written to a strongly consistent table the others show at once; its
+// times are those of a commit across Regions, and nothing is measured.
+func TestStrongTable(t *testing.T) {
+	dynalitetest.Sign(t)
+	at := dynalitetest.Start(t, "")
+	at.Table("sessions")
+	on := func(region string) string {
+		return fmt.Sprintf("{dynamo: {table: sessions, aws_region: %s, strong: true, endpoint: %q}}", region, at.Endpoint())
+	}
+	s := newSite(t, fmt.Sprintf(`
+version: 1
+topology: active-active
+regions:
+  - {name: west, id: 1, engine: %s, node: {http: %q}}
+  - {name: east, id: 2, engine: %s, node: {http: %q}}
+`, on("us-west-2"), free(t), on("us-east-1"), free(t)), "west", "east")
+	if c := s.configs["east"]; c.Links != nil || c.LocalTimeout != 300*time.Millisecond {
+		t.Errorf("Config = %+v; want no Links, and the times of a commit across Regions", c)
+	}
+	for i, region := range []string{"west", "east", "west"} {
+		s.want(region, "/visit", http.StatusOK, fmt.Sprintf("%d normal", i+1))
+	}
+	s.want("east", "/strict/look", http.StatusOK, "3 normal")
+}
+
+// A write to another Region's database is no more than two round trips, the first one
+// among them.
+func TestDatabaseOfAFarRegion(t *testing.T) {
+	const oneWay = 100 * time.Millisecond
+	near, distant, net := postgrestest.Start(t), postgrestest.Start(t), fault.NewNet(1)
+	for _, way := range [][2]string{{"here", "there"}, {"there", "here"}} {
+		net.SetLink(way[0], way[1], fault.Calls, fault.Link{Delay: oneWay})
+	}
+	if err := postgres.Migrate(t.Context(), postgres.Config{DSN: distant.DSN()}); err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := net.Proxy(t.Context(), "here", "there", fault.Calls, distant.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() }) // the test is over
+	c := open(t, write(t, fmt.Sprintf(`
+version: 1
+topology: active-active
+regions:
+  - {name: west, id: 1, engine: {postgres: {url: "postgres://roam@%s/postgres", migrate: true}}, node: {links: %q, http: %q}}
+  - {name: east, id: 2, engine: {postgres: {url: "postgres://roam@%s/postgres"}}, node: {links: %q, http: %q}}
+`, near.Addr(), free(t), free(t), proxy.Addr(), free(t), free(t))), "west", Options{Patience: patience}).Config()
+	if c.RemoteTimeout != 500*time.Millisecond {
+		t.Errorf("RemoteTimeout = %v, want 500 ms: two round trips", c.RemoteTimeout)
+	}
+	begun := time.Now()
+	if err := birth(t, c.Peers[0].Engine, key(2)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took < 4*oneWay || took > 7*oneWay {
+		t.Errorf("the first write took %v, want two round trips of %v", took, 2*oneWay)
+	}
 }
 
 // Databases of PostgreSQL are kept equal by nodes, as servers of Valkey are, and their
