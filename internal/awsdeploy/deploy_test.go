@@ -156,7 +156,18 @@ func TestDeployGoesOnAfterACrashAnywhere(t *testing.T) {
 	}
 }
 
-// Answers that are lost, throttles and faults of AWS's own are borne, one after each call that went well.
+// everyOther is a fate of the first, the third and so on of the calls of each action.
+func everyOther(f fate) func(int, call) fate {
+	asked := map[string]int{}
+	return func(_ int, c call) fate {
+		if asked[c.action]++; asked[c.action]%2 == 1 {
+			return f
+		}
+		return fate{}
+	}
+}
+
+// Answers that are lost, throttles and faults of AWS's own are borne, every other time that something is asked.
 func TestDeployBearsTrouble(t *testing.T) {
 	for name, f := range map[string]fate{
 		"lost": {lost: true}, "unheard": {unheard: true}, "throttled": {code: "Throttling"}, "broken": {code: "InternalFailure", status: http.StatusInternalServerError},
@@ -164,12 +175,7 @@ func TestDeployBearsTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newTestWorld()
-				w.fate = func(n int, _ call) fate {
-					if n%2 == 1 {
-						return f
-					}
-					return fate{}
-				}
+				w.fate = everyOther(f)
 				if told, err := deploy(t, w, Config{}); err != nil {
 					t.Fatalf("Deploy = %v\n%s", err, text(*told))
 				}

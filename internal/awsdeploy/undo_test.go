@@ -139,12 +139,7 @@ func TestDestroyBearsTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := deployed(t)
-				w.fate = func(n int, _ call) fate {
-					if n%2 == 1 {
-						return f
-					}
-					return fate{}
-				}
+				w.fate = everyOther(f)
 				d, told := w.undoer(Config{})
 				if _, err := d.Destroy(t.Context()); err != nil {
 					t.Fatalf("Destroy = %v\n%s", err, text(*told))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,7 @@ type tinyCloud struct {
 	given    string
 	calls    []string
 	table    bool
+	slow     bool // what is created stays in progress
 }
 
 func (c *tinyCloud) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -46,6 +48,9 @@ func (c *tinyCloud) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		out = "<Account>123456789012</Account><Arn>arn:aws:iam::123456789012:user/someone</Arn>"
 	case "CreateStack":
 		c.status, c.template, c.table = "CREATE_COMPLETE", r.Form.Get("TemplateBody"), true
+		if c.slow {
+			c.status = "CREATE_IN_PROGRESS"
+		}
 		for i := 1; r.Form.Has(fmt.Sprintf("Parameters.member.%d.ParameterKey", i)); i++ {
 			c.given += fmt.Sprintf("<member><ParameterKey>%s</ParameterKey><ParameterValue>%s</ParameterValue></member>",
 				r.Form.Get(fmt.Sprintf("Parameters.member.%d.ParameterKey", i)), r.Form.Get(fmt.Sprintf("Parameters.member.%d.ParameterValue", i)))
@@ -98,6 +103,13 @@ retain: nothing
 // awsWorld starts a tinyCloud, and returns what runs commands against it.
 func awsWorld(t *testing.T, typed string) (cloud *tinyCloud, run func(args ...string) (code int, out, talk string)) {
 	t.Helper()
+	cloud, within := awsWorldWithin(t, typed)
+	return cloud, func(args ...string) (int, string, string) { return within(t.Context(), args...) }
+}
+
+// awsWorldWithin is awsWorld of commands that somebody interrupts.
+func awsWorldWithin(t *testing.T, typed string) (cloud *tinyCloud, run func(ctx context.Context, args ...string) (code int, out, talk string)) {
+	t.Helper()
 	cloud = &tinyCloud{}
 	server := httptest.NewServer(cloud)
 	t.Cleanup(server.Close)
@@ -108,14 +120,14 @@ func awsWorld(t *testing.T, typed string) (cloud *tinyCloud, run func(args ...st
 	for key, value := range map[string]string{"AWS_ENDPOINT_URL": server.URL, "AWS_ACCESS_KEY_ID": "AKIDX", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"} {
 		t.Setenv(key, value)
 	}
-	return cloud, func(args ...string) (int, string, string) {
+	return cloud, func(ctx context.Context, args ...string) (int, string, string) {
 		var out, talk bytes.Buffer
 		root := rootCommand()
 		root.SetArgs(append(append([]string{"aws"}, args...), "-f", file))
 		root.SetOut(&out)
 		root.SetErr(&talk)
 		root.SetIn(strings.NewReader(typed))
-		code := exitCode(root.ExecuteContext(t.Context()), &talk)
+		code := exitCode(root.ExecuteContext(ctx), &talk)
 		http.DefaultClient.CloseIdleConnections()
 		return code, out.String(), talk.String()
 	}
@@ -147,6 +159,22 @@ func TestAWSCommands(t *testing.T) {
 	}
 	if n := strings.Count(strings.Join(cloud.calls, " "), "CreateStack"); n != 1 {
 		t.Errorf("CreateStack was called %d times, want once", n)
+	}
+}
+
+// Whoever interrupts it is told that AWS goes on, and goes on there with the same command.
+func TestAWSDeployIsInterrupted(t *testing.T) {
+	cloud, run := awsWorldWithin(t, "")
+	cloud.slow = true
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	code, _, talk := run(ctx, "deploy")
+	if code != exitFailed || !strings.Contains(talk, "is create in progress") || !strings.Contains(talk, "→ interrupted: AWS goes on by itself with what it is at") {
+		t.Errorf("interrupted, it ended with %d\n%s", code, talk)
+	}
+	cloud.status = "CREATE_COMPLETE"
+	if code, out, talk := run(t.Context(), "deploy"); code != exitOK || !strings.Contains(talk, "[1/1] nothing to do after 0:00") {
+		t.Errorf("again, it ended with %d\n%s\n%s", code, out, talk)
 	}
 }
 
