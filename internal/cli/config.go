@@ -101,6 +101,10 @@ Regions that keep sessions in PostgreSQL, Aurora DSQL or DynamoDB.`,
 			switch {
 			case !ok:
 				return usagef("--engine %q: want one of %s", kind, strings.Join(topology.Kinds(), ", "))
+			case (control || cache) && c.Flags().Changed("engine"):
+				return usagef("--control and --elasticache are of servers of Valkey: take --engine away")
+			case control && cache:
+				return usagef("--elasticache has a control plane: take --control away")
 			case control:
 				text = topology.ControlExample()
 			case cache:
@@ -116,7 +120,6 @@ Regions that keep sessions in PostgreSQL, Aurora DSQL or DynamoDB.`,
 	_ = c.RegisterFlagCompletionFunc("engine", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return topology.Kinds(), cobra.ShellCompDirectiveNoFileComp
 	}) // the flag is there
-	c.MarkFlagsMutuallyExclusive("control", "elasticache", "engine")
 	return c
 }
 

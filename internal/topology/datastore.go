@@ -37,10 +37,8 @@ type Group struct {
 	AWS string // the Region, as AWS calls it
 }
 
-var (
-	// cacheID is what ElastiCache calls groups and datastores.
-	cacheID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-)
+// cacheID is what ElastiCache calls groups and datastores.
+var cacheID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // datastore reads the section of that name.
 func (p *parser) datastore(c cursor) *Datastore {
