@@ -31,7 +31,7 @@ BIN := $(CURDIR)/bin
 TAGS := $(if $(filter Darwin,$(shell uname -s)),,integration)
 
 .DEFAULT_GOAL := help
-.PHONY: lambda failover failover-docs control-sim bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
+.PHONY: lambda aws-drill failover failover-docs control-sim bench-valkey bench-docs scripts laws mutants scope ryw trace help demo test lint house check bench sim fuzz tools vuln deadcode tidy fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ failover: ## change the primary of a deployment on real servers, and check that 
 	@./scripts/install-test-deps.sh
 	go build -o $(BIN)/roam-drill ./cmd/roam-drill
 	@$(BIN)/roam-drill -planned $(PLANNED) -unplanned $(UNPLANNED) $(ARGS)
+
+aws-drill: ## move the primary of a Global Datastore on fakes of AWS, and say how long each stage takes until shops write again (DRILL=…)
+	./scripts/install-test-deps.sh
+	go run ./cmd/roam-awsdrill $(DRILL)
 
 failover-docs: ## make docs/failover.md of what make failover has measured
 	go run ./cmd/roam-drill -page > bench/results/failover.md

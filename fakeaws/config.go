@@ -132,8 +132,8 @@ func (c *Config) fill(ctx context.Context) error {
 			wrong = append(wrong, fmt.Errorf("%.40q is no Region", r))
 		}
 	}
-	if len(c.Regions) > mostRegions || len(c.Principals) > 100 {
-		wrong = append(wrong, fmt.Errorf("there are at most %d Regions and 100 principals", mostRegions))
+	if len(c.Regions) > mostRegions || len(c.Principals) > mostAtOnce {
+		wrong = append(wrong, fmt.Errorf("there are at most %d Regions and %d principals", mostRegions, mostAtOnce))
 	}
 	if !slices.Contains([]string{"", DeadPrimaryRefuses, DeadPrimaryWorks, DeadPrimaryStalls}, c.DeadPrimary) {
 		wrong = append(wrong, fmt.Errorf("DeadPrimary is %.20q", c.DeadPrimary))

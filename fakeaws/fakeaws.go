@@ -24,6 +24,7 @@ import (
 	"github.com/roam-sessions/roam/fakeaws/internal/lambda"
 	"github.com/roam-sessions/roam/fakeaws/internal/route53"
 	"github.com/roam-sessions/roam/fakeaws/internal/sns"
+	"github.com/roam-sessions/roam/fakeaws/internal/ssm"
 )
 
 // Names of services, as requests are signed for them.
@@ -34,6 +35,7 @@ const (
 	Lambda      = "lambda"
 	CloudWatch  = "monitoring"
 	ARC         = arc.Name
+	SSM         = ssm.Name
 )
 
 // headTimeout bounds how long a client may take for the head of a request.
@@ -73,9 +75,11 @@ type Cloud struct {
 	lambda      *lambda.Fake
 	cloudwatch  *cloudwatch.Fake
 	arc         *arc.Fake
+	ssm         *ssm.Fake
 
-	mu   sync.Mutex // guards what follows
-	dark map[string]string
+	mu         sync.Mutex // guards what follows
+	dark       map[string]string
+	principals []Principal // that functions may be
 }
 
 // Start starts the fakes. Ctx bounds the start alone: end them with Close. If it fails
@@ -127,12 +131,30 @@ func (c *Cloud) start(ctx context.Context) (err error) {
 func (c *Cloud) admit() error {
 	c.key = Principal{Key: "AKIAFAKEAWS", Secret: rand.Text(), ARN: "arn:aws:iam::" + c.config.Account + ":user/fakeaws"}
 	for _, p := range append(slices.Clone(c.config.Principals), c.key) {
-		caller, err := p.caller()
-		if err != nil {
+		if err := c.Admit(p); err != nil {
 			return err
 		}
-		c.keeper.Admit(p.Key, caller)
 	}
+	return nil
+}
+
+// mostPrincipals bounds those that are let in, and mostAtOnce those of a Config.
+const mostPrincipals, mostAtOnce = 1000, 100
+
+// Admit lets a principal in, beside those of the Config, so that its policy can name what
+// is made by now. It fails if it makes no sense, or there are 1,000.
+func (c *Cloud) Admit(p Principal) error {
+	caller, err := p.caller()
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.principals) >= mostPrincipals {
+		return fmt.Errorf("%w: there are %d principals", ErrConfig, mostPrincipals)
+	}
+	c.principals = append(c.principals, p)
+	c.keeper.Admit(p.Key, caller)
 	return nil
 }
 
@@ -154,6 +176,7 @@ func (c *Cloud) build(ctx context.Context) error {
 		},
 		Bury: c.bury,
 	})
+	c.ssm = ssm.New(ssm.Config{Clock: k.Clock, Account: k.Account, Regions: k.Regions})
 	c.arc = arc.New(arc.Config{Clock: k.Clock, Account: k.Account, Rotate: k.RotateEndpoints})
 	c.elasticache = elasticache.New(ctx, elasticache.Config{
 		Clock: k.Clock, Account: k.Account, Regions: k.Regions, Program: k.program, Times: *k.Times,
@@ -176,7 +199,7 @@ func (c *Cloud) build(ctx context.Context) error {
 
 // openDoors serves each service in each of its Regions.
 func (c *Cloud) openDoors(ctx context.Context) error {
-	for _, s := range []*door.Service{c.elasticache.Service(), c.sns.Service(), c.lambda.Service(), c.cloudwatch.Service(), c.route53.Service(), c.arc.Service()} {
+	for _, s := range []*door.Service{c.elasticache.Service(), c.sns.Service(), c.lambda.Service(), c.cloudwatch.Service(), c.route53.Service(), c.arc.Service(), c.ssm.Service()} {
 		for _, region := range s.Regions {
 			url, err := c.listen(ctx, c.keeper.Door(s, region))
 			if err != nil {

@@ -206,7 +206,7 @@ func TestAdmin(t *testing.T) {
 		Front, DNS string
 		Endpoints  []fakeaws.Endpoint
 	}
-	if _, text := c.ask(t, "GET", "/", "", nil); json.Unmarshal([]byte(text), &about) != nil || about.Front != c.FrontURL() || about.DNS != c.DNSAddr() || len(about.Endpoints) != 18 {
+	if _, text := c.ask(t, "GET", "/", "", nil); json.Unmarshal([]byte(text), &about) != nil || about.Front != c.FrontURL() || about.DNS != c.DNSAddr() || len(about.Endpoints) != 21 {
 		t.Errorf("about: %+v", about)
 	}
 	status, text := c.ask(t, "POST", "/rules", `{"service":"sns","effect":"throttle"}`, nil)

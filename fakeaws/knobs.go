@@ -116,6 +116,9 @@ func (c *Cloud) PutMetric(region, namespace, metric string, value float64, pairs
 	return c.cloudwatch.Put(region, namespace, metric, value, pairs...)
 }
 
+// PutParameter has the Parameter Store of a Region have a text.
+func (c *Cloud) PutParameter(region, name, value string) error { return c.ssm.Put(region, name, value) }
+
 // AddPanel adds a control panel to ARC's cluster.
 func (c *Cloud) AddPanel(p Panel) error { return c.arc.Add(p) }
 

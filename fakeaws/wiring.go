@@ -58,7 +58,9 @@ func (c *Cloud) print(region, function, line string) {
 // environ is what a function's SDK finds the fakes by, and signs with.
 func (c *Cloud) environ(_, role string) []string {
 	p := c.key
-	for _, other := range c.config.Principals {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, other := range c.principals {
 		if other.ARN == role {
 			p = other
 		}

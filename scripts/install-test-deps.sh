@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
 # Redis servers, PostgreSQL and two that speak DynamoDB's protocol (dynalite, by Node, and moto, where
-# it can be unpacked) for the engines, and BIND with its tools for DNS. On Debian it installs them;
-# elsewhere it says what to install.
+# it can be unpacked) for the engines, BIND with its tools for DNS, and AWS's schemas of CloudFormation. On
+# Debian it installs them; elsewhere it says what to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,7 +30,7 @@ redis() { has redis-server; }
 database() { has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' > /dev/null; }
 # Debian's users have no sbin on their PATH.
 nameserver() { has named /usr/sbin/named && has named-checkzone /usr/sbin/named-checkzone && has dig && has nsupdate; }
-node() { has node && has npm; }
+nodejs() { has node && has npm; }
 
 # dynalite is installed from npm as the lock file has it, without running any script of it.
 dynalite() { cmp -s tools/dynalite/package-lock.json bin/dynalite/package-lock.json; }
@@ -43,9 +43,27 @@ install_dynalite() {
 	mv bin/dynalite/new/package-lock.json bin/dynalite # last: it says that all is there
 	rmdir bin/dynalite/new
 }
+# cfnspec makes bin/cfnspec/spec.json, the slice of AWS's schemas that templates are held against.
+cfnspec() {
+	cmp -s tools/cfnspec/package-lock.json bin/cfnspec/package-lock.json && cmp -s tools/cfnspec/types.txt bin/cfnspec/types.txt &&
+		cmp -s tools/cfnspec/slice.js bin/cfnspec/slice.js
+}
+make_cfnspec() {
+	rm -rf bin/cfnspec
+	mkdir -p bin/cfnspec
+	cp tools/cfnspec/package.json tools/cfnspec/types.txt tools/cfnspec/slice.js bin/cfnspec
+	cp tools/cfnspec/package-lock.json bin/cfnspec/package-lock.new
+	mkdir bin/cfnspec/npm
+	cp tools/cfnspec/package.json tools/cfnspec/package-lock.json bin/cfnspec/npm
+	npm ci --prefix bin/cfnspec/npm --ignore-scripts --no-audit --no-fund --loglevel=error || return 1
+	node bin/cfnspec/slice.js bin/cfnspec/npm/node_modules/@aws-cdk/aws-service-spec > bin/cfnspec/spec.json && [ -s bin/cfnspec/spec.json ] || return 1
+	rm -rf bin/cfnspec/npm
+	mv bin/cfnspec/package-lock.new bin/cfnspec/package-lock.json # last: it says that all is there
+}
 # fakes are what does not come from Debian as it is. The tests that need one say so without it.
 fakes() {
 	dynalite || install_dynalite || say 'npm could not install dynalite'
+	cfnspec || make_cfnspec || say 'the schemas of CloudFormation could not be had: templates will not be held against them'
 	./scripts/install-moto.sh || say 'tests against moto will not be run'
 }
 
@@ -55,7 +73,7 @@ server || missing+=('a Valkey server (valkey-server on the PATH; Debian: apt-get
 redis || missing+=('a Redis server, 7 or later (redis-server on the PATH; Debian: apt-get install redis-server)')
 database || missing+=('PostgreSQL, 15 or later (postgres and initdb on the PATH or below /usr/lib/postgresql; Debian: apt-get install postgresql)')
 nameserver || missing+=('BIND 9 with its tools (named, named-checkzone, dig and nsupdate on the PATH; Debian: apt-get install bind9 bind9-utils bind9-dnsutils)')
-node || missing+=('Node 20 or later with npm (node and npm on the PATH; Debian: apt-get install nodejs npm)')
+nodejs || missing+=('Node 20 or later with npm (node and npm on the PATH; Debian: apt-get install nodejs npm)')
 if [ "${#missing[@]}" -eq 0 ]; then
 	fakes
 	exit 0
@@ -151,9 +169,9 @@ if ! nameserver; then
 	nameserver || give_up 'the packages of bind9 brought no commands named, named-checkzone, dig and nsupdate'
 	"${root[@]}" systemctl disable --now named > /dev/null 2>&1 || true
 fi
-if ! node; then
+if ! nodejs; then
 	install nodejs npm || give_up 'apt-get could not install nodejs and npm'
-	node || give_up 'the packages nodejs and npm brought no commands node and npm'
+	nodejs || give_up 'the packages nodejs and npm brought no commands node and npm'
 fi
 fakes
 # The tests start servers of their own: the services that came with them are not needed.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -130,7 +131,8 @@ func TestBootstrap(t *testing.T) {
 		t.Errorf("there is %+v, %d requests were not signed", r, world.Unsigned)
 	}
 	var first struct{ IsGlobalPrimary, DnsUpdated float64 }
-	if err := json.Unmarshal([]byte(reports[0]), &first); err != nil || len(reports) != 3 || first.IsGlobalPrimary != 1 || first.DnsUpdated != 1 {
+	err := errors.Join(json.Unmarshal([]byte(reports[0]), &first), json.Unmarshal([]byte(reports[1]), &first))
+	if err != nil || len(reports) != 4 || first.IsGlobalPrimary != 1 || first.DnsUpdated != 1 {
 		t.Errorf("stdout: %q, %v", reports, err)
 	}
 }

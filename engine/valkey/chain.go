@@ -87,6 +87,21 @@ func (c *Chain) Role(ctx context.Context) (Role, error) {
 	return out, nil
 }
 
+// Redial lets go of the connection, so that whatever is asked next is asked where the server's
+// name leads then.
+func (c *Chain) Redial(ctx context.Context) error {
+	select {
+	case <-c.closed:
+		return fmt.Errorf("dial anew: %w", engine.ErrClosed)
+	case <-ctx.Done():
+		return fmt.Errorf("dial anew: %w: %w", engine.ErrUnreachable, engine.Ended(ctx))
+	case c.turn <- struct{}{}:
+		c.drop()
+		<-c.turn
+		return nil
+	}
+}
+
 // Follow has the server replicate the one at host and port, and does nothing if it does
 // that already. Whatever it has that the other one has not is gone once the two have
 // met: what must not be is salvaged before. It is no primary any more when Follow returns

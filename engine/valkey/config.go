@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
@@ -21,6 +22,17 @@ type Config struct {
 	// TLS, if set, is used for every connection. Without it only addresses of this
 	// machine are connected to, unless Plaintext is set.
 	TLS *tls.Config
+	// Targets are for hosts of Addrs and Replicas that are aliases (CNAME) of the names that
+	// servers have certificates of, as a name of one's own that leads to the primary's
+	// endpoint at ElastiCache is: each connection goes to what the alias stands for at that
+	// time, and wants a certificate of that name. It must be one of these, or end with one
+	// that begins with a dot; whoever is led elsewhere fails, for DNS alone is not to say
+	// whom to believe. It takes TLS without a ServerName. Default: none; certificates are of
+	// the names that are connected to.
+	Targets []string
+	// Resolver finds out what an alias stands for, and where that is. Default:
+	// net.DefaultResolver.
+	Resolver *net.Resolver
 	// Plaintext says that the network may see all that is sent. Default false.
 	Plaintext bool
 	// Replicas are host:port of servers that replicate the one of Addrs, in this Region.
@@ -93,6 +105,12 @@ func (c Config) check(here crdt.Region) error {
 		fault(err != nil, "address %q: want host:port", addr)
 		fault(err == nil && c.TLS == nil && !c.Plaintext && !isLoopback(host),
 			"address %q is not of this machine: set TLS, or Plaintext if the network is trusted", addr)
+	}
+	fault(len(c.Targets) > 0 && (c.TLS == nil || c.TLS.ServerName != ""), "Targets say whose certificates are wanted: set TLS, without a ServerName")
+	for _, t := range c.Targets {
+		bare := strings.Trim(t, ".")
+		fault(!strings.Contains(bare, ".") || strings.Contains(bare, "..") || strings.ContainsAny(bare, "*/: "),
+			"target %q: want a name, or what names end with, such as .cache.amazonaws.com", t)
 	}
 	fault(c.LogBytes < 1<<20, "LogBytes %d: want 1 MiB or more", c.LogBytes)
 	fault(len(c.Replicas) > maxReplicas, "%d Replicas: want %d at most", len(c.Replicas), maxReplicas)

@@ -39,6 +39,9 @@ func TestScriptsEqualGo(t *testing.T) {
 	t.Logf("-seed %d -ops %d", seed, *differences)
 	d := newDiffer(t, seed)
 	for done := 0; done < *differences && !t.Failed(); done += perPipeline {
+		if done%perStory == 0 {
+			d.begin()
+		}
 		d.run(perPipeline)
 	}
 	t.Logf("%d operations: %v", *differences, d.counts)
@@ -49,8 +52,12 @@ func TestScriptsEqualGo(t *testing.T) {
 	}
 }
 
-// perPipeline is how many operations are sent at a time.
-const perPipeline = 250
+// perPipeline is how many operations are sent at a time, and perStory after how many all begins
+// anew: the users' records know of each actor that there ever was, and take ever longer.
+const (
+	perPipeline = 250
+	perStory    = 50_000
+)
 
 // clockKey holds the clock of the scripts under test, expiryKeys the ends of records.
 const (
@@ -105,17 +112,25 @@ func newDiffer(t *testing.T, seed uint64) *differ {
 	if err := client.Do(t.Context(), client.B().FunctionLoad().FunctionCode(libraryUnderTest(t)).Build()).Error(); err != nil {
 		t.Fatalf("FUNCTION LOAD: %v", err)
 	}
-	d := &differ{
+	return &differ{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), client: client, //nolint:gosec // a test
 		now: 90_000_000_000, counts: map[string]int{},
 	}
+}
+
+// begin has both be empty.
+func (d *differ) begin() {
+	d.t.Helper()
+	if err := d.client.Do(d.t.Context(), d.client.B().Flushall().Build()).Error(); err != nil {
+		d.t.Fatalf("FLUSHALL: %v", err)
+	}
 	d.actor = d.newActor(1)
 	d.core = memory.NewCore(d.actor, d.config())
+	d.peers = nil
 	for r := crdt.Region(2); r <= 3; r++ {
 		d.peers = append(d.peers, &diffPeer{r, memory.NewCore(d.newActor(r), d.config())})
 	}
 	d.renewKeys()
-	return d
 }
 
 func (d *differ) config() memory.Config { return memory.Config{MaxBytes: 1 << 40, LogBytes: 1 << 40} }

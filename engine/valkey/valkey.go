@@ -142,7 +142,10 @@ func (e *Engine) option() valkey.ClientOption {
 		ClientName: "roam", DisableCache: true, AlwaysRESP2: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
 		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
-		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout},
+		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout, Resolver: c.Resolver},
+	}
+	if len(c.Targets) > 0 {
+		o.DialCtxFn = c.dial
 	}
 	if c.alone {
 		o.ForceSingleClient, o.PipelineMultiplex = true, -1 // one connection: READONLY is of one

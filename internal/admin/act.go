@@ -122,6 +122,11 @@ func (a *api) failover(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if m.Detach {
+		if out, done, err := a.detach(c, m, by); done || err != nil {
+			return out, err
+		}
+	}
 	out, err := a.check(c, m, false)
 	if err != nil || m.DryRun {
 		return answer{body: out}, err
@@ -139,13 +144,30 @@ func (a *api) failover(c *call) (answer, error) {
 	}
 	s, _ := a.member.State()
 	s, err = a.member.Propose(c.Context(), ledger.Command{Depose: &ledger.Depose{
-		Epoch: s.Lease.Epoch, Wish: m.To, Why: "asked for by " + by, Lag: lag.Seconds(),
+		Epoch: s.Lease.Epoch, Wish: m.To, Why: "asked for by " + by, Lag: lag.Seconds(), Detach: m.Detach,
 	}})
 	if err != nil {
 		return answer{}, err
 	}
 	out.Begun, out.Epoch = true, s.Newest+1
 	return answer{status: http.StatusAccepted, body: out}, nil
+}
+
+// detach looks whether a server can be taken out of what manages it, and has that agreed if its
+// Region holds the lease already; done: nothing else is to be.
+func (a *api) detach(c *call, m Move, by string) (out answer, done bool, err error) {
+	k := a.known()
+	i := slices.IndexFunc(k.Members, func(s control.Seen) bool { return s.Member == m.To })
+	switch {
+	case i < 0 || k.Members[i].Server.Service == "":
+		return out, false, &Problem{Kind: KindInvalid, Detail: fmt.Sprintf("nobody but its node manages the server of %s", m.To), Next: "ask without detach"}
+	case !m.Force && !m.DryRun:
+		return out, false, &Problem{Kind: KindInvalid, Detail: "the data part for good: what the primary has and this Region lacks comes back from its node alone", Next: "set force as well"}
+	case k.State.Lease.Holder != m.To || m.DryRun:
+		return out, false, nil
+	}
+	s, err := a.member.Propose(c.Context(), ledger.Command{Detach: &ledger.Detach{Epoch: k.State.Lease.Epoch, Region: m.To, By: by}})
+	return answer{status: http.StatusAccepted, body: Moving{OK: true, Checks: []Check{}, Begun: err == nil, Epoch: s.Lease.Epoch}}, true, err
 }
 
 func (a *api) readmit(c *call) (answer, error) {

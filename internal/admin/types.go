@@ -24,6 +24,24 @@ type Status struct {
 	Verdict    *Verdict  `json:"verdict,omitempty"` // the judge's last; the member that leads knows it
 	Controls   []Control `json:"controls"`
 	Receipts   []Receipt `json:"receipts"` // those that are open, without items
+	// Names are what is kept outside of Roam to say where the writer is, by each Region whose
+	// node was heard a moment ago; left out: the file names nothing of that kind.
+	Names []Name `json:"names,omitempty"`
+}
+
+// A Name is how one thing fares that says outside of Roam where the writer is.
+type Name struct {
+	Region string `json:"region"` // whose node keeps it
+	Kind   string `json:"kind"`   // rfc2136, route53, arc, metric
+	Name   string `json:"name"`
+	// State is published, pending (it is being made so, and is tried again), refused
+	// (somebody has to look) or idle (another Region's node keeps it, or nobody may).
+	State  string    `json:"state"`
+	Epoch  uint64    `json:"epoch,omitempty"`  // that it is to be of
+	Target string    `json:"target,omitempty"` // where it is to lead
+	Since  time.Time `json:"since,omitzero"`   // when that state began
+	Why    string    `json:"why,omitempty"`
+	Next   string    `json:"next,omitempty"` // what somebody does about it
 }
 
 // A Lease says which Region takes all writes.
@@ -82,6 +100,8 @@ type Region struct {
 	// it is readmitted.
 	Candidate bool   `json:"candidate"`
 	Owes      uint64 `json:"owes,omitempty"` // an epoch in which it took what was not taken in yet
+	// Service is what whoever manages its server says, for people; left out: its node does.
+	Service string `json:"service,omitempty"`
 }
 
 // A Seen is what is known of a member of the control plane.
@@ -139,8 +159,12 @@ type Move struct {
 	To     string `json:"to"`
 	DryRun bool   `json:"dry_run,omitempty"` // the checks alone
 	// Force: a failover in spite of checks that fail. Not those without which it can't be.
-	Force bool   `json:"force,omitempty"`
-	By    string `json:"by,omitempty"` // who asks, beside the name of the token
+	Force bool `json:"force,omitempty"`
+	// Detach: a failover for which the Region's server may be taken out of the Global Datastore,
+	// or what else manages it, if it is promoted in no other way. It needs Force, and may be
+	// asked for of the Region that holds the lease already.
+	Detach bool   `json:"detach,omitempty"`
+	By     string `json:"by,omitempty"` // who asks, beside the name of the token
 }
 
 // A Moving is what became of a Move.

@@ -65,6 +65,22 @@ func statusOf(deployment string, k control.Status, now time.Time) Status {
 			out.Receipts = append(out.Receipts, receiptOf(r))
 		}
 	}
+	out.Names = namesOf(k, now)
+	return out
+}
+
+// namesOf returns how what Regions' nodes keep outside of Roam fares, of those that are heard.
+func namesOf(k control.Status, now time.Time) (out []Name) {
+	for _, m := range k.Members {
+		if now.Sub(m.Heard) > heardFor {
+			continue
+		}
+		for _, n := range m.Names {
+			out = append(out, Name{
+				Region: m.Member, Kind: n.Kind, Name: n.Name, State: n.State, Epoch: n.Epoch, Target: n.Target, Since: n.Since, Why: n.Why, Next: n.Next,
+			})
+		}
+	}
 	return out
 }
 
@@ -90,6 +106,7 @@ func regionOf(name string, k control.Status, watch ledger.Watch, now time.Time) 
 	m := k.Members[i]
 	out.Heard = now.Sub(m.Heard) <= heardFor
 	out.Engine, out.Primary, out.Follows, out.Linked = m.Server.Known, m.Server.Primary, m.Server.Follows, m.Server.Linked
+	out.Service = m.Server.Service
 	if lag, known := behind(k, m.Server); known && s.Lease.Epoch > 0 {
 		figure := ms(lag)
 		out.LagMS = &figure

@@ -3,7 +3,6 @@ package awslambda
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
-	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 	sdk "github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53recoverycluster"
 
@@ -84,11 +82,4 @@ func New(c Config, a aws.Config, ssm string, out io.Writer) (Function, error) {
 		r.drivers = append(r.drivers, &control{cluster: cluster, on: c.Control, off: c.Off, adopt: c.Adopt})
 	}
 	return r, nil
-}
-
-// stateFault reports whether ElastiCache said that a Global Datastore can't be failed over now.
-func stateFault(err error) bool {
-	state := new(types.InvalidGlobalReplicationGroupStateFault)
-	missing := new(types.GlobalReplicationGroupNotFoundFault)
-	return errors.As(err, &state) || errors.As(err, &missing)
 }

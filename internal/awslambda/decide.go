@@ -4,25 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
-
-// A View is what ElastiCache says in one Region.
-type View struct {
-	// Of the Region's own replication group.
-	Found    bool
-	Status   string
-	Global   string // the Global Datastore that it is a member of; empty: none
-	Role     string
-	Endpoint string // by which it takes writes; empty: it has none yet
-
-	// Of the Global Datastore.
-	GlobalFound  bool
-	GlobalStatus string
-	Members      []Member
-}
-
-// A Member is one Region's group in a Global Datastore.
-type Member struct{ Group, Region, Role string }
 
 // A Place says which group a function is to look at.
 type Place struct {
@@ -55,7 +39,7 @@ type Decision struct {
 	// Endpoint is where writes of this Region go; with Move, or Wait in a Region that is
 	// the primary so far.
 	Endpoint string
-	Members  []Member
+	Members  []elasticache.Member
 	// Alone says that an operator's word is all that makes this Region the primary.
 	Alone bool
 }
@@ -64,7 +48,7 @@ type Decision struct {
 // acted on: the group's own word, which is this Region's, and the members of the Global
 // Datastore, in which exactly one, this one, is the primary. A group that is a secondary by its
 // own word leaves everything as it is, whatever the other source says, or if it says nothing.
-func Decide(v View, p Place) Decision {
+func Decide(v elasticache.View, p Place) Decision {
 	d := Decision{Endpoint: v.Endpoint, Members: v.Members}
 	say := func(verdict Verdict, format string, args ...any) Decision {
 		d.Verdict, d.Reason = verdict, fmt.Sprintf(format, args...)
@@ -79,7 +63,7 @@ func Decide(v View, p Place) Decision {
 		return say(Refuse, "%s is in no Global Datastore, and nobody said that it takes writes on its own", p.Group)
 	case v.Global == "":
 		d.Known, d.Primary = true, true
-		d.Alone, d.Members = true, []Member{{Group: p.Group, Region: p.Region}}
+		d.Alone, d.Members = true, []elasticache.Member{{Group: p.Group, Region: p.Region}}
 		return ready(v, say, "%s takes writes on its own, as an operator said", p.Group)
 	case !strings.EqualFold(v.Global, p.Global):
 		return say(Refuse, "%s is in Global Datastore %s, and not %s", p.Group, v.Global, p.Global)
@@ -104,7 +88,7 @@ func Decide(v View, p Place) Decision {
 }
 
 // ready says Move if the group has an endpoint to move to.
-func ready(v View, say func(Verdict, string, ...any) Decision, format string, args ...any) Decision {
+func ready(v elasticache.View, say func(Verdict, string, ...any) Decision, format string, args ...any) Decision {
 	if v.Endpoint == "" || v.Status == "creating" {
 		return say(Wait, "the group is %s and has endpoint %q", v.Status, v.Endpoint)
 	}
@@ -112,7 +96,7 @@ func ready(v View, say func(Verdict, string, ...any) Decision, format string, ar
 }
 
 // sole reports whether a place's group is the one primary among members.
-func sole(members []Member, p Place) bool {
+func sole(members []elasticache.Member, p Place) bool {
 	ours := false
 	for _, m := range members {
 		if !strings.EqualFold(m.Role, "PRIMARY") {
@@ -130,7 +114,7 @@ func sole(members []Member, p Place) bool {
 // is one of its labels. What leads to a group that is no member must stay: it was taken out of
 // the Global Datastore, and somebody sent the writes there because this one was dead. Its data
 // and ours have parted, and which of them holds is for people to say.
-func leadsTo(target string, members []Member) bool {
+func leadsTo(target string, members []elasticache.Member) bool {
 	labels := strings.Split(strings.ToLower(target), ".")
-	return slices.ContainsFunc(members, func(m Member) bool { return slices.Contains(labels, strings.ToLower(m.Group)) })
+	return slices.ContainsFunc(members, func(m elasticache.Member) bool { return slices.Contains(labels, strings.ToLower(m.Group)) })
 }

@@ -1,44 +1,50 @@
 package awslambda
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/roam-sessions/roam/internal/elasticache"
+)
 
 func TestDecide(t *testing.T) {
 	place := Place{Region: west2, Group: groupOf(west2), Global: global}
-	primary := View{
+	primary := elasticache.View{
 		Found: true, Status: "available", Global: global, Role: "PRIMARY", Endpoint: endpointOf(west2),
 		GlobalFound: true, GlobalStatus: "available", Members: members(west2),
 	}
 	for _, c := range []struct {
 		name           string
-		change         func(*View, *Place)
+		change         func(*elasticache.View, *Place)
 		want           Verdict
 		known, primary bool
 	}{
-		{"the primary", func(*View, *Place) {}, Move, true, true},
-		{"in other letters", func(v *View, _ *Place) { v.Role, v.Global = "primary", "VIRXK-sessions" }, Move, true, true},
-		{"with no secondary", func(v *View, _ *Place) { v.GlobalStatus, v.Members = "primary-only", v.Members[1:] }, Move, true, true},
-		{"being snapshotted", func(v *View, _ *Place) { v.Status = "snapshotting" }, Move, true, true},
-		{"a secondary", func(v *View, _ *Place) { v.Role = "SECONDARY" }, Leave, true, false},
-		{"a secondary, and nothing is known of the whole", func(v *View, _ *Place) { v.Role, v.GlobalFound, v.Members = "SECONDARY", false, nil }, Leave, true, false},
-		{"no group", func(v *View, _ *Place) { *v = View{} }, Refuse, false, false},
-		{"being deleted", func(v *View, _ *Place) { v.Status = "deleting" }, Refuse, false, false},
-		{"never made", func(v *View, _ *Place) { v.Status = "create-failed" }, Refuse, false, false},
-		{"in another Global Datastore", func(v *View, _ *Place) { v.Global = "virxk-carts" }, Refuse, false, false},
-		{"in none", func(v *View, _ *Place) { v.Global, v.Role = "", "" }, Refuse, false, false},
-		{"in none, by an operator's word", func(v *View, p *Place) { v.Global, v.Role, p.Standalone = "", "", true }, Move, true, true},
-		{"a secondary, and an operator's word is left over", func(v *View, p *Place) { v.Role, p.Standalone = "SECONDARY", true }, Leave, true, false},
-		{"of no role", func(v *View, _ *Place) { v.Role = "" }, Wait, false, false},
-		{"of a role nobody knows", func(v *View, _ *Place) { v.Role = "TERTIARY" }, Wait, false, false},
-		{"the whole is not found", func(v *View, _ *Place) { v.GlobalFound, v.Members = false, nil }, Wait, false, false},
-		{"the whole says another is", func(v *View, _ *Place) { v.Members = members(west1) }, Wait, false, false},
-		{"the whole says both are", func(v *View, _ *Place) { v.Members = append(members(west2), members(west1)...) }, Wait, false, false},
-		{"the whole says nobody is", func(v *View, _ *Place) { v.Members = nil }, Wait, false, false},
-		{"the whole has our ID in another Region", func(v *View, _ *Place) { v.Members = []Member{{groupOf(west2), west1, "PRIMARY"}} }, Wait, false, false},
-		{"a failover goes on", func(v *View, _ *Place) { v.GlobalStatus = "modifying" }, Wait, true, true},
-		{"the whole is of a status nobody knows", func(v *View, _ *Place) { v.GlobalStatus = "pondering" }, Wait, true, true},
-		{"the whole is being deleted", func(v *View, _ *Place) { v.GlobalStatus = "deleting" }, Refuse, true, true},
-		{"no endpoint yet", func(v *View, _ *Place) { v.Endpoint = "" }, Wait, true, true},
-		{"still being made", func(v *View, _ *Place) { v.Status = "creating" }, Wait, true, true},
+		{"the primary", func(*elasticache.View, *Place) {}, Move, true, true},
+		{"in other letters", func(v *elasticache.View, _ *Place) { v.Role, v.Global = "primary", "VIRXK-sessions" }, Move, true, true},
+		{"with no secondary", func(v *elasticache.View, _ *Place) { v.GlobalStatus, v.Members = "primary-only", v.Members[1:] }, Move, true, true},
+		{"being snapshotted", func(v *elasticache.View, _ *Place) { v.Status = "snapshotting" }, Move, true, true},
+		{"a secondary", func(v *elasticache.View, _ *Place) { v.Role = "SECONDARY" }, Leave, true, false},
+		{"a secondary, and nothing is known of the whole", func(v *elasticache.View, _ *Place) { v.Role, v.GlobalFound, v.Members = "SECONDARY", false, nil }, Leave, true, false},
+		{"no group", func(v *elasticache.View, _ *Place) { *v = elasticache.View{} }, Refuse, false, false},
+		{"being deleted", func(v *elasticache.View, _ *Place) { v.Status = "deleting" }, Refuse, false, false},
+		{"never made", func(v *elasticache.View, _ *Place) { v.Status = "create-failed" }, Refuse, false, false},
+		{"in another Global Datastore", func(v *elasticache.View, _ *Place) { v.Global = "virxk-carts" }, Refuse, false, false},
+		{"in none", func(v *elasticache.View, _ *Place) { v.Global, v.Role = "", "" }, Refuse, false, false},
+		{"in none, by an operator's word", func(v *elasticache.View, p *Place) { v.Global, v.Role, p.Standalone = "", "", true }, Move, true, true},
+		{"a secondary, and an operator's word is left over", func(v *elasticache.View, p *Place) { v.Role, p.Standalone = "SECONDARY", true }, Leave, true, false},
+		{"of no role", func(v *elasticache.View, _ *Place) { v.Role = "" }, Wait, false, false},
+		{"of a role nobody knows", func(v *elasticache.View, _ *Place) { v.Role = "TERTIARY" }, Wait, false, false},
+		{"the whole is not found", func(v *elasticache.View, _ *Place) { v.GlobalFound, v.Members = false, nil }, Wait, false, false},
+		{"the whole says another is", func(v *elasticache.View, _ *Place) { v.Members = members(west1) }, Wait, false, false},
+		{"the whole says both are", func(v *elasticache.View, _ *Place) { v.Members = append(members(west2), members(west1)...) }, Wait, false, false},
+		{"the whole says nobody is", func(v *elasticache.View, _ *Place) { v.Members = nil }, Wait, false, false},
+		{"the whole has our ID in another Region", func(v *elasticache.View, _ *Place) {
+			v.Members = []elasticache.Member{{Group: groupOf(west2), Region: west1, Role: "PRIMARY"}}
+		}, Wait, false, false},
+		{"a failover goes on", func(v *elasticache.View, _ *Place) { v.GlobalStatus = "modifying" }, Wait, true, true},
+		{"the whole is of a status nobody knows", func(v *elasticache.View, _ *Place) { v.GlobalStatus = "pondering" }, Wait, true, true},
+		{"the whole is being deleted", func(v *elasticache.View, _ *Place) { v.GlobalStatus = "deleting" }, Refuse, true, true},
+		{"no endpoint yet", func(v *elasticache.View, _ *Place) { v.Endpoint = "" }, Wait, true, true},
+		{"still being made", func(v *elasticache.View, _ *Place) { v.Status = "creating" }, Wait, true, true},
 	} {
 		v, p := primary, place
 		c.change(&v, &p)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 // Rules say when a promoter promotes its Region.
@@ -30,7 +32,7 @@ type Sight struct {
 	Now    time.Time
 	Switch string // the kill switch: "on", "dry-run", or anything else
 	Memory *Memory
-	View   View
+	View   elasticache.View
 	Alarms []Alarm // those that were found
 	Lag    *Lag    // the last that was measured; nil: none was
 }
@@ -160,7 +162,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // member reports whether a place's group is a secondary of a Global Datastore that has another
 // primary.
-func member(members []Member, p Place) bool {
+func member(members []elasticache.Member, p Place) bool {
 	ours, primary := false, false
 	for _, m := range members {
 		ours = ours || m.Group == p.Group && m.Region == p.Region && strings.EqualFold(m.Role, "SECONDARY")

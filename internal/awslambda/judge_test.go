@@ -3,6 +3,8 @@ package awslambda
 import (
 	"testing"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 func now() time.Time { return time.Date(2026, 6, 1, 10, 0, 0, 0, time.UTC) }
@@ -16,16 +18,16 @@ func rules() Rules {
 	}
 }
 
-func members(primary string) []Member {
+func members(primary string) []elasticache.Member {
 	role := map[bool]string{true: "PRIMARY", false: "SECONDARY"}
-	return []Member{{groupOf(west1), west1, role[primary == west1]}, {groupOf(west2), west2, role[primary == west2]}}
+	return []elasticache.Member{{Group: groupOf(west1), Region: west1, Role: role[primary == west1]}, {Group: groupOf(west2), Region: west2, Role: role[primary == west2]}}
 }
 
 // sight is one in which every rule says to promote us-west-2.
 func sight() Sight {
 	return Sight{
 		Now: now(), Switch: "on", Memory: &Memory{Role: "SECONDARY"},
-		View: View{
+		View: elasticache.View{
 			Found: true, Status: "available", Global: global, Role: "SECONDARY", Endpoint: endpointOf(west2),
 			GlobalFound: true, GlobalStatus: "available", Members: members(west1),
 		},

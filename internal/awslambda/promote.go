@@ -7,9 +7,12 @@ import (
 	"io"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	"github.com/aws/aws-sdk-go-v2/service/elasticache"
+	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
+
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 // A WatchClient asks CloudWatch in one Region.
@@ -29,14 +32,14 @@ type store interface {
 // A Promoter is the function that promotes its Region when alarms say so.
 type Promoter struct {
 	config Config
-	cache  CacheClient
+	cache  elasticache.Client
 	watch  WatchClient
 	store  store
 	out    io.Writer
 }
 
 // promoteBudget is how long a promoter may take before it promotes; the call itself has
-// cacheTimeout.
+// elasticache.AskTimeout.
 const promoteBudget = 60 * time.Second
 
 // Handle judges once, whatever the event says: it is woken by alarms and a schedule, and asks
@@ -55,9 +58,9 @@ func (p *Promoter) Handle(ctx context.Context, event []byte) error {
 	if err != nil {
 		report.tell("error", err.Error())
 	}
-	report.count("PromoterRefused", yes(refused(err)))
+	report.count("PromoterRefused", yes(elasticache.Refused(err)))
 	report.count("Failed", yes(err != nil))
-	if refused(err) {
+	if elasticache.Refused(err) {
 		err = nil
 	}
 	return errors.Join(err, report.write(p.out, time.Now()))
@@ -76,7 +79,7 @@ func (p *Promoter) judge(ctx context.Context, report *report) error {
 	report.count("PromotionDry", yes(j.Dry))
 	if j.Memory != nil {
 		// Before anything is done: a promoter that forgets promotes twice.
-		if err := again(limit, func(ctx context.Context) error { return p.store.write(ctx, p.config.Memory, j.Memory.String()) }); err != nil {
+		if err := elasticache.Again(limit, func(ctx context.Context) error { return p.store.write(ctx, p.config.Memory, j.Memory.String()) }); err != nil {
 			return fmt.Errorf("remember: %w", err)
 		}
 	}
@@ -94,11 +97,11 @@ func (p *Promoter) see(ctx context.Context) (Sight, error) {
 	c := p.config
 	s := Sight{Now: time.Now()}
 	var err error
-	if s.View, err = look(ctx, p.cache, c.Place); err != nil {
+	if s.View, err = elasticache.Look(ctx, p.cache, c.Place.Group); err != nil {
 		return s, err
 	}
 	var params map[string]string
-	err = again(ctx, func(ctx context.Context) (err error) {
+	err = elasticache.Again(ctx, func(ctx context.Context) (err error) {
 		params, err = p.store.read(ctx, c.Switch, c.Memory)
 		return err
 	})
@@ -115,10 +118,10 @@ func (p *Promoter) see(ctx context.Context) (Sight, error) {
 			s.Memory = &m
 		}
 	}
-	if err := again(ctx, func(ctx context.Context) error { return p.alarms(ctx, &s) }); err != nil {
+	if err := elasticache.Again(ctx, func(ctx context.Context) error { return p.alarms(ctx, &s) }); err != nil {
 		return s, fmt.Errorf("describe alarms: %w", err)
 	}
-	if err := again(ctx, func(ctx context.Context) error { return p.lag(ctx, &s) }); err != nil {
+	if err := elasticache.Again(ctx, func(ctx context.Context) error { return p.lag(ctx, &s) }); err != nil {
 		return s, fmt.Errorf("read the lag: %w", err)
 	}
 	return s, nil
@@ -136,13 +139,22 @@ func (p *Promoter) alarms(ctx context.Context, s *Sight) error {
 	s.Alarms = nil
 	for i := range out.MetricAlarms {
 		a := &out.MetricAlarms[i]
-		s.Alarms = append(s.Alarms, Alarm{text(a.AlarmName), string(a.StateValue), moment(a.StateTransitionedTimestamp)})
+		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), since(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp)})
 	}
 	for i := range out.CompositeAlarms {
 		a := &out.CompositeAlarms[i]
-		s.Alarms = append(s.Alarms, Alarm{text(a.AlarmName), string(a.StateValue), moment(a.StateTransitionedTimestamp)})
+		s.Alarms = append(s.Alarms, Alarm{aws.ToString(a.AlarmName), string(a.StateValue), since(a.StateTransitionedTimestamp, a.StateUpdatedTimestamp)})
 	}
 	return nil
+}
+
+// since returns when an alarm got into its state: what answers leave out is no later than when it was
+// last looked at, which makes the promoter more patient, and not blind.
+func since(transitioned, updated *time.Time) time.Time {
+	if transitioned == nil {
+		return moment(updated)
+	}
+	return *transitioned
 }
 
 func moment(t *time.Time) time.Time {
@@ -184,9 +196,9 @@ func (p *Promoter) lag(ctx context.Context, s *Sight) error {
 // back; if it says nothing, it stays.
 func (p *Promoter) promote(ctx context.Context, s Sight, report *report) {
 	place := p.config.Place
-	once, cancel := context.WithTimeout(ctx, cacheTimeout)
+	once, cancel := context.WithTimeout(ctx, elasticache.AskTimeout)
 	defer cancel()
-	_, err := p.cache.FailoverGlobalReplicationGroup(once, &elasticache.FailoverGlobalReplicationGroupInput{
+	_, err := p.cache.FailoverGlobalReplicationGroup(once, &sdk.FailoverGlobalReplicationGroupInput{
 		GlobalReplicationGroupId: &place.Global, PrimaryRegion: &place.Region, PrimaryReplicationGroupId: &place.Group,
 	})
 	report.count("Promoted", yes(err == nil))
@@ -195,10 +207,10 @@ func (p *Promoter) promote(ctx context.Context, s Sight, report *report) {
 		return
 	}
 	report.tell("promotion", err.Error())
-	if stateFault(err) || refused(err) {
+	if elasticache.Unfit(err) || elasticache.Refused(err) {
 		back := *s.Memory
 		back.Role = "SECONDARY"
-		if err := again(ctx, func(ctx context.Context) error { return p.store.write(ctx, p.config.Memory, back.String()) }); err != nil {
+		if err := elasticache.Again(ctx, func(ctx context.Context) error { return p.store.write(ctx, p.config.Memory, back.String()) }); err != nil {
 			report.tell("memory", err.Error())
 		}
 	}

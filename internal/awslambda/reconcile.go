@@ -12,6 +12,7 @@ import (
 	"github.com/roam-sessions/roam/internal/dns"
 	"github.com/roam-sessions/roam/internal/dns/arc"
 	"github.com/roam-sessions/roam/internal/dns/route53"
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 // How long each step of a reconciler may take. A function has Timeout; what is left of it after
@@ -35,7 +36,7 @@ type Reconciler struct {
 	place     Place
 	namespace string
 	metric    bool
-	cache     CacheClient
+	cache     elasticache.Client
 	drivers   []driver
 	out       io.Writer
 }
@@ -65,7 +66,7 @@ func (r *Reconciler) reconcile(ctx context.Context, report *report) error {
 	if err == nil && d.Verdict == Wait {
 		d, err = r.await(ctx, d)
 	}
-	if refused(err) {
+	if elasticache.Refused(err) {
 		d, err = Decision{Verdict: Refuse, Reason: err.Error()}, nil
 	}
 	if err != nil {
@@ -74,8 +75,8 @@ func (r *Reconciler) reconcile(ctx context.Context, report *report) error {
 	report.tell("verdict", d.Verdict)
 	report.tell("reason", d.Reason)
 	report.count("Refused", yes(d.Verdict == Refuse))
-	if r.metric && d.Known {
-		report.measure("IsGlobalPrimary", "None", yes(d.Primary))
+	if err := r.tellRole(d, report); err != nil {
+		return err
 	}
 	switch d.Verdict {
 	case Move:
@@ -85,6 +86,22 @@ func (r *Reconciler) reconcile(ctx context.Context, report *report) error {
 	case Leave, Refuse:
 	}
 	return nil
+}
+
+// tellRole tells the metric that health checks follow: in a line of its own before anything is
+// moved, since they must move while a control plane that something else needs hangs.
+func (r *Reconciler) tellRole(d Decision, last *report) error {
+	switch {
+	case !r.metric || !d.Known:
+		return nil
+	case d.Verdict != Move || len(r.drivers) == 0:
+		last.measure("IsGlobalPrimary", "None", yes(d.Primary))
+		return nil
+	}
+	now := time.Now()
+	first := newReport(r.place, r.namespace, now)
+	first.measure("IsGlobalPrimary", "None", yes(d.Primary))
+	return first.write(r.out, now)
 }
 
 func yes(b bool) int {
@@ -97,7 +114,7 @@ func yes(b bool) int {
 func (r *Reconciler) decide(ctx context.Context) (Decision, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookBudget)
 	defer cancel()
-	v, err := look(ctx, r.cache, r.place)
+	v, err := elasticache.Look(ctx, r.cache, r.place.Group)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -108,7 +125,7 @@ func (r *Reconciler) decide(ctx context.Context) (Decision, error) {
 func (r *Reconciler) await(ctx context.Context, d Decision) (Decision, error) {
 	limit, cancel := context.WithTimeout(ctx, settleBudget)
 	defer cancel()
-	for d.Verdict == Wait && pause(limit, waitPause) {
+	for d.Verdict == Wait && elasticache.Pause(limit, waitPause) {
 		next, err := r.decide(limit)
 		if err != nil && limit.Err() != nil {
 			break // the last decision stands
@@ -174,7 +191,7 @@ func kindOf(err error) (kind string, retry bool) {
 		return "Pending", false
 	case errors.Is(err, route53.ErrNotPrimary):
 		return "Overtaken", false
-	case errors.Is(err, dns.ErrOccupied), errors.Is(err, dns.ErrRefused), errors.Is(err, arc.ErrConflict), refused(err):
+	case errors.Is(err, dns.ErrOccupied), errors.Is(err, dns.ErrRefused), errors.Is(err, arc.ErrConflict), elasticache.Refused(err):
 		return "Refused", false
 	}
 	return "Error", true

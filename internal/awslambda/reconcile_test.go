@@ -1,11 +1,15 @@
 package awslambda
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/awstest"
+	"github.com/roam-sessions/roam/internal/elasticache"
 )
 
 func code(yes bool, c string) awstest.Fate {
@@ -217,7 +221,7 @@ func TestControl(t *testing.T) {
 
 // One question is asked a few times, and not for as long as there is time.
 func TestTriesAreBounded(t *testing.T) {
-	for fate, want := range map[string]int{"Throttling": cacheTries, "InternalFailure": cacheTries, "AccessDenied": 1} {
+	for fate, want := range map[string]int{"Throttling": elasticache.AskTries, "InternalFailure": elasticache.AskTries, "AccessDenied": 1} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(west2, west1)
 			w.Fate = func(awstest.Call) awstest.Fate { return code(true, fate) }
@@ -264,6 +268,28 @@ func TestMetric(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The metric is told before anything is moved: health checks must follow it while the control plane
+// that the record needs does not answer.
+func TestMetricComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(west2, west1)
+		w.Cache.Promote(west2)
+		w.Fate = func(c awstest.Call) awstest.Fate { return awstest.Fate{Lost: c.Service == "route53"} }
+		f, out := function(t, w, setup(west2, DriveRecord, DriveMetric))
+		if err := f.Handle(t.Context(), tick()); err == nil {
+			t.Error("without Route 53 it does not fail")
+		}
+		line, rest, _ := strings.Cut(out.String(), "\n")
+		var first, last map[string]any
+		if err := errors.Join(json.Unmarshal([]byte(line), &first), json.Unmarshal([]byte(rest), &last)); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if first["IsGlobalPrimary"] != 1.0 || first["DnsError"] != nil || last["DnsError"] != 1.0 || last["IsGlobalPrimary"] != nil {
+			t.Errorf("stdout: %s", out)
+		}
+	})
 }
 
 // An operator's word makes a group that was taken out take the writes; a cluster of many shards

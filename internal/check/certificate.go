@@ -27,7 +27,7 @@ func lookAtCertificates(ctx context.Context, part string, c valkey.Config, now t
 	for _, addr := range c.Addrs {
 		looks = append(looks, look{addr: addr})
 	}
-	all(looks, nil, func(l *look) { l.until, l.err = certificateEnds(ctx, l.addr, c.TLS) })
+	all(looks, nil, func(l *look) { l.until, l.err = certificateEnds(ctx, l.addr, c) })
 	var out []Row
 	for _, l := range looks {
 		if l.err == nil {
@@ -43,11 +43,14 @@ func lookAtCertificates(ctx context.Context, part string, c valkey.Config, now t
 }
 
 // certificateEnds returns when the first certificate of a server's chain ends.
-func certificateEnds(ctx context.Context, addr string, config *tls.Config) (time.Time, error) {
-	config = config.Clone()
-	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(addr) // the file's reader has seen that it is one
+func certificateEnds(ctx context.Context, addr string, c valkey.Config) (time.Time, error) {
+	host, _, _ := net.SplitHostPort(addr) // the file's reader has seen that it is one
+	name, err := c.ServerName(ctx, host)
+	if err != nil {
+		return time.Time{}, err
 	}
+	config := c.TLS.Clone()
+	config.ServerName = name
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return time.Time{}, err

@@ -32,7 +32,7 @@ const (
 type Row struct {
 	State  State  `json:"state"`
 	Region string `json:"region"` // or a witness; empty: all of them
-	Part   string `json:"part"`   // engine, side store, links, node, network or control
+	Part   string `json:"part"`   // engine, side store, links, node, network, control or names
 	Seen   string `json:"seen"`
 	Mend   string `json:"mend,omitempty"`
 }

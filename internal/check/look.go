@@ -56,6 +56,7 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 	var stores []stored
 	var said words
 	var leads map[string]lookup
+	var signs []sign
 	for _, l := range looks {
 		if l.found.part != "" {
 			places = append(places, l.found)
@@ -68,6 +69,9 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 		}
 		if l.leads != nil {
 			leads = l.leads
+		}
+		if l.sign != nil {
+			signs = append(signs, *l.sign)
 		}
 	}
 	distances := measureAll(ctx, pairsOf(places))
@@ -82,7 +86,7 @@ func Run(ctx context.Context, d topology.Deployment, o Options) (out []Row) {
 			}
 		}
 	}
-	return slices.Concat(out, judgeTogether(d, places, writer(d, said)), judgeStores(stores), judgeNetworks(d, leads), judgeControl(d, said, leads))
+	return slices.Concat(out, judgeTogether(d, places, writer(d, said)), judgeStores(stores), judgeNetworks(d, leads), judgeControl(d, said, leads), judgeSigns(d, said, signs))
 }
 
 // looksOf returns all that is to be looked at.
@@ -100,6 +104,11 @@ func looksOf(ctx context.Context, d topology.Deployment, o Options) (looks []loo
 	for _, m := range d.Voters() {
 		l := looker{d: d, o: o, region: topology.Region{Name: m.Name}} // a witness keeps nothing
 		looks = append(looks, look{looker: l, do: func(l *looker) { l.member(ctx, m) }})
+	}
+	if d.Control != nil && d.Control.DNS != nil {
+		for _, p := range d.Control.DNS.Publish {
+			looks = append(looks, look{looker: looker{d: d, o: o}, do: func(l *looker) { l.signpost(ctx, p) }})
+		}
 	}
 	return append(looks, look{looker: looker{d: d, o: o}, do: func(l *looker) { l.hosts(ctx) }})
 }
@@ -143,6 +152,7 @@ type looker struct {
 	store *stored // a database or a cluster; nil: it is none, or did not answer
 	word  word
 	leads map[string]lookup
+	sign  *sign // of what says outside of Roam where the writer is
 }
 
 func (l *looker) add(rows ...Row) { l.rows = append(l.rows, rows...) }

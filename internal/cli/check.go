@@ -36,7 +36,9 @@ whether that is in the networks of their Regions.
 Where it has a control plane, all members are asked what they know: whether a majority
 takes part and how many more may be lost, who may be lost together, what they have
 agreed on and whether FILE is that, who leads, whom they hear, their clocks and versions,
-the lease, open receipts, alarms. They want the certificate of --region, or what
+the lease, open receipts, alarms. What says outside of Roam where the writer is, at other
+servers, at Route 53 or as routing controls of AWS, is asked whether it agrees with the
+lease. They want the certificate of --region, or what
 ` + tokenVariable + ` or ` + certVariable + ` says: without them that is unknown.
 
 Each row is ok, unknown (it could not be looked at from here), warn or FAULT; what is

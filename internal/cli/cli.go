@@ -76,7 +76,7 @@ Start with "roam demo": three Regions on this machine, with a shop and a console
 	root.SuggestionsMinimumDistance = 2 // letters that may be wrong
 	root.AddCommand(demoCommand(), shopCommand(), nodeCommand(), witnessCommand(), statusCommand(), switchoverCommand(), failoverCommand(),
 		receiptsCommand(), eventsCommand(), regionCommand(), modeCommand(), controlsCommand(), tokenCommand(),
-		checkCommand(), configCommand(), pkiCommand(), fakeawsCommand(), versionCommand())
+		checkCommand(), configCommand(), pkiCommand(), awsCommand(), fakeawsCommand(), versionCommand())
 	strictHelp(root)
 	return root
 }

@@ -82,16 +82,18 @@ func configCommand() *cobra.Command {
 }
 
 func configExampleCommand() *cobra.Command {
-	var control bool
+	var control, cache bool
 	var kind string
 	c := &cobra.Command{
 		Use:   "example",
 		Short: "Print a file with comments, of three Regions on this machine",
 		Long: `Print a file with comments, of three Regions on this machine; or, with --control, of
 two Regions and a witness that decide together which Region takes all writes; or, with
---engine, of Regions that keep sessions in PostgreSQL, Aurora DSQL or DynamoDB.`,
+--elasticache, of the same on a Global Datastore of ElastiCache; or, with --engine, of
+Regions that keep sessions in PostgreSQL, Aurora DSQL or DynamoDB.`,
 		Example: `  roam config example > roam.yaml
   roam config example --control
+  roam config example --elasticache
   roam config example --engine dynamo`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -99,10 +101,12 @@ two Regions and a witness that decide together which Region takes all writes; or
 			switch {
 			case !ok:
 				return usagef("--engine %q: want one of %s", kind, strings.Join(topology.Kinds(), ", "))
-			case control && c.Flags().Changed("engine"):
-				return usagef("--control is of servers of Valkey: take --engine away")
+			case (control || cache) && c.Flags().Changed("engine"):
+				return usagef("--control and --elasticache are of servers of Valkey: take --engine away")
 			case control:
 				text = topology.ControlExample()
+			case cache:
+				text = topology.DatastoreExample()
 			}
 			_, err := io.WriteString(c.OutOrStdout(), text)
 			return err
@@ -113,6 +117,8 @@ two Regions and a witness that decide together which Region takes all writes; or
 	_ = c.RegisterFlagCompletionFunc("engine", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return topology.Kinds(), cobra.ShellCompDirectiveNoFileComp
 	}) // the flag is there
+	c.Flags().BoolVar(&cache, "elasticache", false, "one on a Global Datastore of ElastiCache")
+	c.MarkFlagsMutuallyExclusive("control", "elasticache")
 	return c
 }
 

@@ -50,7 +50,7 @@ func TestFakeawsPrintsJSON(t *testing.T) {
 		t.Errorf("the admin endpoint says %+v, %v, want %s", about, err, said.Front)
 	}
 	_ = resp.Body.Close()
-	if said.Key == "" || len(said.Secret) < 20 || len(said.Endpoints) != 10 || said.DNS == "" {
+	if said.Key == "" || len(said.Secret) < 20 || len(said.Endpoints) != 11 || said.DNS == "" {
 		t.Errorf("it says %+v", said)
 	}
 	if code := end(); code != exitOK {

@@ -13,7 +13,8 @@ import (
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
-// moveTime bounds how long a switchover, or a failover, is waited for.
+// moveTime bounds how long a switchover, or a failover, is waited for; beside it, what a service
+// may take that manages the servers.
 const moveTime = 2 * time.Minute
 
 func switchoverCommand() *cobra.Command {
@@ -38,7 +39,7 @@ begun to drain can be taken back with --cancel.`,
 	c.Flags().BoolVar(&dry, "dry-run", false, "look whether all is ready, and change nothing")
 	c.Flags().BoolVar(&cancel, "cancel", false, "take back one that has not begun to drain")
 	_ = c.RegisterFlagCompletionFunc("to", completeRegions) // the flag is there
-	c.RunE = a.asks(func(ctx context.Context, out io.Writer, client *admin.Client, _ topology.Deployment) error {
+	c.RunE = a.asks(func(ctx context.Context, out io.Writer, client *admin.Client, d topology.Deployment) error {
 		if cancel {
 			_, err := client.CancelSwitchover(ctx, whoAsks())
 			return err
@@ -53,7 +54,7 @@ begun to drain can be taken back with --cancel.`,
 		if err := a.tellMove(out, m); err != nil || !m.Begun {
 			return err
 		}
-		return a.follow(ctx, out, client, func(s admin.Status) (string, bool, error) { return handoverStep(s, m.ID) })
+		return a.follow(ctx, out, client, promotion(d), func(s admin.Status) (string, bool, error) { return handoverStep(s, m.ID) })
 	})
 	return c
 }
@@ -73,13 +74,32 @@ func handoverStep(s admin.Status, id uint64) (step string, over bool, err error)
 	case h.Over():
 		return fmt.Sprintf("done: %s takes all writes; from drained to begun %s", h.To, brief(h.Begun.Sub(h.Armed))), true, nil
 	}
-	return h.Step, false, nil
+	return h.Step + served(s, h.To), false, nil
+}
+
+// served returns what manages the server of a Region that is not a primary yet; empty: its
+// node does, or it is one.
+func served(s admin.Status, region string) string {
+	for _, r := range s.Regions {
+		if r.Name == region && r.Service != "" && !r.Primary {
+			return ": " + r.Service
+		}
+	}
+	return ""
+}
+
+// promotion is how long whoever manages the servers may take to promote one.
+func promotion(d topology.Deployment) time.Duration {
+	if d.Control == nil {
+		return 0
+	}
+	return d.Control.Promotion()
 }
 
 func failoverCommand() *cobra.Command {
 	var a asking
 	var to string
-	var force, dry bool
+	var force, dry, detach bool
 	c := &cobra.Command{
 		Use:   "failover",
 		Short: "Have another Region take all writes though the primary is lost",
@@ -88,29 +108,38 @@ six seconds after the primary was heard last, or as soon as it has stopped. What
 that Region has not got is lost until the old primary is back; the receipt tells
 what it was ("roam receipts").
 
-Without --force the checks must be well: that the Region is not far behind, above all.`,
+Without --force the checks must be well: that the Region is not far behind, above all.
+
+On a Global Datastore ElastiCache promotes the Region's group, which takes it about a
+minute. If it can't, as the primary's Region is dead, --detach takes the group out of
+the Global Datastore: the data part for good, and the datastore is formed anew later.
+It may be said when the Region holds the lease already, and waits.`,
 		Example: `  roam failover --to us-west-2 --dry-run
-  roam failover --to us-west-2 --force`,
+  roam failover --to us-west-2 --force
+  roam failover --to us-west-2 --force --detach`,
 		Args: noArgs,
 	}
 	a.flags(c)
 	c.Flags().StringVar(&to, "to", "", "the Region that is to take the writes")
 	c.Flags().BoolVar(&force, "force", false, "in spite of checks that are not well, but for those without which it can't be")
 	c.Flags().BoolVar(&dry, "dry-run", false, "look at the checks, and change nothing")
+	c.Flags().BoolVar(&detach, "detach", false, "take the Region's group out of the Global Datastore if it is promoted in no other way")
 	_ = c.RegisterFlagCompletionFunc("to", completeRegions) // the flag is there
-	c.RunE = a.asks(func(ctx context.Context, out io.Writer, client *admin.Client, _ topology.Deployment) error {
+	c.RunE = a.asks(func(ctx context.Context, out io.Writer, client *admin.Client, d topology.Deployment) error {
 		if to == "" {
 			return usagef("--to is missing: which Region is to take the writes?")
 		}
-		m, err := client.Failover(ctx, admin.Move{To: to, DryRun: dry, Force: force, By: whoAsks()})
+		m, err := client.Failover(ctx, admin.Move{To: to, DryRun: dry, Force: force, Detach: detach, By: whoAsks()})
 		if err != nil {
 			return err
 		}
 		if err := a.tellMove(out, m); err != nil || !m.Begun {
 			return err
 		}
-		return a.follow(ctx, out, client, func(s admin.Status) (string, bool, error) {
+		return a.follow(ctx, out, client, promotion(d), func(s admin.Status) (string, bool, error) {
 			switch l := s.Lease; {
+			case l != nil && l.Epoch >= m.Epoch && l.Holder == to && served(s, to) != "":
+				return "the lease is its own" + served(s, to), false, nil
 			case l != nil && l.Epoch >= m.Epoch && l.Holder == to:
 				return fmt.Sprintf("done: %s takes all writes, in epoch %d", to, l.Epoch), true, nil
 			case l != nil && l.Epoch >= m.Epoch:
@@ -138,8 +167,8 @@ func (a *asking) tellMove(out io.Writer, m admin.Moving) error {
 }
 
 // follow prints each step, until the last.
-func (a *asking) follow(ctx context.Context, out io.Writer, client *admin.Client, step func(admin.Status) (string, bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, moveTime)
+func (a *asking) follow(ctx context.Context, out io.Writer, client *admin.Client, promotion time.Duration, step func(admin.Status) (string, bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, moveTime+promotion)
 	defer cancel()
 	began, said := time.Now(), ""
 	s, err := client.Status(ctx)

@@ -64,7 +64,7 @@ regions:
 		}
 	}
 	at := func(region string) string {
-		return startShop(t, "--config", file, "--region", region, "--key-file", key, "--journal", filepath.Join(dir, region))
+		return startShop(t, "--config", file, "--region", region, "--key-file", key)
 	}
 	west, east := at("west"), at("east")
 	jar, err := cookiejar.New(nil)

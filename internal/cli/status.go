@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -71,6 +72,12 @@ func printStatus(out io.Writer, s admin.Status, asJSON, watched bool) error {
 	b.WriteString("\n")
 	if err := columns(&b, memberRows(s)...); err != nil {
 		return err
+	}
+	if len(s.Names) > 0 {
+		b.WriteString("\n")
+		if err := columns(&b, nameRows(s)...); err != nil {
+			return err
+		}
 	}
 	tellTrouble(&b, s)
 	_, err := io.WriteString(out, b.String())
@@ -144,6 +151,22 @@ func memberRows(s admin.Status) [][]string {
 	return rows
 }
 
+// nameRows are of what says outside of Roam where the writer is: of whoever keeps it, and of
+// all who are refused.
+func nameRows(s admin.Status) [][]string {
+	rows := [][]string{{"NAME", "BY", "STATE", "EPOCH", "SINCE", "LEADS TO"}}
+	for _, n := range s.Names {
+		if n.State == "idle" {
+			continue
+		}
+		rows = append(rows, []string{n.Name, n.Region, n.State, fmt.Sprint(n.Epoch), ago(n.Since, s.At), cmp.Or(strings.TrimSuffix(n.Target, "."), "-")})
+	}
+	if len(rows) == 1 {
+		rows = append(rows, []string{"-", "-", "idle", "-", "-", "nobody keeps any now"})
+	}
+	return rows
+}
+
 // tellTrouble tells what somebody should look at.
 func tellTrouble(b *strings.Builder, s admin.Status) {
 	if v := s.Verdict; v != nil {
@@ -157,6 +180,16 @@ func tellTrouble(b *strings.Builder, s admin.Status) {
 	for _, a := range s.Alarms {
 		if a.State != "OK" {
 			fmt.Fprintf(b, "\nalarm %s is %s: %s", a.Name, a.State, a.Reason)
+		}
+	}
+	for _, n := range s.Names {
+		if n.State == "refused" || n.State == "pending" && n.Why != "" {
+			fmt.Fprintf(b, "\n%s is %s in %s: %s\n  %s%s", n.Name, n.State, n.Region, n.Why, arrow, n.Next)
+		}
+	}
+	for _, r := range s.Regions {
+		if r.Service != "" {
+			fmt.Fprintf(b, "\n%s: %s", r.Name, r.Service)
 		}
 	}
 	for _, r := range s.Receipts {

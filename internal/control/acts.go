@@ -44,7 +44,7 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 			return func() []steer.Act { return m.local.Marked(a.Epoch, m.now()) }
 		})
 	case steer.Promote:
-		do(func(ctx context.Context) letter { return m.turned(ctx, "nobody", server.Promote(ctx)) })
+		do(func(ctx context.Context) letter { return m.turned(ctx, "nobody", server.Promote(ctx, a.Detach)) })
 	case steer.Follow:
 		do(func(ctx context.Context) letter {
 			if s, _ := m.machine.look(); s.Lease.Holder != a.Region {
@@ -76,6 +76,9 @@ func (m *Member) act(ctx context.Context, acts *sync.WaitGroup, a steer.Act) {
 
 // turned looks at the server anew after its role was to change.
 func (m *Member) turned(ctx context.Context, follows string, err error) letter {
+	if errors.Is(err, ErrUnderWay) {
+		return nil
+	}
 	if err != nil {
 		m.config.Log.Warn("the server is to change whom it follows", "follows", follows, "err", err)
 		return nil
@@ -222,7 +225,7 @@ func (m *Member) salvage(ctx context.Context, acts *sync.WaitGroup, a steer.Act)
 		return
 	}
 	m.salvaging = true
-	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch}
+	order := Order{Receipt: receipt, To: a.Region, Epoch: m.state.Lease.Epoch, Alone: m.reports[a.Region].bytes.Server.Alone}
 	for _, region := range m.state.Setup.Regions {
 		if _, owes := m.state.Owes(region); owes {
 			order.Owing = append(order.Owing, region)

@@ -69,6 +69,9 @@ type Config struct {
 	Told func() map[string]uint64
 	// Learn: see Told.
 	Learn func(map[string]uint64)
+	// Promotion is how long whoever manages the servers may take to promote one; 0: servers
+	// are promoted by their nodes.
+	Promotion time.Duration
 	// Version is what this member says it runs.
 	Version string
 	// Log is told what nobody asked for. Default: discarded.
@@ -79,6 +82,23 @@ type Config struct {
 type Measured struct {
 	Writes []judge.Writes
 	Data   []alarm.Datum
+	Names  []Name // at most MaxNames
+}
+
+// MaxNames bounds what a member tells of names: what is beyond it is left out.
+const MaxNames = 32
+
+// A Name is how one thing fares that says outside of Roam where the writer is, and that a
+// member keeps.
+type Name struct {
+	Kind   string    `json:"kind"`
+	Name   string    `json:"name"`
+	State  string    `json:"state"`
+	Epoch  uint64    `json:"epoch,omitempty"`  // that it is to be of
+	Target string    `json:"target,omitempty"` // where it is to lead
+	Since  time.Time `json:"since"`            // when that state began
+	Why    string    `json:"why,omitempty"`
+	Next   string    `json:"next,omitempty"` // what somebody does about it
 }
 
 // A Server is a Region's. Where there are no leases it is only looked at: all but Look is
@@ -100,6 +120,9 @@ type Order struct {
 	Receipt ledger.Receipt
 	To      string
 	Epoch   uint64
+	// Alone: the server of To was taken out of what manages all of them, and nobody follows it,
+	// as was heard last.
+	Alone bool
 	// Owing are other Regions whose own writes were not looked at yet: that one of them has
 	// what was brought home says little, as it is to be given other data.
 	Owing []string
@@ -124,15 +147,19 @@ type Steered interface {
 	Mark(ctx context.Context, epoch uint64, run string) error
 	// Beat writes a heartbeat of an epoch.
 	Beat(ctx context.Context, epoch uint64) error
-	// Promote has it take writes.
-	Promote(ctx context.Context) error
-	// Follow has it follow the server of another Region.
+	// Promote has it take writes; detach: whatever that costs, where somebody else manages
+	// it. It fails with ErrUnderWay where it has been asked for and takes its time.
+	Promote(ctx context.Context, detach bool) error
+	// Follow has it follow the server of another Region, or fails as Promote does.
 	Follow(ctx context.Context, region string) error
 }
 
 // A GrantFunc gives servers the lease of an epoch. It fails with engine.ErrNotPrimary if
 // they do not take it for good.
 type GrantFunc func(ctx context.Context, epoch uint64, lasts time.Duration) error
+
+// ErrUnderWay says that a server's role is to change, and somebody else takes time for that.
+var ErrUnderWay = errors.New("it has been asked for")
 
 // errConfig says that a Config makes no sense.
 var errConfig = errors.New("control: bad config")
@@ -198,5 +225,6 @@ func (c Config) chief() steer.ChiefConfig {
 	witnesses, _ := c.witnesses()
 	return steer.ChiefConfig{
 		Self: c.Self, Members: names(c.Members), Witnesses: witnesses, Lease: c.Lease, Judge: c.Judge, Alarms: c.Alarms,
+		Promotion: c.Promotion,
 	}
 }

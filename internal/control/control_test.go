@@ -130,7 +130,7 @@ func (s *server) Beat(_ context.Context, epoch uint64) error {
 
 func (s *server) Tail(context.Context) (string, error) { return "fork of " + s.name, nil }
 
-func (s *server) Promote(context.Context) error {
+func (s *server) Promote(context.Context, bool) error {
 	return s.locked(func() error { s.primary, s.follows = true, ""; return nil })
 }
 

@@ -21,6 +21,7 @@ type reportBytes struct {
 	Views   []judge.View   `json:"views"`
 	Writes  []judge.Writes `json:"writes,omitempty"`
 	Data    []alarm.Datum  `json:"data,omitempty"`
+	Names   []Name         `json:"names,omitempty"`
 	Server  steer.Server   `json:"server"`
 	Version string         `json:"version"`
 	// Told is how far others were told of events, of the member that leads.
@@ -87,6 +88,7 @@ func (m *Member) compose(now time.Time) reportBytes {
 	measured := m.config.Measure()
 	news := reportBytes{
 		From: m.config.Self, At: now, Writes: measured.Writes, Data: measured.Data, Server: m.server, Version: m.config.Version,
+		Names: measured.Names[:min(len(measured.Names), MaxNames)],
 	}
 	if m.chief != nil {
 		news.Told = m.config.Told()

@@ -23,14 +23,17 @@ type Seen struct {
 	Hears   []string // the members that it heard then
 	Server  steer.Server
 	Version string
-	// Data is what it had measured then.
-	Data []alarm.Datum
+	// Data is what it had measured then, and Names how what it keeps outside of Roam fared.
+	Data  []alarm.Datum
+	Names []Name
 	// Skew is by how much its clock is ahead of this one's, or its words took to come.
 	Skew time.Duration
 }
 
 // A Status is what a member knows.
 type Status struct {
+	// At is when the member knew it: in one that runs, a moment ago. Zero: it knows nothing.
+	At      time.Time
 	Self    string
 	Leader  string // empty: nobody that is known
 	State   ledger.State
@@ -46,7 +49,7 @@ type Status struct {
 
 // publish keeps what the loop knows for whoever asks.
 func (m *Member) publish() {
-	v := &Status{Self: m.config.Self, State: m.state}
+	v := &Status{At: time.Now(), Self: m.config.Self, State: m.state}
 	if m.local != nil {
 		v.Holds, _ = m.local.Holds()
 	}
@@ -57,7 +60,7 @@ func (m *Member) publish() {
 		s := Seen{Member: p.Name, ID: p.ID, Witness: p.Witness}
 		if h, ok := m.reports[p.Name]; ok {
 			s.Heard, s.Hears, s.Server, s.Version, s.Skew = h.arrived, h.bytes.Heard, h.bytes.Server, h.bytes.Version, h.skew
-			s.Data = h.data
+			s.Data, s.Names = h.data, h.bytes.Names
 		}
 		v.Members = append(v.Members, s)
 	}

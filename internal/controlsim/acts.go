@@ -85,8 +85,15 @@ func (m *member) act(a steer.Act) {
 	case steer.Mark:
 		send(nil, func(s *server) bool { return a.Run == s.run() && s.marks(a.Epoch) }, func() { m.do(m.local.Marked(a.Epoch, m.now())) })
 	case steer.Promote:
+		if w.service != nil {
+			m.near(false, func() { w.service.ask(m.id, a.Detach) })
+			return
+		}
 		send(nil, func(s *server) bool { return s.promote() }, m.turned)
 	case steer.Follow:
+		if w.service != nil {
+			return // it follows whom the service wants
+		}
 		send(follows, func(s *server) bool { s.follow(w.region(a.Region)); return true }, m.turned)
 	case steer.Salvage:
 		m.salvage(a)
@@ -103,7 +110,7 @@ func (m *member) act(a steer.Act) {
 func (m *member) turned() {
 	server := m.world.servers[m.id]
 	m.chained(false, nil, func() {
-		s := m.see(server)
+		s := m.seesServed(server)
 		m.later(0, func() { m.saw(s) })
 	})
 }

@@ -99,7 +99,7 @@ func (st *story) scene() {
 func (st *story) die() {
 	w, s := st.world, st.world.holder()
 	l := w.log.leader
-	well := w.judge.Mode == "automatic" && l != nil && l.chief != nil && l.id != s.id && w.log.state.Handover.ID == 0
+	well := w.service == nil && w.judge.Mode == "automatic" && l != nil && l.chief != nil && l.id != s.id && w.log.state.Handover.ID == 0
 	for _, o := range w.servers {
 		well = well && (o == s) == o.primary && (o == s || o.linked)
 	}
@@ -317,7 +317,13 @@ func (st *story) command() {
 	tell := func(c ledger.Command) { w.members[w.rng.IntN(len(w.members))].propose(c, nil) }
 	switch w.rng.IntN(11) {
 	case 10:
-		st.meddle(w.servers[w.rng.IntN(len(w.servers))])
+		to := w.servers[w.rng.IntN(len(w.servers))]
+		if w.service != nil {
+			w.service.detach(tell)
+			w.service.ask(to.id, false)
+			return
+		}
+		st.meddle(to)
 	case 0: // the primary may be alive
 		l := w.log.leader
 		if to != s.Lease.Holder && l != nil && l.chief != nil && (w.one(3) || passes(l, to, false)) {
@@ -344,7 +350,7 @@ func (st *story) plan() {
 	w, l := st.world, st.world.log.leader
 	for range 3 {
 		to := nameOf(w.rng.IntN(len(w.servers)))
-		if to == w.log.state.Lease.Holder || !w.one(3) && (l == nil || l.chief == nil || !passes(l, to, true)) {
+		if to == w.log.state.Lease.Holder || (!w.one(3) || w.service != nil) && (l == nil || l.chief == nil || !passes(l, to, true)) {
 			continue
 		}
 		w.members[w.rng.IntN(len(w.members))].propose(ledger.Command{Plan: &ledger.Plan{To: to}}, nil)

@@ -61,7 +61,7 @@ func (w *world) heal() {
 // its disk: it does not come back by itself.
 func (w *world) replace() {
 	w.after(time.Second, func() {
-		if w.now > eventful+writable {
+		if w.now > eventful+w.patience() {
 			return
 		}
 		w.replace()

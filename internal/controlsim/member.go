@@ -184,6 +184,9 @@ func (w *world) setup() ledger.Setup {
 // chief returns what a leader goes by.
 func (w *world) chief(m *member) steer.ChiefConfig {
 	c := steer.ChiefConfig{Self: m.name, Lease: w.lease, Judge: w.judge}
+	if w.service != nil {
+		c.Promotion = serviceTime
+	}
 	for _, o := range w.members {
 		c.Members = append(c.Members, o.name)
 		if o.witness {
@@ -304,7 +307,7 @@ func (m *member) look() {
 	})
 	server := w.servers[m.id]
 	m.chained(false, nil, func() {
-		s := m.see(server)
+		s := m.seesServed(server)
 		m.later(w.between(0, 3*time.Millisecond), func() {
 			if m.looking && m.looks == look {
 				m.looking = false
@@ -326,6 +329,15 @@ func (m *member) see(s *server) steer.Server {
 	}
 	m.followed, out.Turned = s.life+1, m.led == s.life+1
 	out.Follows = nameOf(s.follows)
+	return out
+}
+
+// seesServed is see, as it is where a service manages the servers.
+func (m *member) seesServed(s *server) steer.Server {
+	out := m.see(s)
+	if v := m.world.service; v != nil {
+		return v.see(m, s, out)
+	}
 	return out
 }
 

@@ -105,7 +105,7 @@ func (o *oracle) begun(s *server, r *reign) {
 	if n := lacks.len(); n > 0 {
 		w.violation("I11", "server %s begins epoch %d of a planned switchover and lacks %d writes of %d", nameOf(s.id), s.lease.epoch, n, r.after)
 	}
-	if before.ended > 0 {
+	if before.ended > 0 && w.service == nil {
 		w.out.Gaps = append(w.out.Gaps, w.now-before.ended)
 	}
 }

@@ -92,7 +92,7 @@ func (r *salvage) wait(tries int) {
 	w := m.world
 	others, held := 0, false
 	for _, o := range w.servers {
-		if _, owes := m.state.Owes(nameOf(o.id)); owes || o.id == m.id || o == r.target {
+		if _, owes := m.state.Owes(nameOf(o.id)); w.service != nil && w.service.alone == r.target.id || owes || o.id == m.id || o == r.target {
 			continue
 		}
 		others++

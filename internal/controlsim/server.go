@@ -288,6 +288,7 @@ func (s *server) tear() {
 // kill has it be gone, with its disk or not. Of two disks one is never lost while what the
 // other one had is not everywhere again.
 func (s *server) kill(lost bool) {
+	lost = lost && s.world.service == nil // a managed one has replicas of its own
 	for _, o := range s.world.servers {
 		lost = lost && (o == s || !o.gone && o.data.len() > 0)
 	}
@@ -333,6 +334,10 @@ func (s *server) start() {
 	w.say("server %s starts", nameOf(s.id))
 	s.renames()
 	s.before = 0
+	if w.service != nil && !s.primary {
+		s.connect()
+		return
+	}
 	if s.primary || w.one(2) {
 		s.primary = true
 		return

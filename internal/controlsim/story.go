@@ -14,29 +14,55 @@ const (
 	calm     = 40 * time.Second
 	// writable is how long after the heal somebody must have taken a write.
 	writable = 20 * time.Second
+	// slower is how much longer the end of a run takes where a service promotes servers.
+	slower = 25 * time.Second
 )
 
 // Run runs a seed.
 func Run(seed uint64, o Options) Result {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 5)), words: o.Words, //nolint:gosec // a simulation
-		out: Result{Seed: seed, Virtual: eventful + calm, Trace: seed},
+		out: Result{Seed: seed, Trace: seed},
 	}
 	w.oracle = oracle{world: w, epochs: map[uint64]*reign{}}
 	w.found()
+	if managed(seed) {
+		w.manage()
+	}
 	w.story.begin(w)
 	w.run(eventful)
 	w.heal()
-	w.run(eventful + writable)
+	w.run(eventful + w.patience())
 	if w.oracle.last < eventful {
-		w.violation("liveness", "nobody has taken a write in the %v since all is well", writable)
+		w.violation("liveness", "nobody has taken a write in the %v since all is well", w.patience())
 	}
-	w.run(eventful + calm - time.Second)
+	end := eventful + w.patience() + calm - writable
+	w.run(end - time.Second)
 	w.story.over = true // so that nothing is on its way
-	w.run(eventful + calm)
+	w.run(end)
+	w.out.Virtual = end
 	w.oracle.settled()
 	w.out.Stats.Epochs = int(w.log.state.Newest) //nolint:gosec // small
 	return w.out
+}
+
+// patience is how long after the heal somebody must have taken a write.
+func (w *world) patience() time.Duration {
+	if w.service != nil {
+		return writable + slower
+	}
+	return writable
+}
+
+// manage has a service manage the servers.
+func (w *world) manage() {
+	w.service = &service{world: w, refuses: w.one(2), alone: -1}
+	for _, s := range w.servers[1:] {
+		s.primary, s.follows = false, 0
+		s.connect()
+	}
+	w.service.run()
+	w.service.form()
 }
 
 // found makes the world.

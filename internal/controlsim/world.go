@@ -111,6 +111,7 @@ type world struct {
 	log     quorum
 	oracle  oracle
 	story   story
+	service *service // nil: nodes promote servers, and have them follow
 }
 
 // names are those of members, a letter each.

@@ -34,6 +34,17 @@ type PublisherConfig struct {
 	BackoffMin, BackoffMax time.Duration
 	// Every is how often Keep looks whether the name is still right. Default 1 min.
 	Every time.Duration
+	// Tell is told what came of each try of Keep's; nil: nobody is. It must not block.
+	Tell func(Report)
+}
+
+// A Report is what came of one try to keep something equal to the writer.
+type Report struct {
+	Publication
+	// Err is nil if it is so now, as whoever keeps it was seen to answer.
+	Err error
+	// Again: it is tried again in a moment, and not only when Keep looks next.
+	Again bool
 }
 
 // errNoTarget says that there is nothing to publish. It is no use to try again.
@@ -118,7 +129,7 @@ func NewPublisher(server, zone, name string, c PublisherConfig) (*Publisher, err
 // server; or with what the last of all tries failed with, or ctx. Then the name may have been
 // changed or not, and Publish may be called again.
 func (p *Publisher) Publish(ctx context.Context, w Publication) error {
-	return p.publish(ctx, func() (Publication, bool) { return w, true }, nil)
+	return p.publish(ctx, func() (Publication, bool) { return w, true }, nil, func(Report) {})
 }
 
 // Keep publishes what latest returns, whenever changed says so and every so often, until ctx
@@ -127,8 +138,12 @@ func (p *Publisher) Publish(ctx context.Context, w Publication) error {
 func (p *Publisher) Keep(ctx context.Context, latest func() (Publication, bool), changed <-chan struct{}) {
 	tick := time.NewTicker(p.config.Every)
 	defer tick.Stop()
+	tell := p.config.Tell
+	if tell == nil {
+		tell = func(Report) {}
+	}
 	for {
-		if err := p.publish(ctx, latest, changed); err != nil && ctx.Err() == nil {
+		if err := p.publish(ctx, latest, changed, tell); err != nil && ctx.Err() == nil {
 			p.config.Log.Warn("the writer's name is not published", "err", err)
 		}
 		select {
@@ -140,7 +155,7 @@ func (p *Publisher) Keep(ctx context.Context, latest func() (Publication, bool),
 	}
 }
 
-func (p *Publisher) publish(ctx context.Context, latest func() (Publication, bool), changed <-chan struct{}) error {
+func (p *Publisher) publish(ctx context.Context, latest func() (Publication, bool), changed <-chan struct{}, tell func(Report)) error {
 	select {
 	case p.busy <- struct{}{}:
 		defer func() { <-p.busy }()
@@ -155,14 +170,17 @@ func (p *Publisher) publish(ctx context.Context, latest func() (Publication, boo
 		}
 		p.stats.tries.Add(1)
 		if err = p.once(ctx, w); err == nil {
+			tell(Report{Publication: w})
 			return nil
 		}
 		err = fmt.Errorf("publish %s of epoch %d at %s: %w", p.name, w.Epoch, p.server, err)
+		final := errors.Is(err, ErrStale) || errors.Is(err, ErrRefused) || errors.Is(err, errNoTarget) || ctx.Err() != nil
+		tell(Report{Publication: w, Err: err, Again: !final && try < p.config.Tries})
 		switch {
 		case errors.Is(err, ErrStale):
 			p.stats.stale.Add(1)
 			return err
-		case errors.Is(err, ErrRefused) || errors.Is(err, errNoTarget) || ctx.Err() != nil:
+		case final:
 			p.stats.failed.Add(1)
 			return err
 		case try == p.config.Tries:
@@ -238,7 +256,25 @@ func (p *Publisher) once(ctx context.Context, w Publication) error {
 
 // look asks the server what it has and returns what is to be changed; nil: nothing.
 func (p *Publisher) look(ctx context.Context, w Publication) (*wire.Msg, error) {
-	var h holding
+	h, err := p.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.change(p.zone, p.name, w, p.ttl)
+}
+
+// Marked asks the server where the name leads, and what its mark says, if there is one. It
+// changes nothing, and fails as Publish does when it looks.
+func (p *Publisher) Marked(ctx context.Context) (target string, w Publication, marked bool, err error) {
+	h, err := p.held(ctx)
+	if err == nil && h.alias != nil {
+		target = h.alias.Target
+	}
+	return target, h.last, h.mark != nil, err
+}
+
+// held asks the server what it has of the name and its mark.
+func (p *Publisher) held(ctx context.Context) (h holding, err error) {
 	for _, q := range []struct {
 		name   string
 		rrtype uint16
@@ -251,8 +287,8 @@ func (p *Publisher) look(ctx context.Context, w Publication) (*wire.Msg, error) 
 			err = h.hear(q.name, q.rrtype, r)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("look for %s: %w", q.name, err)
+			return h, fmt.Errorf("look for %s: %w", q.name, err)
 		}
 	}
-	return h.change(p.zone, p.name, w, p.ttl)
+	return h, nil
 }

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,62 @@ func TestPublishGivesUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whoever has a name kept hears of each try, and whether there is another.
+func TestKeepTells(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fate  func(n int) fate
+		again []bool
+		err   error
+	}{
+		{"it is so at once", func(int) fate { return fate{} }, []bool{false}, nil},
+		{"the server fails twice", func(n int) fate { return fate{rcode: failing(n <= 2)} }, []bool{true, true, false}, nil},
+		{"the server refuses", func(int) fate { return fate{rcode: wire.RcodeRefused} }, []bool{false}, ErrRefused},
+		{"nobody answers", func(int) fate { return fate{lost: true} }, []bool{true, true, true, true, true, false}, errLost},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := 0
+				f := &foreign{zone: foreignZone, fate: func(*wire.Msg) fate { n++; return c.fate(n) }}
+				var mu sync.Mutex
+				var again []bool
+				var last Report
+				p := publisher(t, f, PublisherConfig{Every: time.Hour, Tell: func(r Report) {
+					mu.Lock()
+					defer mu.Unlock()
+					again, last = append(again, r.Again), r
+				}})
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				w := Publication{Epoch: 7, Target: "east.example."}
+				p.Keep(ctx, func() (Publication, bool) { return w, true }, nil)
+				if !slices.Equal(again, c.again) || !errors.Is(last.Err, c.err) || last.Publication != w {
+					t.Errorf("told %v, at last %+v; want %v, %v", again, last, c.again, c.err)
+				}
+			})
+		})
+	}
+}
+
+func TestMarked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &foreign{zone: foreignZone}
+		p := publisher(t, f, PublisherConfig{})
+		if target, _, marked, err := p.Marked(t.Context()); target != "" || marked || err != nil {
+			t.Errorf("Marked of nothing = %q, %v, %v", target, marked, err)
+		}
+		f.put(t, "write.corp.example. 10 CNAME west.example.", "_roam.write.corp.example. 10 TXT roam1 6 east.example.")
+		target, w, marked, err := p.Marked(t.Context())
+		if target != "west.example." || w != (Publication{Epoch: 6, Target: "east.example."}) || !marked || err != nil || f.updates != 0 {
+			t.Errorf("Marked = %q, %+v, %v, %v after %d updates", target, w, marked, err, f.updates)
+		}
+		f.put(t, "_roam.write.corp.example. 10 TXT v=spf1")
+		if _, _, _, err := p.Marked(t.Context()); !errors.Is(err, ErrOccupied) {
+			t.Errorf("Marked of what is not ours = %v", err)
+		}
+	})
 }
 
 func TestPublishIsVerified(t *testing.T) {

@@ -62,7 +62,7 @@ func bans() []ban {
 		},
 		{
 			from:   anyone,
-			except: []string{"engine/dynamo", "engine/dynamo/", "engine/postgres/dsql", "internal/dns", "internal/dns/", "internal/control", "internal/control/", "internal/awslambda", "internal/awsdeploy", "cmd/roam-lambda", "fakeaws", "fakeaws/"},
+			except: []string{"engine/dynamo", "engine/dynamo/", "engine/postgres/dsql", "internal/dns", "internal/dns/", "internal/control", "internal/control/", "internal/awslambda", "internal/awsdeploy", "internal/awsdrill", "internal/elasticache", "cmd/roam-lambda", "fakeaws", "fakeaws/"},
 			what:   []string{"github.com/aws/"}, direct: true,
 			why: "AWS is reached from its drivers alone",
 		},

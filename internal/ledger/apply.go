@@ -34,6 +34,8 @@ func (s State) apply(index uint64, c Command) (State, error) {
 		return s.release(*c.Release, c.At)
 	case c.Depose != nil:
 		return s.depose(*c.Depose, c.At)
+	case c.Detach != nil:
+		return s.detach(*c.Detach, c.At)
 	case c.Grant != nil:
 		return s.grant(*c.Grant, c.At)
 	case c.Plan != nil:

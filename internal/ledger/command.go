@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/judge/routing"
@@ -29,6 +30,7 @@ type Command struct {
 	Renew    *Renew    `json:"renew,omitempty"`
 	Release  *Release  `json:"release,omitempty"`
 	Depose   *Depose   `json:"depose,omitempty"`
+	Detach   *Detach   `json:"detach,omitempty"`
 	Grant    *Grant    `json:"grant,omitempty"`
 	Plan     *Plan     `json:"plan,omitempty"`
 	Advance  *Advance  `json:"advance,omitempty"`
@@ -81,6 +83,16 @@ type Depose struct {
 	Wish  string  `json:"wish"` // who is to have the next
 	Why   string  `json:"why,omitempty"`
 	Lag   float64 `json:"lag,omitempty"` // of Wish, in seconds
+	// Detach is an operator's word that Wish may have its server be taken out of what
+	// manages it, if it is promoted in no other way. The data part then.
+	Detach bool `json:"detach,omitempty"`
+}
+
+// A Detach says of the present holder what Depose.Detach says of the next.
+type Detach struct {
+	Epoch  uint64 `json:"epoch"`
+	Region string `json:"region"`
+	By     string `json:"by,omitempty"`
 }
 
 // A Grant gives a Region the next epoch. It is refused with ErrConflict if the newest
@@ -143,6 +155,14 @@ type Route struct {
 	Override []string         `json:"override,omitempty"`
 	By       string           `json:"by,omitempty"`
 }
+
+// Note returns a command that has events be told, and changes nothing else.
+func Note(events ...Event) Command {
+	return Command{Watched: &Watched{Epoch: noEpoch, Events: events}}
+}
+
+// noEpoch is none that there ever is: what comes with it is not kept.
+const noEpoch = math.MaxUint64
 
 // A Watched tells what the judge and the alarms found, and keeps what they must not forget:
 // of another epoch than the present one, or by somebody who had not heard of the last

@@ -45,11 +45,26 @@ func (s State) depose(d Depose, at time.Time) (State, error) {
 		return s, fmt.Errorf("%w: %d is to end, and %d is the present one", ErrStale, d.Epoch, l.Epoch)
 	case !s.Has(d.Wish):
 		return s, fmt.Errorf("%w: no Region is called %q", ErrInvalid, d.Wish)
-	case l.Deposed && l.Wish == d.Wish:
+	case l.Deposed && l.Wish == d.Wish && (l.Detach || !d.Detach):
 		return s, nil
 	}
 	s.Lease.Deposed, s.Lease.Wish, s.Lease.Why, s.Lease.Lag, s.Lease.At = true, d.Wish, clip(d.Why), d.Lag, at
+	s.Lease.Detach = d.Detach
 	return s.tell(Event{At: at, Kind: KindDeposed, Region: s.Lease.Holder, Other: d.Wish, Epoch: d.Epoch, Text: d.Why}), nil
+}
+
+// detach lets the holder's server be taken out of what manages it.
+func (s State) detach(d Detach, at time.Time) (State, error) {
+	switch l := s.Lease; {
+	case l.Epoch == 0 || d.Epoch != l.Epoch || d.Region != l.Holder || l.Deposed:
+		return s, fmt.Errorf("%w: %s is to be detached in epoch %d, and %s holds %d", ErrStale, d.Region, d.Epoch, l.Holder, l.Epoch)
+	case l.Detach:
+		return s, nil
+	}
+	s.Lease.Detach = true
+	return s.tell(Event{
+		At: at, Kind: KindDetached, Region: d.Region, Epoch: d.Epoch, Text: "its server may be taken out of the Global Datastore" + by(d.By),
+	}), nil
 }
 
 // grant gives a Region the next epoch, when nobody can hold one.
@@ -72,7 +87,7 @@ func (s State) grant(g Grant, at time.Time) (State, error) {
 	s.Newest++
 	s.Lease = Lease{
 		Epoch: s.Newest, Holder: g.To, Since: at, From: l.Holder, Unplanned: g.To != l.Holder,
-		Renewals: l.Renewals, Why: clip(g.Why), Lag: g.Lag,
+		Renewals: l.Renewals, Why: clip(g.Why), Lag: g.Lag, Detach: l.Detach && g.To == l.Wish,
 	}
 	if s.Lease.Unplanned || l.Loss != "" || g.Loss != "" { // who gets it back may lack what it had
 		s = s.owe(Receipt{Epoch: l.Epoch, From: l.Holder, To: g.To, At: at, Why: clip(g.Why), Lag: g.Lag})

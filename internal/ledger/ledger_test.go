@@ -214,6 +214,20 @@ func TestReadmit(t *testing.T) {
 	}
 }
 
+// A note tells of events, and what the judge must not forget stays, in whatever epoch.
+func TestNote(t *testing.T) {
+	b := founded(t)
+	b.do(ledger.Command{Watched: &ledger.Watched{Epoch: 7, Watch: ledger.Watch{Away: []string{"north"}}}})
+	before := b.Seq
+	b.do(ledger.Note(ledger.Event{Kind: ledger.KindNames, Region: "east", Epoch: 7, Text: "write.x leads to e.example"}))
+	if last := b.Events[len(b.Events)-1]; b.Seq != before+1 || last.Kind != ledger.KindNames || last.Seq != b.Seq || last.Text == "" {
+		t.Errorf("the last event is %+v of %d, want the note as number %d", last, b.Seq, before+1)
+	}
+	if away := b.Watch.Away; !slices.Equal(away, []string{"north"}) {
+		t.Errorf("after a note users leave %q, want north still", away)
+	}
+}
+
 // Users leave where their control is off, or where the judge says so if there is none.
 func TestAway(t *testing.T) {
 	d := setup(1, "east", "west", "north")
@@ -352,6 +366,7 @@ func FuzzDecode(f *testing.F) {
 		{Renew: &ledger.Renew{Epoch: 7, Region: "east"}},
 		{Plan: &ledger.Plan{To: "west"}},
 		{Watched: &ledger.Watched{Epoch: 7}},
+		ledger.Note(ledger.Event{Kind: ledger.KindNames, Text: "x"}),
 		{Route: &ledger.Route{Changes: []routing.Change{{Control: "write-west", On: true}}}},
 	} {
 		f.Add([]byte(says(c)))
@@ -376,4 +391,33 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = s.Apply(2, c) // it must not panic
 	})
+}
+
+// An operator's word that a server may be taken out of what manages it is for one Region in one
+// epoch.
+func TestDetach(t *testing.T) {
+	b := founded(t)
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "west"}}, ledger.ErrStale)
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west"}})
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "east"}}, ledger.ErrStale)
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west", Detach: true}})
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 7, Wish: "west"}}) // the judge goes on
+	if !b.Lease.Detach {
+		t.Error("the word is forgotten")
+	}
+	b.do(ledger.Command{Grant: &ledger.Grant{Newest: 7, To: "west"}})
+	if l := b.Lease; !l.Detach || l.Epoch != 8 {
+		t.Errorf("the lease is %+v, want epoch 8 of west, to be detached", l)
+	}
+	b.refuses(ledger.Command{Detach: &ledger.Detach{Epoch: 7, Region: "west"}}, ledger.ErrStale)
+	b.do(ledger.Command{Salvage: &ledger.Salvage{Epoch: 7, Closed: true}})
+	b.do(ledger.Command{Depose: &ledger.Depose{Epoch: 8, Wish: "east"}})
+	b.do(ledger.Command{Grant: &ledger.Grant{Newest: 8, To: "east"}})
+	if b.Lease.Detach {
+		t.Error("east is to be detached, and nobody said so")
+	}
+	b.do(ledger.Command{Detach: &ledger.Detach{Epoch: 9, Region: "east", By: "ann"}})
+	if !b.Lease.Detach {
+		t.Error("nobody has heard the word")
+	}
 }

@@ -83,6 +83,9 @@ type Lease struct {
 	Why     string    `json:"why,omitempty"`
 	Lag     float64   `json:"lag,omitempty"` // of Wish, as known, in seconds
 	At      time.Time `json:"at,omitzero"`   // when it was deposed
+	// Detach: the holder's server, or that of Wish once it is the holder, may be taken out of
+	// what manages it, as an operator has said.
+	Detach bool `json:"detach,omitempty"`
 }
 
 // A Loss is why a server may not have any more what it took in an epoch. Whoever has the
@@ -149,6 +152,7 @@ const (
 	KindPromoted   Kind = "promoted"   // a Region became the primary
 	KindDeposed    Kind = "deposed"    // one is to be it no more
 	KindReleased   Kind = "released"   // one stopped by itself
+	KindDetached   Kind = "detached"   // one may be taken out of what manages its server
 	KindSwitchover Kind = "switchover" // a planned one goes on, has ended or failed
 	KindReceipt    Kind = "receipt"    // one was opened, or is complete
 	KindReadmitted Kind = "readmitted" // a Region may be promoted again
@@ -156,6 +160,7 @@ const (
 	KindRouting    Kind = "routing"
 	KindAlarm      Kind = "alarm"
 	KindVerdict    Kind = "verdict" // the judge found something else than before
+	KindNames      Kind = "names"   // what says outside of Roam where the writer is does, or can't
 )
 
 // An Event is something that happened.

@@ -145,7 +145,7 @@ func ofSteer() []Mutant {
 		{
 			Name: "mark-before-end", Rule: "I11", What: "the end is marked before the server has let go of the epoch",
 			Edits: one(local, "	epoch, draining := l.state.Lease.Epoch, l.state.Handover.Step == ledger.Draining\n",
-				"	epoch, draining := l.state.Lease.Epoch, l.state.Handover.Step == ledger.Draining\n	if $on && draining && l.marked != epoch {\n		return l.once(Act{Kind: Mark, Epoch: epoch}, now)\n	}\n"),
+				"	epoch, draining := l.state.Lease.Epoch, l.state.Handover.Step == ledger.Draining\n	if $on && draining && l.marked != epoch {\n		return l.once(Act{Kind: Mark, Epoch: epoch, Run: l.server.Run}, now)\n	}\n"),
 		},
 		{
 			Name: "release-before-end", Rule: "I9", What: "the quorum is told that nobody need wait before the server has stopped",

@@ -115,6 +115,7 @@ func (n *Node) measured() control.Measured {
 			Metric: alarm.Lag, Region: n.region.Name, At: time.Now(), Value: float64(age) / float64(time.Millisecond),
 		})
 	}
+	m.Names = n.names.report()
 	n.mu.Lock()
 	chase, primary := n.chase, n.primary
 	n.mu.Unlock()

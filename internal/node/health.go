@@ -175,6 +175,11 @@ func (n *Node) Health() Health {
 	if _, err := n.seat.seated(); err != nil {
 		h.Warnings = append(h.Warnings, "this node takes no part in the control plane: "+err.Error())
 	}
+	for _, name := range n.names.report() {
+		if name.State == refused || name.State == pending && time.Since(name.Since) > pendingLong {
+			h.Warnings = append(h.Warnings, fmt.Sprintf("%s is %s: %s. What to do: %s", name.Name, name.State, name.Why, name.Next))
+		}
+	}
 	if n.keeper != nil {
 		if left := time.Until(n.keeper.Expiry()); left < pki.ExpirySoon {
 			h.Warnings = append(h.Warnings, fmt.Sprintf(`the certificate ends in %d hours: run "roam pki init --renew"`, int(left.Hours())))

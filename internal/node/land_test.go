@@ -87,7 +87,7 @@ func ports(t *testing.T, n int) (out []string) {
 // engines[i] says in YAML; none starts yet. Replication is quick, so that tests are.
 func newLand(t *testing.T, topologyLines string, engines ...string) *land {
 	t.Helper()
-	return describeLand(t, topologyLines, func([]string) string { return "" }, "", engines...)
+	return describeLand(t, topologyLines, func([]string) string { return "" }, nil, "", engines...)
 }
 
 // newCountry is newLand with a control plane.
@@ -95,10 +95,15 @@ func newCountry(t *testing.T, topologyLines, control string, engines ...string) 
 	t.Helper()
 	more := func(at []string) string { return fmt.Sprintf(", control: %q, api: %q, dns: %q", at[2], at[3], at[4]) }
 	const zone = ", dns: {zone: session.internal, nameservers: [{name: ns.session.internal, addrs: [127.0.0.1]}]}"
-	return describeLand(t, topologyLines, more, "control: {dir: \"data/{region}\""+zone+control+"}\n", engines...)
+	endpoint := func(i int) string { return fmt.Sprintf("{addrs: [127.0.0.%d], port: 6379}", i+1) }
+	return describeLand(t, topologyLines, more, endpoint, "control: {dir: \"data/{region}\""+zone+control+"}\n", engines...)
 }
 
-func describeLand(t *testing.T, topologyLines string, more func(at []string) string, tail string, engines ...string) *land {
+// describeLand is newLand with more in each node's line, an endpoint for each Region, if it
+// is not nil, and a tail of the file.
+func describeLand(
+	t *testing.T, topologyLines string, more func(at []string) string, endpointOf func(i int) string, tail string, engines ...string,
+) *land {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "version: 1\n%s\nregions:\n", topologyLines)
@@ -106,8 +111,8 @@ func describeLand(t *testing.T, topologyLines string, more func(at []string) str
 	free := ports(t, 5*len(names()))
 	for i, name := range names() {
 		at, endpoint := free[5*i:], ""
-		if tail != "" {
-			endpoint = fmt.Sprintf("    endpoint: {addrs: [127.0.0.%d], port: 6379}\n", i+1)
+		if endpointOf != nil {
+			endpoint = "    endpoint: " + endpointOf(i) + "\n"
 		}
 		fmt.Fprintf(&b, "  - name: %s\n    id: %d\n    engine: %s\n%s    node: {links: %q, http: %q%s}\n",
 			name, i+1, engines[i], endpoint, at[0], at[1], more(at))

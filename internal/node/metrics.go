@@ -15,8 +15,9 @@ import (
 )
 
 // registry returns what /metrics shows: the process, and the node as it is when
-// somebody looks. Labels hold names of Regions and fixed words, and no others: what
-// applications report adds five rungs a Region, and the Regions that one writes to.
+// somebody looks. Labels hold names of Regions, fixed words and what roam.yaml has nodes keep,
+// and no others: what applications report adds five rungs a Region, and the Regions that one
+// writes to.
 func (n *Node) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), watcher{n})
@@ -81,6 +82,7 @@ func (w watcher) control(s sample) {
 		return
 	}
 	w.apps(s)
+	w.names(s)
 	m, _ := n.seat.seated()
 	s.gauge("roam_control_seated", "Whether this node takes part in the control plane.", truth(m != nil))
 	if m == nil {
@@ -99,6 +101,22 @@ func (w watcher) control(s sample) {
 	if l := st.State.Lease; l.Epoch > 0 {
 		s.gauge("roam_lease_epoch", "The epoch of the lease, as agreed.", float64(l.Epoch), "region", l.Holder)
 		s.gauge("roam_lease_held", "Whether the server here may take writes by it.", truth(st.Holds == l.Epoch))
+	}
+}
+
+// names sends how what says outside of Roam where the writer is fares.
+func (w watcher) names(s sample) {
+	if w.node.names == nil {
+		return
+	}
+	for _, k := range w.node.names.all {
+		is := w.node.names.fareOf(k).state
+		for _, state := range fareStates() {
+			s.gauge("roam_names", "How what says where the writer is fares: 1 of one state, 0 of the others.", truth(is == state), "kind", k.kind, "name", k.name, "state", state)
+		}
+		st := k.stats()
+		s.counter("roam_names_changes_total", "Changes that were made here, and seen to be; of the metric, how often it was told.", float64(st.Published), "kind", k.kind, "name", k.name)
+		s.counter("roam_names_failures_total", "Times that all tries failed.", float64(st.Failed), "kind", k.kind, "name", k.name)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/receipt"
@@ -41,6 +42,10 @@ type Config struct {
 	// RetryMin and RetryMax bound the wait before an engine that can't be opened
 	// is tried again. Default 100 ms and 5 s; it doubles, half of it is jitter.
 	RetryMin, RetryMax time.Duration
+	// NamesEvery is how often it is looked whether what says outside of Roam where the writer
+	// is is still right, and how often CloudWatch is told. Default: a minute, 15 s for
+	// routing controls, and half a minute for CloudWatch.
+	NamesEvery time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -70,6 +75,7 @@ type Node struct {
 	leased     *steered.Server          // nil: there are no leases
 	spool      *salvage.Spool           // nil: there is none
 	canary     *canary                  // nil: nobody reports how writes go
+	names      *signposts               // nil: nothing outside says where the writer is
 	httpAt     net.Addr
 
 	stop context.CancelFunc
@@ -164,13 +170,23 @@ func (n *Node) sit(ctx context.Context) (err error) {
 		c.lists = receipt.NewFolder(receipt.Config{
 			Dir: filepath.Join(n.deployment.Control.DirOf(n.region.Name), "receipts"), Log: n.config.Log,
 		})
-		n.leased = steered.New(steered.Config{
-			Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Lists: c.lists, Log: n.config.Log,
-		})
+		config := steered.Config{Self: n.region.Name, At: at, Open: n.openOther, Spool: n.spool, Lists: c.lists, Log: n.config.Log}
+		managed, err := newDatastore(ctx, n.deployment, n.region, n.config)
+		if err != nil {
+			return err
+		}
+		if managed != nil { // a nil of its type would be a service
+			config.Service = managed
+			n.wg.Go(func() { managed.Run(ctx) })
+		}
+		n.leased = steered.New(config)
 		c.server = n.leased.Control()
 	}
 	n.canary = newCanary(n.region.ID)
 	c.measure = n.measured
+	if n.names, err = newSignposts(ctx, n.deployment, n.region.Name, n.config); err != nil {
+		return err
+	}
 	if n.seat, err = newSeat(ctx, c); err != nil {
 		return err
 	}
@@ -182,9 +198,35 @@ func (n *Node) sit(ctx context.Context) (err error) {
 	if zone != nil {
 		n.wg.Go(func() { zone.run(ctx, n.config.Log.Error) })
 	}
+	if n.names != nil {
+		n.names.views, n.names.status, n.names.note = n.seat.views, n.knows, n.notes
+		n.wg.Go(func() { n.names.run(ctx, n.config.Log.Warn) })
+	}
 	n.wg.Go(func() { n.seat.serve(ctx) })
 	n.wg.Go(func() { n.seat.run(ctx, c) })
 	return nil
+}
+
+// knows returns what this node's member knows; false: there is none yet.
+func (n *Node) knows() (control.Status, bool) {
+	m, _ := n.seat.seated()
+	if m == nil {
+		return control.Status{}, false
+	}
+	return m.Status(), true
+}
+
+// errNoMember says that nobody can have anything agreed from here yet.
+var errNoMember = errors.New("this node takes no part in the control plane")
+
+// notes has members agree on an event.
+func (n *Node) notes(ctx context.Context, e ledger.Event) error {
+	m, _ := n.seat.seated()
+	if m == nil {
+		return errNoMember
+	}
+	_, err := m.Propose(ctx, ledger.Note(e))
+	return err
 }
 
 // run opens the engine and what stands on it, and closes it all, the last first.

@@ -161,7 +161,7 @@ func (s *seat) run(ctx context.Context, c seatConfig) {
 		Deployment: d.Name, Self: c.self, Members: members, Setup: setupOf(d), Dir: d.Control.DirOf(c.self),
 		Listener: s.links, Serve: s.setAsked, Keeper: c.keeper, Dial: c.dial, Server: c.server, Measure: func() control.Measured { return s.measured(c.measure) },
 		Lease: d.Control.Lease, Judge: d.Control.Judge, Alarms: d.Control.Alarms, Version: version(), Log: c.log,
-		Told: s.told, Learn: s.learn,
+		Told: s.told, Learn: s.learn, Promotion: d.Control.Promotion(),
 	})
 	var api http.Handler
 	if err == nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/dns"
@@ -15,41 +14,22 @@ import (
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
-// A zone answers for the deployment's zone, and keeps foreign servers equal to the writer.
-// What it was last told stands when the control plane is gone.
+// A zone answers for the deployment's zone. What it was last told stands when the control
+// plane is gone.
 type zone struct {
-	server     *dns.Server // nil: this node answers nobody
+	server     *dns.Server
 	deployment topology.Deployment
 	views      *views
-	publishers []*dns.Publisher
-	targets    map[string]string // by Region: where the writer's name is to lead
 }
 
-// newZone begins to answer, with what is known when somebody is told. Where the file
-// wants nothing of this node it returns nil.
+// newZone begins to answer, with what is known when somebody is told. Where this node
+// answers nobody it returns nil.
 func newZone(ctx context.Context, d topology.Deployment, self topology.Region, v *views, c Config) (*zone, error) {
 	z := d.Control.DNS
-	if z == nil || self.Node.DNS == "" && len(z.Publish) == 0 {
+	if z == nil || self.Node.DNS == "" {
 		return nil, nil
 	}
-	n := &zone{deployment: d, views: v, targets: map[string]string{}}
-	for _, r := range d.Regions {
-		n.targets[r.Name] = r.Name + "." + z.Zone + "."
-	}
-	for _, p := range z.Publish {
-		key, err := keyOf(p.Key, c.Getenv)
-		if err != nil {
-			return nil, err
-		}
-		publisher, err := dns.NewPublisher(p.Server, dotted(p.Zone), dotted(p.Name), dns.PublisherConfig{Log: c.Log, Key: key, TTL: p.TTL})
-		if err != nil {
-			return nil, fmt.Errorf("publish %s: %w", p.Name, err)
-		}
-		n.publishers = append(n.publishers, publisher)
-	}
-	if self.Node.DNS == "" {
-		return n, nil
-	}
+	n := &zone{deployment: d, views: v}
 	config := dns.Config{Log: c.Log, Listen: []string{self.Node.DNS}, Rate: z.Rate}
 	for _, s := range z.Secondaries {
 		key, err := keyOf(s.Key, c.Getenv)
@@ -83,18 +63,11 @@ func keyOf(k *topology.Key, getenv func(string) string) (*dns.Key, error) {
 	return &dns.Key{Name: dotted(k.Name), Algorithm: k.Algorithm, Secret: secret}, nil
 }
 
-// run keeps what is answered and published up to date, until ctx ends.
+// run keeps what is answered up to date, until ctx ends.
 func (n *zone) run(ctx context.Context, log func(string, ...any)) {
-	var publishing sync.WaitGroup
-	defer publishing.Wait()
-	for _, p := range n.publishers {
-		changed := make(chan struct{}, 1)
-		publishing.Go(func() { n.views.notify(ctx, changed) })
-		publishing.Go(func() { p.Keep(ctx, n.published, changed) })
-	}
 	for {
 		state, changed := n.views.agreed()
-		if n.server != nil && state.Setup.Version > 0 {
+		if state.Setup.Version > 0 {
 			if err := n.server.Update(dnsView(n.deployment, state)); err != nil && !errors.Is(err, dns.ErrStale) {
 				log("names can't be brought up to date", "err", err)
 			}
@@ -109,22 +82,10 @@ func (n *zone) run(ctx context.Context, log func(string, ...any)) {
 }
 
 func (n *zone) close(ctx context.Context) {
-	if n.server == nil {
-		return
-	}
 	const grace = time.Second
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	_ = n.server.Shutdown(ending) // what is left is cut off
-}
-
-// published returns where the writer is.
-func (n *zone) published() (dns.Publication, bool) {
-	state, _ := n.views.agreed()
-	if state.Lease.Epoch == 0 {
-		return dns.Publication{}, false
-	}
-	return dns.Publication{Epoch: state.Lease.Epoch, Target: n.targets[state.Lease.Holder]}, true
 }
 
 // dnsView returns what the zone is made of.

@@ -63,6 +63,7 @@ func ValkeyConfig(v *topology.Valkey, getenv func(string) string) (valkey.Config
 		return c, nil
 	}
 	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: v.TLS.ServerName}
+	c.Targets = v.TLS.Targets
 	if v.TLS.CA != "" {
 		text, err := readSmall(v.TLS.CA)
 		if err != nil {

@@ -43,6 +43,9 @@ type ChiefConfig struct {
 	Judge judge.Config
 	// Alarms are evaluated in each of the judge's periods.
 	Alarms []alarm.Alarm
+	// Promotion is how long whoever manages the servers may take to promote one; 0: servers
+	// are promoted by their nodes, at once.
+	Promotion time.Duration
 }
 
 // A Chief is the part of the quorum's leader, from when it was elected and has applied all
@@ -250,7 +253,7 @@ func sameToAll(a, b ledger.Watch) bool {
 func (c *Chief) depose(o Observation, now lease.Time) []Act {
 	f, is := c.verdict.FailOver()
 	l := o.State.Lease
-	if !is || !f.Act || c.verdict.Epoch != l.Epoch || l.Deposed && l.Wish == f.To || c.usurped(o) {
+	if !is || !f.Act || c.verdict.Epoch != l.Epoch || l.Deposed && l.Wish == f.To || c.usurped(o) || c.promoting(o) {
 		return nil
 	}
 	return c.once("depose", Act{Kind: Propose, Command: ledger.Command{
@@ -271,13 +274,13 @@ func (c *Chief) switchover(o Observation, now lease.Time) []Act {
 	switch {
 	case h.Step == ledger.Arming && (lasts > armTime || s.Lease.Deposed || s.Lease.Released):
 		return end(ledger.Failed, fmt.Sprintf("%s was not ready in %v, and nothing was changed", h.To, armTime))
-	case h.Step == ledger.Draining && lasts > c.config.Lease.Wait() && !s.Lease.Deposed:
+	case h.Step == ledger.Draining && lasts > c.drainTime(o) && !s.Lease.Deposed:
 		// The holder has all writes; the target may lack the last.
 		wish := h.From
 		if _, ok := c.fit(h.From, o); !ok {
 			wish = h.To
 		}
-		why := fmt.Sprintf("%s did not take over from %s in %v", h.To, h.From, c.config.Lease.Wait())
+		why := fmt.Sprintf("%s did not take over from %s in %v", h.To, h.From, c.drainTime(o))
 		return c.once("depose", Act{Kind: Propose, Command: ledger.Command{
 			Depose: &ledger.Depose{Epoch: s.Lease.Epoch, Wish: wish, Why: why},
 		}}, now)
@@ -287,6 +290,22 @@ func (c *Chief) switchover(o Observation, now lease.Time) []Act {
 		return end(ledger.Done, "some servers do not follow yet")
 	}
 	return nil
+}
+
+// promoting reports whether whoever manages the servers is promoting the target of a planned
+// switchover: nobody takes writes meanwhile, which is no reason for a failover.
+func (c *Chief) promoting(o Observation) bool {
+	s := o.State
+	target, ok := c.fit(s.Handover.To, o)
+	return c.config.Promotion > 0 && s.Handover.Step == ledger.Draining && ok && target.Server.Marked >= s.Lease.Epoch
+}
+
+// drainTime is how long a switchover may drain.
+func (c *Chief) drainTime(o Observation) time.Duration {
+	if c.promoting(o) {
+		return c.config.Lease.Wait() + c.config.Promotion
+	}
+	return c.config.Lease.Wait()
 }
 
 // repointed reports whether the servers of all other Regions follow the holder's.

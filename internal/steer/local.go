@@ -24,12 +24,17 @@ type Server struct {
 	Linked  bool   // it hears that one, and has all that it was given at first
 	Foreign bool   // it has data, and nothing of this deployment
 	Run     string // of its process
-	Turned  bool   // it had the other role before, in the same run of its process
+	Turned  bool   // it had the other role before, in the same run of its process, or its Service says so
 	Marked  uint64 // the epoch that was marked last as over
 	Beat    judge.Beat
 	Quiet   time.Duration // since Beat last grew, as seen from its node
 	// Clock is how far its clock is ahead of its node's; nil: it was not asked.
 	Clock *time.Duration
+	// Service is what whoever manages it says of it, for people; empty: nobody does. Held: it
+	// could not be promoted now. Alone: it is on its own, and nobody follows it.
+	Service string
+	Held    bool
+	Alone   bool
 }
 
 // An Act is what is to be done.
@@ -44,6 +49,8 @@ type Act struct {
 	Epoch uint64
 	// Region is whom to follow, to give what was salvaged, or to have lead.
 	Region string
+	// Detach is of Promote: the server may be taken out of what manages it.
+	Detach bool
 	// Command is of Propose. Its time is filled in by whoever proposes it.
 	Command ledger.Command
 }
@@ -174,7 +181,7 @@ func (l *Local) reign(now lease.Time) []Act {
 		return l.leave(now)
 	}
 	if l.server.Known && !l.server.Primary {
-		return l.once(Act{Kind: Promote}, now)
+		return l.once(Act{Kind: Promote, Detach: l.state.Lease.Detach}, now)
 	}
 	if l.holder == nil || l.holder.Epoch() != epoch {
 		l.holder = lease.NewHolder(l.config.Lease, epoch, l.config.Others, now)

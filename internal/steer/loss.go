@@ -40,16 +40,27 @@ func (l *Local) loses() {
 	} else if s.Lease.Holder != me {
 		return
 	}
-	_, owes := s.Owes(me)
-	switch seen := l.server; {
-	case epoch == 0 || !seen.Known || l.fell == epoch:
-	case l.past.lost != "" && l.past.epoch == epoch:
-		l.fell, l.loss = epoch, l.past.lost
-	case !seen.Primary && (seen.Beat.Epoch == epoch || again && !owes):
-		l.fell, l.loss = epoch, ledger.Demotion
-	case run != "" && seen.Run != run:
-		l.fell, l.loss = epoch, ledger.Restart
+	if epoch == 0 || !l.server.Known || l.fell == epoch || h.Step == ledger.Draining && l.server.Marked >= epoch {
+		return // with the mark it has all of the epoch, whoever has promoted another one by now
 	}
+	if loss := l.lostBy(epoch, run, again); loss != "" {
+		l.fell, l.loss = epoch, loss
+	}
+}
+
+// lostBy returns by what the server may not have what it took in an epoch of this Region; again:
+// the epoch before was its own, too.
+func (l *Local) lostBy(epoch uint64, run string, again bool) ledger.Loss {
+	_, owes := l.state.Owes(l.config.Region)
+	switch seen := l.server; {
+	case l.past.lost != "" && l.past.epoch == epoch:
+		return l.past.lost
+	case !seen.Primary && (seen.Beat.Epoch == epoch || again && !owes):
+		return ledger.Demotion
+	case run != "" && seen.Run != run:
+		return ledger.Restart
+	}
+	return ""
 }
 
 // whole reports whether the server has all that it took in an epoch, as far as is known.

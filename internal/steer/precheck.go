@@ -45,6 +45,9 @@ func (c *Chief) Precheck(o Observation, to string, planned bool) []Check {
 	check("salvaged", !owes, "wait until its receipt is complete: \"roam receipts\"", "what %s took itself was taken in", to)
 	check("follows", !target.Server.Primary && target.Server.Follows == l.Holder && target.Server.Linked,
 		"see why its server does not follow the primary's", "the server of %s follows %q, linked %v", to, target.Server.Follows, target.Server.Linked)
+	if target.Server.Service != "" {
+		check("service", !target.Server.Held, "wait until it can be promoted; if the primary's Region is lost for good, detach it: docs/aws/global-datastore.md", "%s", target.Server.Service)
+	}
 	if planned {
 		_, ok := c.fit(l.Holder, o)
 		check("primary", ok && !l.Released && !l.Deposed, "if it is lost this is a failover: \"roam failover\"", "%s holds the lease and answers", l.Holder)

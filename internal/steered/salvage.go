@@ -141,8 +141,11 @@ func (s *Server) bring(ctx context.Context, of ledger.Receipt, c salvage.Config)
 
 // others opens the engines of Regions that are neither here nor at the target, nor owe
 // writes of their own: two that wait for each other would wait for good. One is enough; if
-// there are some and none can be opened, it fails.
+// there are some and none can be opened, it fails. There are none for a target on its own.
 func (s *Server) others(ctx context.Context, o control.Order) (open []engine.Engine, err error) {
+	if o.Alone {
+		return nil, nil
+	}
 	for region := range s.config.At {
 		if region == s.config.Self || region == o.To || slices.Contains(o.Owing, region) {
 			continue

@@ -29,6 +29,9 @@ const nudgeAfter = 2 * time.Second
 // told: one that has just become a primary has its first in a moment.
 const strangeAfter = 10 * time.Second
 
+// redialEvery is between two looks where the name of a managed server leads.
+const redialEvery = time.Second
+
 // none is later than any epoch.
 const none = math.MaxUint64
 
@@ -37,8 +40,10 @@ type Config struct {
 	// Self is its Region.
 	Self string
 	// At is the host:port, by Region, where each one's server is replicated from, as seen
-	// from this one's. Required.
+	// from this one's; with a Service it may be empty. All Regions are in it. Required.
 	At map[string]string
+	// Service manages the servers; nil: nodes do.
+	Service Service
 	// Open opens the engine of another Region, for a while. Required.
 	Open func(ctx context.Context, region string) (engine.Engine, error)
 	// Spool is what this Region's node keeps of the log while its server is the primary;
@@ -49,6 +54,30 @@ type Config struct {
 	Lists *receipt.Folder
 	// Log is told how salvage goes. Default: discarded.
 	Log *slog.Logger
+}
+
+// A Service manages the servers of all Regions, as one deployment: whom they follow, and which
+// is the primary, is its to change. It takes its time, and may do so unasked.
+type Service interface {
+	// State returns what it says, as of some moments ago. Primary is what the server says of
+	// itself: where that is something else, it is asked anew.
+	State(primary bool) Managed
+	// Promote asks it to have this Region's server take writes; detach: as one of its own,
+	// that nobody follows, if it does so in no other way. It fails with control.ErrUnderWay
+	// until that is so.
+	Promote(detach bool) error
+}
+
+// A Managed is what a Service says of a Region's server.
+type Managed struct {
+	// Primary is the Region whose server it has be the primary; empty: none, or none that is
+	// known.
+	Primary string
+	// Fit: this Region's could be promoted now.
+	Fit bool
+	// Alone: it was taken out, and is on its own.
+	Alone bool
+	Text  string // for people
 }
 
 // A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
@@ -78,6 +107,7 @@ type mood struct {
 	clock   time.Duration
 	clocked time.Time // when the clock was asked; zero: never
 	nudged  time.Time
+	dialled time.Time // the connection was let go
 	// led and followed are the runs of its process in which it was seen to be a primary last,
 	// and a replica.
 	led, followed string
@@ -153,11 +183,7 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 	}
 	s.mu.Unlock()
 	out := steer.Server{Run: role.RunID, Primary: role.Primary, Turned: s.turned(role), Linked: role.LinkUp && !role.Syncing && !role.Loading}
-	for region, addr := range s.config.At {
-		if addr == role.Follows {
-			out.Follows = region
-		}
-	}
+	s.follows(&out, role)
 	if out.Marked, err = chain.Marked(ctx); err != nil {
 		return steer.Server{}, err
 	}
@@ -169,9 +195,48 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 		out.Beat = judge.Beat{Epoch: beat.Epoch, N: beat.N, At: beat.At.Std()}
 	}
 	out.Clock = s.clock(ctx, e)
-	out.Foreign = s.foreign(role, out)
-	s.nudge(ctx, chain, role)
+	if s.config.Service == nil {
+		out.Foreign = s.foreign(role, out)
+		s.nudge(ctx, chain, role)
+		return out, nil
+	}
+	if out.Turned && !out.Primary {
+		s.redial(ctx, chain)
+		return steer.Server{}, errMoved
+	}
 	return out, nil
+}
+
+// follows says whom the server follows: by its own word, or, as who is managed follows what it
+// has no name for, by its Service's. Whom a Service has as the primary has been made it.
+func (s *Server) follows(out *steer.Server, role valkey.Role) {
+	if s.config.Service == nil {
+		for region, addr := range s.config.At {
+			if addr == role.Follows {
+				out.Follows = region
+			}
+		}
+		return
+	}
+	m := s.config.Service.State(role.Primary)
+	out.Service, out.Held, out.Alone = m.Text, !m.Fit && m.Primary != s.config.Self, m.Alone
+	out.Turned = m.Primary == s.config.Self
+	if !role.Primary && !out.Turned {
+		out.Follows = m.Primary
+	}
+}
+
+// errMoved says that a server is no primary by its own word, and is one by its Service's: it is
+// about to be one, or within the Region another one has taken its place, and its name.
+var errMoved = fmt.Errorf("%w: its name is to lead to a primary", engine.ErrUnreachable)
+
+// redial has the server be found anew by its name.
+func (s *Server) redial(ctx context.Context, chain *valkey.Chain) {
+	if time.Since(s.mood.dialled) < redialEvery {
+		return
+	}
+	s.mood.dialled = time.Now()
+	_ = chain.Redial(ctx) // it is done again
 }
 
 // clock returns how far the server's clock is ahead of this process's, asked once a
@@ -310,8 +375,19 @@ func (s *Server) Beat(ctx context.Context, epoch uint64) error {
 }
 
 // Promote has the server take writes.
-func (s *Server) Promote(ctx context.Context) error {
-	return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+func (s *Server) Promote(ctx context.Context, detach bool) error {
+	if s.config.Service == nil {
+		return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+	}
+	return s.chained(func(c *valkey.Chain) error {
+		if role, err := c.Role(ctx); err != nil || role.Primary {
+			return err
+		}
+		if err := s.config.Service.Promote(detach); err != nil {
+			return err
+		}
+		return control.ErrUnderWay // the server does not say so yet
+	})
 }
 
 // Tail returns how far the server's log goes.
@@ -327,8 +403,12 @@ func (s *Server) Tail(ctx context.Context) (fork string, err error) {
 	return forkOf(at), nil
 }
 
-// Follow has the server follow that of another Region.
+// Follow has the server follow that of another Region. One that is managed follows whom its
+// Service wants.
 func (s *Server) Follow(ctx context.Context, region string) error {
+	if s.config.Service != nil {
+		return control.ErrUnderWay
+	}
 	host, port, err := net.SplitHostPort(s.config.At[region])
 	if err != nil {
 		return fmt.Errorf("where the server of %q is replicated from: %w", region, err)

@@ -28,6 +28,8 @@ type Control struct {
 	Webhooks []Webhook
 	Tokens   []Token
 	DNS      *DNS // nil: nodes answer for no names
+	// Datastore is set where ElastiCache manages the servers; nil: nodes do.
+	Datastore *Datastore
 }
 
 // A Witness is a member that votes and keeps no sessions.

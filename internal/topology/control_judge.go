@@ -32,7 +32,10 @@ func (p *parser) controlled(c cursor, regions []cursor, d *Deployment, seen uniq
 		at.fault("take it away", "every Region takes writes in %s: there is no lease", ActiveActive)
 	}
 	if d.Control.DNS != nil {
-		p.names(c.find("dns"), regions, d)
+		p.covers(c.find("dns"), d)
+		if zoned(c.find("dns"), d) {
+			p.names(c.find("dns"), regions, d)
+		}
 		return
 	}
 	for _, r := range regions {
@@ -74,7 +77,7 @@ func (p *parser) guarded(at cursor, d *Deployment, addrs ...string) {
 
 // replicates reports a server that those of other Regions can't follow.
 func (p *parser) replicates(at cursor, r Region, d *Deployment) {
-	if d.Leases() && len(d.Regions) > 1 && loopback(r.Replicate) && r.Node.ControlAdvertise != "" && !loopback(r.Node.ControlAdvertise) {
+	if d.Leases() && d.Control.Datastore == nil && len(d.Regions) > 1 && loopback(r.Replicate) && r.Node.ControlAdvertise != "" && !loopback(r.Node.ControlAdvertise) {
 		at.fault(`write replicate: "host:6379" in this Region`, "%q is where other Regions' servers are to reach this one's, and it is on loopback", printable(r.Replicate))
 	}
 }

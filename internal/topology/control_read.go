@@ -28,7 +28,7 @@ const (
 
 // control reads the section of that name. The Regions of d are read already.
 func (p *parser) control(c cursor, d *Deployment) *Control {
-	f := c.fields("witnesses", "dir", "lease", "judge", "alarms", "routing", "webhooks", "tokens", "dns")
+	f := c.fields("witnesses", "dir", "lease", "judge", "alarms", "routing", "webhooks", "tokens", "dns", "datastore")
 	out := &Control{Dir: defaultDir}
 	for _, w := range f["witnesses"].items(maxWitnesses) {
 		out.Witnesses = append(out.Witnesses, p.witness(w))
@@ -49,6 +49,9 @@ func (p *parser) control(c cursor, d *Deployment) *Control {
 	}
 	if f["dns"].there() {
 		out.DNS = p.dns(f["dns"], d)
+	}
+	if f["datastore"].there() {
+		out.Datastore = p.datastore(f["datastore"])
 	}
 	return out
 }

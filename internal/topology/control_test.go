@@ -109,6 +109,7 @@ func dnsOfEverything() *DNS {
 			{Addr: netip.MustParseAddrPort("[2001:db8::53]:5353")},
 		},
 		Publish: []Publish{{
+			Kind:   RFC2136,
 			Server: "ns.corp.example:53", Zone: "corp.example", Name: "write.corp.example", TTL: 5 * time.Second,
 			Key: &Key{Name: "roam", Algorithm: "hmac-sha256", Secret: Source{Env: "TSIG"}},
 		}},

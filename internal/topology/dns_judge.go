@@ -84,7 +84,7 @@ func (c cursor) item(i int) cursor {
 
 // answered reports a zone for which nobody answers.
 func (p *parser) answered(c cursor, regions []cursor, d *Deployment) {
-	some := len(d.Control.DNS.Publish) > 0
+	some := slices.ContainsFunc(d.Control.DNS.Publish, func(p Publish) bool { return p.Kind == RFC2136 })
 	for i, r := range d.Regions {
 		some = some || r.Node.DNS != ""
 		if r.Endpoint == nil {

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Bounds that keep a zone below the 4,096 records that package dns takes, and
@@ -27,9 +30,9 @@ const (
 )
 
 func (p *parser) dns(c cursor, d *Deployment) *DNS {
-	f := c.fields("zone", "nameservers", "failovers", "names", "secondaries", "publish", "rate")
+	f := c.fields("zone", "nameservers", "failovers", "names", "secondaries", "publish", "metric", "rate")
 	out := &DNS{Rate: f["rate"].number(1, 1_000_000)}
-	if f["zone"].want("write zone: session.internal") != "" {
+	if zoned(c, d) && f["zone"].want("write zone: session.internal") != "" {
 		if out.Zone = f["zone"].domain(); len(out.Zone) > maxZone {
 			f["zone"].fault("make it shorter", "is %d characters long, and at most %d may be", len(out.Zone), maxZone)
 			out.Zone = ""
@@ -52,12 +55,30 @@ func (p *parser) dns(c cursor, d *Deployment) *DNS {
 	for _, item := range f["names"].items(maxNames) {
 		out.Names = append(out.Names, item.entry())
 	}
-	p.others(f, out)
+	p.others(f, out, d)
 	return out
 }
 
+// zoned reports whether a section needs a zone: all of it does but what AWS keeps.
+func zoned(c cursor, d *Deployment) bool {
+	for _, key := range []string{"zone", "nameservers", "failovers", "names", "secondaries", "rate"} {
+		if c.find(key).there() {
+			return true
+		}
+	}
+	list := c.find("publish")
+	foreign := list.there() && list.node.Kind == yaml.SequenceNode && len(list.node.Content) > 0 || c.find("metric").there()
+	for i := 0; foreign && list.there() && i < len(list.node.Content); i++ {
+		kind := list.item(i).find("kind")
+		if !kind.there() || kind.node.Value == RFC2136 {
+			return true
+		}
+	}
+	return !foreign || slices.ContainsFunc(d.Regions, func(r Region) bool { return r.Node.DNS != "" })
+}
+
 // others reads which other servers there are.
-func (p *parser) others(f map[string]cursor, out *DNS) {
+func (p *parser) others(f map[string]cursor, out *DNS, d *Deployment) {
 	seen := unique{}
 	for _, item := range f["secondaries"].items(maxSecondaries) {
 		g := item.fields("addr", "key_name", "algorithm", "secret_file", "secret_env")
@@ -76,34 +97,11 @@ func (p *parser) others(f map[string]cursor, out *DNS) {
 		out.Secondaries = append(out.Secondaries, s)
 	}
 	for _, item := range f["publish"].items(maxPublish) {
-		out.Publish = append(out.Publish, item.publish(seen))
+		out.Publish = append(out.Publish, item.publish(d, seen))
 	}
-}
-
-// publish reads a name at somebody else's server.
-func (c cursor) publish(seen unique) Publish {
-	f := c.fields("server", "zone", "name", "key_name", "algorithm", "secret_file", "secret_env", "ttl")
-	out := Publish{TTL: f["ttl"].ttl(), Key: key(f)}
-	if f["server"].want("write server: 10.0.0.53:53, the primary of the zone") != "" {
-		out.Server = f["server"].address()
+	if f["metric"].there() {
+		out.Metric = f["metric"].metric(d)
 	}
-	if f["zone"].want("write zone: corp.example") != "" {
-		out.Zone = f["zone"].domain()
-	}
-	if f["name"].want("write name: write.corp.example") != "" {
-		out.Name = f["name"].domain()
-	}
-	const mark = "_roam." // stands before the name of package dns's mark
-	switch {
-	case out.Zone == "" || out.Name == "":
-	case out.Name == out.Zone || !within(out.Name, out.Zone):
-		f["name"].fault("want a name that ends with ."+printable(out.Zone), "%q is not below the zone", printable(out.Name))
-	case len(mark+out.Name) > maxDomain:
-		f["name"].fault("make it shorter", "is %d characters long, and at most %d may be", len(out.Name), maxDomain-len(mark))
-	case out.Server != "":
-		seen.once(f["name"], "publish ", out.Server+" "+out.Name, fmt.Sprintf("%q at that server", printable(out.Name)), "publish each name once")
-	}
-	return out
 }
 
 // key is what signs, if anything does.

@@ -40,10 +40,10 @@ func soundControl(t testing.TB, d Deployment) {
 		}
 	}
 	if c.DNS != nil {
-		if err := zones(d); err != nil {
+		if err := zones(d); c.DNS.Zone != "" && err != nil {
 			t.Fatalf("Parse took a zone: %v", err)
 		}
-		publishers(t, *c.DNS)
+		publishers(t, d)
 	}
 }
 
@@ -118,8 +118,9 @@ func zones(d Deployment) error {
 }
 
 // publishers wants package dns to take all that is published, and the keys.
-func publishers(t testing.TB, n DNS) {
+func publishers(t testing.TB, d Deployment) {
 	t.Helper()
+	n := *d.Control.DNS
 	secret := make([]byte, 16)
 	keyOf := func(k *Key) *dns.Key {
 		if k == nil {
@@ -131,6 +132,15 @@ func publishers(t testing.TB, n DNS) {
 		return &dns.Key{Name: k.Name, Algorithm: k.Algorithm, Secret: secret}
 	}
 	for _, p := range n.Publish {
+		if p.Kind != RFC2136 {
+			if err := ofAWS(d, p); err != nil {
+				t.Fatalf("Parse took %+v: %v", p, err)
+			}
+			continue
+		}
+		if n.Zone == "" {
+			t.Fatalf("Parse took %+v without a zone", p)
+		}
 		if _, err := dns.NewPublisher(p.Server, p.Zone, p.Name, dns.PublisherConfig{Key: keyOf(p.Key), TTL: p.TTL}); err != nil {
 			t.Fatalf("Parse took %+v: %v", p, err)
 		}
@@ -278,7 +288,7 @@ func TestTheLargestZone(t *testing.T) {
 }
 
 // zoned is a file with one Region, whose endpoint leads to a target, and some names.
-func zoned(zone, endpoint, names string) string {
+func withZone(zone, endpoint, names string) string {
 	return fmt.Sprintf(`version: 1
 topology: active-active
 regions: [{name: west, id: 1, engine: {memory: {}}, node: {control: "127.0.0.1:3", api: "127.0.0.1:4", dns: "127.0.0.1:53"}, endpoint: {target: %s}}]
@@ -298,7 +308,7 @@ func TestChains(t *testing.T) {
 			}
 			fmt.Fprintf(&names, "{name: c%d, target: %s}, ", i, to)
 		}
-		d, err := Parse([]byte(zoned("z", "c0.z", names.String())))
+		d, err := Parse([]byte(withZone("z", "c0.z", names.String())))
 		if (err == nil) != (long == 7) {
 			t.Errorf("a Region whose name stands for %d others in turn: Parse = %v", long+1, err)
 		}
@@ -316,7 +326,7 @@ func TestLongNames(t *testing.T) {
 	label := strings.Repeat("x", 63)
 	zone := strings.TrimSuffix(strings.Repeat(label[:49]+".", 4), ".") // 199 characters
 	publish := func(name string) string {
-		return strings.Replace(zoned("z", "a.example", ""), "names: []", "publish: [{server: \"ns:53\", zone: x, name: "+name+"}]", 1)
+		return strings.Replace(withZone("z", "a.example", ""), "names: []", "publish: [{server: \"ns:53\", zone: x, name: "+name+"}]", 1)
 	}
 	below := func(n int) string { // a name of n characters below x
 		s := strings.Repeat(label+".", 4)
@@ -326,10 +336,10 @@ func TestLongNames(t *testing.T) {
 		file string
 		good bool
 	}{
-		{zoned(zone, "a.example", "{name: "+label[:53]+", target: a.example}"), true}, // 253 with its dot
-		{zoned(zone, "a.example", "{name: "+label[:54]+", target: a.example}"), false},
-		{zoned("z", strings.Repeat("abc.", 63)+"a", ""), true},
-		{zoned("z", strings.Repeat("abc.", 63)+"ab", ""), false},
+		{withZone(zone, "a.example", "{name: "+label[:53]+", target: a.example}"), true}, // 253 with its dot
+		{withZone(zone, "a.example", "{name: "+label[:54]+", target: a.example}"), false},
+		{withZone("z", strings.Repeat("abc.", 63)+"a", ""), true},
+		{withZone("z", strings.Repeat("abc.", 63)+"ab", ""), false},
 		{publish(below(247)), true},
 		{publish(below(248)), false},
 	} {

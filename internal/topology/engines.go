@@ -65,7 +65,10 @@ type Valkey struct {
 type ServerTLS struct {
 	CA         string // path; empty: the system's
 	ServerName string // empty: the host of the address
-	Cert, Key  string // paths; empty: we have none
+	// Targets are names, or what names end with if they begin with a dot, that the address
+	// may be an alias of. Empty: it is none.
+	Targets   []string
+	Cert, Key string // paths; empty: we have none
 }
 
 // Memory is the embedded engine. The zero of a quantity means the default of

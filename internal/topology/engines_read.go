@@ -36,7 +36,6 @@ const (
 // What names look like, as the engines have it.
 var (
 	schemaName   = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
-	awsRegion    = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 	dsqlEndpoint = regexp.MustCompile(`^[a-z0-9]{26}\.dsql\.([a-z]{2}(?:-[a-z]+)+-[0-9])\.on\.aws$`)
 	dynamoTable  = regexp.MustCompile(`^[A-Za-z0-9_.-]{3,255}$`)
 	dynamoARN    = regexp.MustCompile(`^arn:aws[a-z-]*:dynamodb:([a-z0-9-]+):[0-9]{12}:table/([A-Za-z0-9_.-]{3,255})$`)
@@ -78,7 +77,7 @@ func (p *parser) valkey(c cursor) *Valkey {
 		"keep_released", "keep_log", "replicas", "cluster_replicas")
 	v := &Valkey{
 		Username: f["username"].text(),
-		TLS:      serverTLS(f["tls"], "ca", "server_name", "cert", "key"), Plaintext: f["plaintext"].yes(),
+		TLS:      serverTLS(f["tls"], "ca", "server_name", "targets", "cert", "key"), Plaintext: f["plaintext"].yes(),
 		LogBytes: f["log_bytes"].size(1<<20, 1<<40), ClusterReplicas: f["cluster_replicas"].yes(),
 	}
 	v.KeepReleased, v.KeepLog = keeping(f)
@@ -120,7 +119,10 @@ func serverTLS(c cursor, may ...string) *ServerTLS {
 		return nil
 	}
 	f := c.fields(may...)
-	t := &ServerTLS{CA: f["ca"].text(), ServerName: f["server_name"].text(), Cert: f["cert"].text(), Key: f["key"].text()}
+	t := &ServerTLS{
+		CA: f["ca"].text(), ServerName: f["server_name"].text(), Targets: f["targets"].targets(f["server_name"]),
+		Cert: f["cert"].text(), Key: f["key"].text(),
+	}
 	if (t.Cert == "") != (t.Key == "") {
 		c.fault("name both or none", "a certificate and its key belong together")
 	}
@@ -297,7 +299,7 @@ func (c cursor) schema() string {
 // awsRegion is the name of one of AWS's; empty if there is none.
 func (c cursor) awsRegion() string {
 	s := c.text()
-	if s != "" && !awsRegion.MatchString(s) {
+	if s != "" && !awsRegionForm.MatchString(s) {
 		c.fault("write one such as us-west-2", "%q is none of AWS's Regions", printable(s))
 		return ""
 	}

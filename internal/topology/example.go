@@ -35,3 +35,9 @@ func EngineExample(kind string) (string, bool) {
 
 // Kinds returns the kinds of engines, as they are called in the file.
 func Kinds() []string { return []string{kindMemory, kindValkey, kindPostgres, kindDSQL, kindDynamo} }
+
+//go:embed datastore.yaml
+var datastore string
+
+// DatastoreExample returns one more: two Regions of a Global Datastore of ElastiCache.
+func DatastoreExample() string { return datastore }

@@ -25,6 +25,7 @@ func (p *parser) judge(f map[string]cursor, regions []cursor, d *Deployment) {
 	p.engines(regions, d)
 	p.apart(regions, d)
 	p.controlled(f["control"], regions, d, seen)
+	p.grouped(f["control"], regions, d)
 }
 
 // unique is what may be there once, and the path where it was.

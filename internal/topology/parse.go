@@ -1,21 +1,15 @@
 package topology
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"regexp"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/yamlfile"
 )
 
 const (
-	// maxFileBytes is far above seven Regions with long comments.
-	maxFileBytes = 1 << 20
 	// maxRegions: each Region pushes to all others, so links grow by the square.
 	maxRegions = 7
 	// version is what the file says of itself. Others are refused.
@@ -29,7 +23,8 @@ const (
 // A parser gathers faults.
 type parser struct{ faults Faults }
 
-func (p *parser) add(f Fault) {
+// Add adds a fault. Beyond maxFaults nothing is added.
+func (p *parser) Add(f Fault) {
 	if len(p.faults) < maxFaults {
 		p.faults = append(p.faults, f)
 	}
@@ -46,74 +41,17 @@ func Parse(file []byte) (Deployment, error) {
 	}
 	d := p.deployment(cursor{p: p, node: root})
 	if len(p.faults) > 0 {
-		return Deployment{}, p.faults.sorted()
+		return Deployment{}, p.faults.Sorted()
 	}
 	d.Text = string(file)
 	return d, nil
 }
 
-// lineOf finds the line in what the YAML parser says.
-var lineOf = regexp.MustCompile(`^yaml: line (\d+): `)
-
 // root returns the one document of a file; nil if there is none to look at.
 func (p *parser) root(file []byte) *yaml.Node {
-	if len(file) > maxFileBytes {
-		p.add(Fault{What: fmt.Sprintf("the file has %d bytes", len(file)), Mend: fmt.Sprintf("at most %d may be", maxFileBytes)})
-		return nil
-	}
-	in := yaml.NewDecoder(bytes.NewReader(file))
-	var doc, next yaml.Node
-	err := in.Decode(&doc)
-	if errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0 {
-		p.add(Fault{What: "the file is empty", Mend: `"roam config example" prints one to begin with`})
-		return nil
-	}
-	if err == nil {
-		if err = in.Decode(&next); errors.Is(err, io.EOF) {
-			p.aliases(&doc)
-			if len(p.faults) > 0 {
-				return nil
-			}
-			return doc.Content[0]
-		}
-		if err == nil {
-			p.add(Fault{Line: next.Line, Column: next.Column, What: "a second document begins", Mend: "one file describes one deployment"})
-			return nil
-		}
-	}
-	p.syntax(err)
-	return nil
-}
-
-// syntax reports what is no YAML. The parser's message holds no values but those
-// of broken tags.
-func (p *parser) syntax(err error) {
-	what, line := err.Error(), 0
-	if m := lineOf.FindStringSubmatch(what); m != nil {
-		line, _ = strconv.Atoi(m[1]) // it matched digits
-		what = what[len(m[0]):]
-	}
-	f := Fault{Line: line, What: "this is no YAML: " + printable(what), Mend: "look at this line and the one above: indent with spaces, quote what has colons"}
-	if line > 0 {
-		f.Column = 1
-	}
-	p.add(f)
-}
-
-// aliases refuses what lets a short file say much, or a place say what stands
-// elsewhere.
-func (p *parser) aliases(n *yaml.Node) {
-	const mend = "write out what it stands for"
-	if n.Kind == yaml.AliasNode {
-		p.add(Fault{Line: n.Line, Column: n.Column, What: "aliases are not allowed", Mend: mend})
-		return // what it stands for is looked at where it is
-	}
-	if n.Anchor != "" {
-		p.add(Fault{Line: n.Line, Column: n.Column, What: "anchors are not allowed", Mend: mend})
-	}
-	for _, c := range n.Content {
-		p.aliases(c)
-	}
+	in, top := yamlfile.Parse(file, `"roam config example" prints one to begin with`)
+	p.faults = append(p.faults, in.Faults()...)
+	return top.Node
 }
 
 func (p *parser) deployment(c cursor) Deployment {
@@ -151,7 +89,7 @@ func (p *parser) deployment(c cursor) Deployment {
 }
 
 func (p *parser) region(c cursor) Region {
-	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint", "network")
+	f := c.fields("name", "id", "engine", "side", "node", "replicate", "endpoint", "network", "elasticache")
 	r := Region{Name: f["name"].memberName("Region", "us-west-1")}
 	if f["id"].want("write id: and a number from 1 to 15 that no Region ever had") != "" {
 		r.ID = crdt.Region(f["id"].number(1, int(crdt.MaxRegion))) //nolint:gosec // within bounds
@@ -170,6 +108,9 @@ func (p *parser) region(c cursor) Region {
 	r.Networks = networks(f["network"])
 	if f["endpoint"].there() {
 		r.Endpoint = f["endpoint"].endpoint()
+	}
+	if f["elasticache"].there() {
+		r.Group = p.group(f["elasticache"], r.Name)
 	}
 	return r
 }

@@ -44,6 +44,7 @@ type Region struct {
 	// with an engine in memory.
 	Replicate string
 	Endpoint  *Endpoint // nil: no name leads to it
+	Group     *Group    // nil: nobody manages its servers
 	// Networks are those that its servers and its node are in; no other Region has a part
 	// of one. Empty: nobody says.
 	Networks []netip.Prefix

@@ -71,7 +71,7 @@ func TestParseReadsEveryKey(t *testing.T) {
 	for _, want := range []string{
 		"Topology:active-passive Primary:west", "Name:west ID:1 ", "Name:east ID:15 ",
 		"Addrs:[db.west:6379 [2001:db8::1]:6379] Username:roam PasswordFile:/etc/roam/secrets/west PasswordEnv:",
-		"CA:/etc/roam/tls/ca.pem ServerName:db Cert:/etc/roam/tls/c.pem Key:/k.pem", "LogBytes:536870912 KeepReleased:10m0s KeepLog:20m0s Replicas:[db2.west:6379] ClusterReplicas:false",
+		"CA:/etc/roam/tls/ca.pem ServerName:db Targets:[] Cert:/etc/roam/tls/c.pem Key:/k.pem", "LogBytes:536870912 KeepReleased:10m0s KeepLog:20m0s Replicas:[db2.west:6379] ClusterReplicas:false",
 		"MaxBytes:1073741824 LogBytes:65536 KeepReleased:1m0s",
 		"Links:0.0.0.0:7100 Advertise:node.west:7100 HTTP:127.0.0.1:7101", "Links:10.0.0.2:7100 Advertise:10.0.0.2:7100 HTTP:127.0.0.1:7101",
 		"PasswordEnv:PW", "Plaintext:true", "Networks:[10.0.0.0/24 2001:db8:2::/48]",
@@ -134,7 +134,7 @@ func TestParseHasBounds(t *testing.T) {
 	if !errors.As(err, &faults) || len(faults) > maxFaults {
 		t.Errorf("Parse of 5,000 bad Regions = %d faults, want 1 to %d", len(faults), maxFaults)
 	}
-	if _, err := Parse([]byte("#" + strings.Repeat("x", maxFileBytes))); err == nil || !strings.Contains(err.Error(), "at most 1048576") {
+	if _, err := Parse([]byte("#" + strings.Repeat("x", 1<<20))); err == nil || !strings.Contains(err.Error(), "at most 1048576") {
 		t.Errorf("Parse of a file above 1 MiB = %v, want a fault that says so", err)
 	}
 	begun := time.Now()
@@ -192,6 +192,8 @@ func FuzzParse(f *testing.F) {
 		text, _ := EngineExample(kind)
 		f.Add([]byte(text))
 	}
+	f.Add([]byte(aws))
+	f.Add([]byte(DatastoreExample()))
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
 		text, err := os.ReadFile(name)

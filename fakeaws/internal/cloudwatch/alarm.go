@@ -324,7 +324,7 @@ func (f *Fake) tell(a *alarm) map[string]any {
 	m := map[string]any{
 		"AlarmName": a.name, "AlarmArn": f.alarmARN(a.region, a.name), "AlarmDescription": a.description, "ActionsEnabled": a.enabled,
 		"OKActions": list(a.actions[OK]), "AlarmActions": list(a.actions[Alarm]), "InsufficientDataActions": list(a.actions[Insufficient]),
-		"StateValue": a.state, "StateReason": a.reason, "StateUpdatedTimestamp": a.changed.UTC(), "MetricName": a.metric, "Namespace": a.namespace,
+		"StateValue": a.state, "StateReason": a.reason, "StateUpdatedTimestamp": a.changed.UTC(), "StateTransitionedTimestamp": a.changed.UTC(), "MetricName": a.metric, "Namespace": a.namespace,
 		"Dimensions": tellDimensions(a.dimensions), "Period": a.minutes * 60, "EvaluationPeriods": a.periods, "DatapointsToAlarm": a.points,
 		"Threshold": a.threshold, "ComparisonOperator": a.comparison, "TreatMissingData": a.missing,
 	}

@@ -94,7 +94,7 @@ func New(client Client, endpoints []Endpoint, c Config) (*Cluster, error) {
 func (c *Cluster) States(ctx context.Context, controls []string) (map[string]bool, error) {
 	out := map[string]bool{}
 	for _, arn := range controls {
-		err := c.each(ctx, func(ctx context.Context, o func(*sdk.Options)) error {
+		err := c.each(ctx, nil, func(ctx context.Context, o func(*sdk.Options)) error {
 			got, err := c.client.GetRoutingControlState(ctx, &sdk.GetRoutingControlStateInput{RoutingControlArn: &arn}, o)
 			if err != nil {
 				return err
@@ -111,7 +111,8 @@ func (c *Cluster) States(ctx context.Context, controls []string) (map[string]boo
 
 // Turn turns one control on and others off, in one call of which all is done or nothing, and
 // reads them again. It does nothing, and returns false, if they are so already. Guard is asked
-// after they were read; nil: nobody is. No safety rule is overridden.
+// after they were read, and again before each endpoint is told: the one before may have been
+// silent for seconds. Nil: nobody is asked. No safety rule is overridden.
 //
 // It fails with ErrConflict, with dns.ErrRefused, with what guard says, or with what the last
 // endpoint failed with. After the last the change may have been made or not, and Turn may be
@@ -122,15 +123,21 @@ func (c *Cluster) Turn(ctx context.Context, on string, off []string, guard func(
 	if err != nil || settled(states, on) {
 		return false, err
 	}
-	if guard != nil {
-		if err := guard(ctx); err != nil {
-			return false, err
+	refused := false
+	err = c.each(ctx, func(ctx context.Context) error {
+		if guard == nil {
+			return nil
 		}
-	}
-	err = c.each(ctx, func(ctx context.Context, o func(*sdk.Options)) error {
+		err := guard(ctx)
+		refused = err != nil
+		return err
+	}, func(ctx context.Context, o func(*sdk.Options)) error {
 		_, err := c.client.UpdateRoutingControlStates(ctx, &sdk.UpdateRoutingControlStatesInput{UpdateRoutingControlStateEntries: entries(on, off)}, o)
 		return err
 	})
+	if refused {
+		return false, err
+	}
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return false, fmt.Errorf("turn on %s: %w", on, err)
 	}
@@ -173,14 +180,20 @@ func entries(on string, off []string) []types.UpdateRoutingControlStateEntry {
 	return out
 }
 
-// each asks one endpoint after another, from any of them on, until one answers.
-func (c *Cluster) each(ctx context.Context, ask func(context.Context, func(*sdk.Options)) error) error {
+// each asks one endpoint after another, from any of them on, until one answers, or until
+// before fails, which is asked each time; nil: it is not.
+func (c *Cluster) each(ctx context.Context, before func(context.Context) error, ask func(context.Context, func(*sdk.Options)) error) error {
 	n := len(c.endpoints)
 	begin := c.start(n)
 	var err error
 	for i := range n * c.config.Rounds {
 		if i > 0 && i%n == 0 && !c.pause(ctx) {
 			break
+		}
+		if before != nil {
+			if err := before(ctx); err != nil {
+				return err
+			}
 		}
 		e := c.endpoints[(begin+i)%n]
 		if err = c.one(ctx, e, ask); err == nil || errors.Is(err, ErrConflict) || errors.Is(err, dns.ErrRefused) {

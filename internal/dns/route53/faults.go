@@ -21,6 +21,8 @@ var ErrNotPrimary = errors.New("the Region is not the primary any more")
 
 var (
 	errChanged    = errors.New("somebody else changed it meanwhile")
+	errOther      = errors.New("what there is has changed since the batch was shown: look again")
+	errNewer      = errors.New("something else is to be published")
 	errUnverified = errors.New("what was written is not what is listed")
 )
 
@@ -50,5 +52,5 @@ func told(err error) error {
 // final reports whether an error stays whatever is tried again.
 func final(ctx context.Context, err error) bool {
 	return errors.Is(err, dns.ErrRefused) || errors.Is(err, dns.ErrOccupied) || errors.Is(err, dns.ErrStale) ||
-		errors.Is(err, errNoTarget) || errors.Is(err, ErrNotPrimary) || errors.Is(err, ErrPending) || ctx.Err() != nil
+		errors.Is(err, errNoTarget) || errors.Is(err, errOther) || errors.Is(err, ErrNotPrimary) || errors.Is(err, ErrPending) || ctx.Err() != nil
 }

@@ -2,6 +2,7 @@ package route53
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/dns"
@@ -14,7 +15,7 @@ import (
 // with, or ctx. After the last three the name may have been changed or not, and Publish may be
 // called again.
 func (p *Publisher) Publish(ctx context.Context, w dns.Publication) error {
-	return p.publish(ctx, func() (dns.Publication, bool) { return w, true }, nil)
+	return p.publish(ctx, func() (dns.Publication, bool) { return w, true }, nil, nil)
 }
 
 // Keep publishes what latest returns, whenever changed says so and every so often, until ctx
@@ -24,7 +25,7 @@ func (p *Publisher) Keep(ctx context.Context, latest func() (dns.Publication, bo
 	tick := time.NewTicker(p.config.Every)
 	defer tick.Stop()
 	for {
-		if err := p.publish(ctx, latest, changed); err != nil && ctx.Err() == nil {
+		if err := p.publish(ctx, latest, changed, p.config.Tell); err != nil && ctx.Err() == nil {
 			p.config.Log.Warn("the writer's name is not published", "err", err)
 		}
 		select {
@@ -36,13 +37,34 @@ func (p *Publisher) Keep(ctx context.Context, latest func() (dns.Publication, bo
 	}
 }
 
-func (p *Publisher) publish(ctx context.Context, latest func() (dns.Publication, bool), changed <-chan struct{}) error {
+func (p *Publisher) publish(ctx context.Context, latest func() (dns.Publication, bool), changed <-chan struct{}, tell func(dns.Report)) error {
 	return p.turn(ctx, func() (job, bool) {
 		w, ok := latest()
 		target, err := canonical(w.Target)
 		if err != nil {
 			target = w.Target // look refuses it, and says so
 		}
-		return job{target: target, marked: true, epoch: w.Epoch}, ok
+		j := job{target: target, marked: true, epoch: w.Epoch, newer: func() bool {
+			now, ok := latest()
+			return !ok || now != w
+		}}
+		if p.config.Guard != nil {
+			j.guard = func(ctx context.Context) error { return p.config.Guard(ctx, w) }
+		}
+		if tell != nil {
+			j.tell = func(err error, again bool) { tell(dns.Report{Publication: w, Err: err, Again: again}) }
+		}
+		return j, ok
 	}, changed, new(Outcome))
+}
+
+// Marked looks at the name and returns where it leads by its mark, and whether there is one,
+// beside its records. It changes nothing, fails as Settle does when it looks, and tries nothing
+// again.
+func (p *Publisher) Marked(ctx context.Context) (is []Record, w dns.Publication, marked bool, err error) {
+	h, err := p.held(ctx)
+	if err != nil {
+		return nil, w, false, fmt.Errorf("look at %s at Route 53: %w", p.name, err)
+	}
+	return h.records, h.last, h.mark != nil, nil
 }

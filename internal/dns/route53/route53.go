@@ -47,6 +47,11 @@ type Config struct {
 	SyncWithin time.Duration
 	// Every is how often Keep looks whether the name is still right. Default 1 min.
 	Every time.Duration
+	// Guard is asked before each batch of Publish and Keep whether it may still be sent. It
+	// fails with ErrNotPrimary if not; what else it fails with may pass. Nil: nobody is asked.
+	Guard func(context.Context, dns.Publication) error
+	// Tell is told what came of each try of Keep's; nil: nobody is. It must not block.
+	Tell func(dns.Report)
 }
 
 // A Publisher keeps one name of a zone. It may be used by many goroutines, which take turns.
@@ -74,6 +79,9 @@ func (p *Publisher) Stats() dns.PublisherStats {
 func New(client Client, zone, name string, c Config) (*Publisher, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Tell == nil {
+		c.Tell = func(dns.Report) {}
 	}
 	c.TTL = cmp.Or(c.TTL, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)

@@ -58,6 +58,10 @@ func (p *Publisher) Look(ctx context.Context) ([]Record, error) {
 type job struct {
 	target string
 	guard  Guard
+	tell   func(err error, again bool) // nil: nobody is told
+	newer  func() bool                 // something else is to be published by now; nil: never
+	shown  func([]types.Change) error  // may refuse a batch; nil: none is refused
+	polled func(change string)         // Route 53 is asked about it; nil: nobody is told
 	marked bool
 	epoch  uint64
 }
@@ -77,11 +81,19 @@ func (p *Publisher) turn(ctx context.Context, latest func() (job, bool), changed
 			return nil
 		}
 		p.stats.tries.Add(1)
-		if err = p.once(ctx, j, o); err == nil {
-			return nil
+		if err = p.once(ctx, j, o, changed); errors.Is(err, errNewer) {
+			try, *o = 0, Outcome{Was: o.Was} // what became of the old one is nothing to the new one
+			continue
 		}
-		err = fmt.Errorf("publish %s at Route 53: %w", p.name, err)
+		if err != nil {
+			err = fmt.Errorf("publish %s at Route 53: %w", p.name, err)
+		}
+		if j.tell != nil {
+			j.tell(err, err != nil && !final(ctx, err) && try < p.config.Tries)
+		}
 		switch {
+		case err == nil:
+			return nil
 		case errors.Is(err, dns.ErrStale):
 			p.stats.stale.Add(1)
 			return err
@@ -135,7 +147,7 @@ func rest(ctx context.Context, d time.Duration) bool {
 
 // once looks what there is, changes it if it has to be, waits until all servers know, and
 // looks again.
-func (p *Publisher) once(ctx context.Context, j job, o *Outcome) error {
+func (p *Publisher) once(ctx context.Context, j job, o *Outcome, changed <-chan struct{}) error {
 	if j.marked && j.epoch < p.last.Epoch {
 		return fmt.Errorf("%w: epoch %d was published here", dns.ErrStale, p.last.Epoch)
 	}
@@ -153,10 +165,8 @@ func (p *Publisher) once(ctx context.Context, j job, o *Outcome) error {
 		p.remember(j)
 		return nil
 	}
-	if j.guard != nil {
-		if err := j.guard(ctx); err != nil {
-			return err
-		}
+	if err := j.may(ctx, changes, o); err != nil {
+		return err
 	}
 	id, err := p.send(ctx, changes)
 	if err != nil {
@@ -164,18 +174,39 @@ func (p *Publisher) once(ctx context.Context, j job, o *Outcome) error {
 		return fmt.Errorf("change: %w", err)
 	}
 	o.Changed, o.Change = true, id
-	if err := p.sync(ctx, id); err != nil {
+	if err := p.sync(ctx, id, j, changed); err != nil {
 		return err
 	}
-	switch changes, _, err = p.look(ctx, j, false); {
+	if err := p.verify(ctx, j); err != nil {
+		return err
+	}
+	p.remember(j)
+	p.stats.published.Add(1)
+	p.config.Log.Info("the writer's name is published", "name", p.name, "target", j.target, "epoch", j.epoch)
+	return nil
+}
+
+// may asks whoever is to be asked whether a batch may be sent.
+func (j job) may(ctx context.Context, changes []types.Change, o *Outcome) error {
+	if j.guard != nil {
+		if err := j.guard(ctx); err != nil {
+			return err
+		}
+	}
+	if j.shown != nil && !o.unsure {
+		return j.shown(changes)
+	}
+	return nil
+}
+
+// verify looks whether it is listed so.
+func (p *Publisher) verify(ctx context.Context, j job) error {
+	switch changes, _, err := p.look(ctx, j, false); {
 	case err != nil:
 		return fmt.Errorf("verify: %w", err)
 	case len(changes) > 0:
 		return errUnverified
 	}
-	p.remember(j)
-	p.stats.published.Add(1)
-	p.config.Log.Info("the writer's name is published", "name", p.name, "target", j.target, "epoch", j.epoch)
 	return nil
 }
 
@@ -187,20 +218,11 @@ func (p *Publisher) remember(j job) {
 
 // look asks what there is and returns what is to be changed; with again, something is in any case.
 func (p *Publisher) look(ctx context.Context, j job, again bool) ([]types.Change, holding, error) {
-	var h holding
 	want, err := p.want(j.target)
 	if err != nil {
-		return nil, h, err
+		return nil, holding{}, err
 	}
-	out, err := p.list(ctx, p.name)
-	if err == nil {
-		err = h.hearName(p.name, out)
-	}
-	if err == nil {
-		if out, err = p.list(ctx, markOf+p.name); err == nil {
-			err = h.hearMark(markOf+p.name, out)
-		}
-	}
+	h, err := p.held(ctx)
 	if err != nil {
 		return nil, h, fmt.Errorf("look: %w", err)
 	}
@@ -223,6 +245,20 @@ func (p *Publisher) look(ctx context.Context, j job, again bool) ([]types.Change
 		changes = append(h.marking(p.name, w, p.ttl), changes...)
 	}
 	return changes, h, nil
+}
+
+// held asks what there is of our name and its mark.
+func (p *Publisher) held(ctx context.Context) (h holding, err error) {
+	out, err := p.list(ctx, p.name)
+	if err == nil {
+		err = h.hearName(p.name, out)
+	}
+	if err == nil {
+		if out, err = p.list(ctx, markOf+p.name); err == nil {
+			err = h.hearMark(markOf+p.name, out)
+		}
+	}
+	return h, err
 }
 
 // mostListed bounds the records of one name that are looked at. A name of ours has two at the
@@ -258,24 +294,46 @@ func (p *Publisher) send(ctx context.Context, changes []types.Change) (string, e
 
 // sync waits until all servers answer by a change. The SDK's waiter asks every 30 s, which is
 // half of what it normally takes. Whatever goes wrong while asking is asked again: the change
-// was taken.
-func (p *Publisher) sync(ctx context.Context, id string) error {
+// was taken. It ends with errNewer if something else is to be published by then: a failover is
+// not to wait for what it makes void.
+func (p *Publisher) sync(ctx context.Context, id string, j job, changed <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, p.config.SyncWithin)
 	defer cancel()
-	var last error
 	for {
+		if j.polled != nil {
+			j.polled(id)
+		}
 		out, err := p.change(ctx, id)
 		if err == nil && out.ChangeInfo != nil && out.ChangeInfo.Status == types.ChangeStatusInsync {
 			return nil
 		}
-		if last = err; errors.Is(err, dns.ErrRefused) {
+		if errors.Is(err, dns.ErrRefused) {
 			return fmt.Errorf("change %s: %w: %w", id, ErrPending, err)
 		}
-		if !rest(ctx, p.config.Poll/2+rand.N(p.config.Poll)) { //nolint:gosec // it spreads questions, and guards nothing
-			if last != nil && ctx.Err() == nil {
-				return fmt.Errorf("change %s: %w: %w", id, ErrPending, last)
-			}
+		if p.rests(ctx, j, changed) {
+			return errNewer
+		}
+		if ctx.Err() != nil {
 			return fmt.Errorf("change %s: %w", id, ErrPending)
+		}
+	}
+}
+
+// rests waits before Route 53 is asked again, and reports whether something else is to be
+// published.
+func (p *Publisher) rests(ctx context.Context, j job, changed <-chan struct{}) bool {
+	timer := time.NewTimer(p.config.Poll/2 + rand.N(p.config.Poll)) //nolint:gosec // it spreads questions, and guards nothing
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return false
+		case <-changed:
+			if j.newer != nil && j.newer() {
+				return true
+			}
 		}
 	}
 }

@@ -1,0 +1,2 @@
+// Package ssm fakes the Parameter Store of Systems Manager: text parameters that are read and written.
+package ssm
