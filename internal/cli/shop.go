@@ -170,19 +170,19 @@ func (f shopFlags) open(ctx context.Context, log *slog.Logger) (application, []b
 const leastKey, mostKey = 32, 4 << 10
 
 func (f shopFlags) openDeployment(ctx context.Context, log *slog.Logger) (application, []byte, func() error, error) {
-	t, err := readConfig(f.config)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if _, ok := t.Region(f.region); !ok {
-		return nil, nil, nil, usagef("--region %q is not in %s: want one of %s", f.region, f.config, strings.Join(t.Names(), ", "))
-	}
 	key, err := os.ReadFile(f.keyFile)
 	if err != nil {
 		return nil, nil, nil, usagef("read the key: %w", err)
 	}
 	if len(key) < leastKey || len(key) > mostKey {
 		return nil, nil, nil, usagef("--key-file %s has %d bytes: want %d to %d", f.keyFile, len(key), leastKey, mostKey)
+	}
+	t, err := readConfig(f.config)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if _, ok := t.Region(f.region); !ok {
+		return nil, nil, nil, usagef("--region %q is not in %s: want one of %s", f.region, f.config, strings.Join(t.Names(), ", "))
 	}
 	client, err := f.feedClient()
 	if err != nil {

@@ -187,13 +187,13 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add([]byte(Example()))
 	f.Add([]byte(ControlExample()))
-	f.Add([]byte(aws))
-	f.Add([]byte(DatastoreExample()))
 	f.Add([]byte(stores))
 	for _, kind := range Kinds() {
 		text, _ := EngineExample(kind)
 		f.Add([]byte(text))
 	}
+	f.Add([]byte(aws))
+	f.Add([]byte(DatastoreExample()))
 	files, _ := filepath.Glob("testdata/faults/*.yaml") // another test wants some
 	for _, name := range files {
 		text, err := os.ReadFile(name)
