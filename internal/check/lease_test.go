@@ -61,7 +61,7 @@ func TestDeploymentWithLeases(t *testing.T) {
 				}
 				return
 			} else if time.Since(begun) > 20*time.Second {
-				t.Fatalf("after 20 s %s is not a holder with whom all is well: %+v", holder, left)
+				t.Fatalf("after 20 s %s is not a holder with whom all is well: %+v\nall: %+v", holder, left, rows)
 			}
 		}
 	}

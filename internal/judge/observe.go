@@ -30,7 +30,9 @@ type Lease struct {
 	Holder string // empty: all Regions take writes, and there is nothing to fail over
 	Epoch  uint64 // of the lease: higher for each new holder
 	Since  time.Time
-	// Unplanned: the holder before was lost, and did not hand the lease over.
+	// From is the holder before; empty: there was none, or it is not known. Unplanned: it was
+	// lost, and did not hand the lease over.
+	From      string
 	Unplanned bool
 }
 

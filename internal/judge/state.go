@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -98,17 +99,18 @@ func (s *State) follow(lease Lease) bool {
 	}
 	was := s.Lease
 	s.Lease = lease
-	if lease.Epoch == was.Epoch || lease.Holder == was.Holder {
+	from := cmp.Or(lease.From, was.Holder) // a state may have missed who had it in between
+	if lease.Epoch == was.Epoch {
 		return true
 	}
 	s.Left = slices.DeleteFunc(s.Left, func(name string) bool { return name == lease.Holder })
-	if !lease.Unplanned {
+	if lease.Holder == from || !lease.Unplanned {
 		return true
 	}
-	if was.Holder != "" { // a new state does not know who it was
-		s.Left = append(s.Left, was.Holder)
+	if from != "" && !slices.Contains(s.Left, from) {
+		s.Left = append(s.Left, from)
 	}
-	f := Failover{Epoch: was.Epoch, From: was.Holder, To: lease.Holder, At: earlier(lease.Since, s.Now)}
+	f := Failover{Epoch: was.Epoch, From: from, To: lease.Holder, At: earlier(lease.Since, s.Now)}
 	if n := len(s.Failovers); n > 0 && s.Failovers[n-1].Epoch == was.Epoch {
 		f.At = later(f.At, s.Failovers[n-1].At) // the one that was decided here
 		s.Failovers = s.Failovers[:n-1]

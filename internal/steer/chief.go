@@ -138,7 +138,7 @@ func (c *Chief) judge(o Observation, now lease.Time) []Act {
 		in.Reports = append(in.Reports, r.Report)
 	}
 	if l := o.State.Lease; l.Epoch > 0 {
-		in.Lease = judge.Lease{Holder: l.Holder, Epoch: l.Epoch, Since: l.Since, Unplanned: l.Unplanned}
+		in.Lease = judge.Lease{Holder: l.Holder, From: l.From, Epoch: l.Epoch, Since: l.Since, Unplanned: l.Unplanned}
 	}
 	c.obey(o.State)
 	state, verdict := c.rules.Judge(c.watch.Judge, in, o.Wall)
