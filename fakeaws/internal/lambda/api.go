@@ -56,7 +56,11 @@ func (f *Fake) act(ctx context.Context, c *door.Call) (any, error) {
 	defer f.mu.Unlock()
 	switch c.Action {
 	case "GetFunction":
-		return map[string]any{"Configuration": fn.shape(), "Code": map[string]string{"RepositoryType": "S3"}}, nil
+		out := map[string]any{"Configuration": fn.shape(), "Code": map[string]string{"RepositoryType": "S3"}}
+		if fn.reserved {
+			out["Concurrency"] = map[string]int{"ReservedConcurrentExecutions": fn.Concurrent}
+		}
+		return out, nil
 	case "GetFunctionConfiguration":
 		return fn.shape(), nil
 	case "UpdateFunctionConfiguration":
@@ -263,7 +267,7 @@ func (fn *function) concurrency(c *door.Call) (any, error) {
 	if !ok || n < 0 || n > mostConcurrent {
 		return nil, badParameter("ReservedConcurrentExecutions is from 0 to %d", mostConcurrent)
 	}
-	fn.Concurrent = n
+	fn.Concurrent, fn.reserved = n, true
 	return map[string]int{"ReservedConcurrentExecutions": n}, nil
 }
 

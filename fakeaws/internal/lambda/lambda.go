@@ -89,6 +89,7 @@ type function struct {
 	idle     []*sandbox
 	running  int
 	closing  bool
+	reserved bool // somebody said how many programs may run at once
 	lines    []string
 }
 
