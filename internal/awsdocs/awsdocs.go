@@ -49,17 +49,13 @@ func Read(page string) ([]Block, error) {
 			return nil, fmt.Errorf("line %d: the block is not closed", i+1)
 		}
 		body := strings.Join(lines[i+1:end], "\n") + "\n"
-		words := strings.Fields(info)
 		switch {
-		case len(words) > 0 && words[0] == "sh":
-			b := Block{Line: i + 1, Commands: body}
-			if len(words) > 1 {
-				if len(words) != 3 || words[1] != Run && words[1] != Check || names[words[2]] {
-					return nil, fmt.Errorf("line %d: want sh, or sh run NAME or sh check NAME with a name of its own: %q", i+1, info)
-				}
-				b.Do, b.Name = words[1], words[2]
-				names[b.Name] = true
+		case info == "sh" || strings.HasPrefix(info, "sh "):
+			b, err := begin(info, names)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", i+1, err)
 			}
+			b.Line, b.Commands = i+1, body
 			blocks = append(blocks, b)
 			behind = len(blocks) - 1
 		case info == "text" && behind >= 0 && blocks[behind].Do == Run:
@@ -71,6 +67,19 @@ func Read(page string) ([]Block, error) {
 		i = end
 	}
 	return blocks, nil
+}
+
+// begin reads the line that a block of commands begins with. Names are those that are taken.
+func begin(info string, names map[string]bool) (Block, error) {
+	words := strings.Fields(info)
+	if len(words) == 1 {
+		return Block{}, nil
+	}
+	if len(words) != 3 || words[1] != Run && words[1] != Check || names[words[2]] {
+		return Block{}, fmt.Errorf("want sh, or sh run NAME or sh check NAME with a name of its own: %q", info)
+	}
+	names[words[2]] = true
+	return Block{Do: words[1], Name: words[2]}, nil
 }
 
 // Says reports whether a block was to print what it did, but for space at the end of lines and of all.

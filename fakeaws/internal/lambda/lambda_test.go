@@ -307,7 +307,23 @@ func TestConcurrency(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	reserved := func() *int32 {
+		out, err := w.GetFunction(t.Context(), &lambda.GetFunctionInput{FunctionName: &arn})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.Concurrency == nil {
+			return nil
+		}
+		return out.Concurrency.ReservedConcurrentExecutions
+	}
+	if got := reserved(); got != nil {
+		t.Errorf("%d programs are reserved by nobody", *got)
+	}
 	set(0)
+	if got := reserved(); got == nil || *got != 0 {
+		t.Errorf("reserved are %v programs, want 0", got)
+	}
 	_, err := w.Client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("dns")})
 	if _, ok := errors.AsType[*types.TooManyRequestsException](err); !ok {
 		t.Errorf("invoked at concurrency 0: %v", err)
