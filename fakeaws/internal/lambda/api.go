@@ -42,7 +42,10 @@ func (f *Fake) act(ctx context.Context, c *door.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fn.Region != c.Region {
+	f.mu.Lock()
+	elsewhere := fn.Region != c.Region
+	f.mu.Unlock()
+	if elsewhere {
 		return nil, notFound(c.Vars["FunctionName"])
 	}
 	switch c.Action {
@@ -236,6 +239,7 @@ func (f *Fake) update(c *door.Call, fn *function) (any, error) {
 		return nil, err
 	}
 	fn.Function = spec
+	fn.updates++
 	idle := fn.idle
 	fn.idle = nil
 	f.agenda.Go(func(context.Context) {

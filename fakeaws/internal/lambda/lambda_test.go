@@ -73,6 +73,11 @@ func bootstrap(api string) {
 			if err == nil {
 				_, _ = l.Accept() // nobody comes
 			}
+		case "gate":
+			if c, err := net.Dial("tcp", os.Getenv("GATE")); err == nil {
+				_, _ = io.ReadAll(c) // until it is closed
+				_ = c.Close()
+			}
 		case "wrong":
 			id = "other"
 		}
@@ -343,6 +348,43 @@ func TestConcurrency(t *testing.T) {
 	w.clock.Advance(7 * time.Hour)
 	if len(w.buried) != 1 || !strings.Contains(w.buried[0], "EventAgeExceeded") {
 		t.Errorf("six hours later: %q, want it given up", w.buried)
+	}
+}
+
+// A program that runs while its function is given another environment ends when it is done, and
+// what comes next is for a new one.
+func TestUpdateWhileItRuns(t *testing.T) {
+	w := begin(t)
+	gate, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = gate.Close() }()
+	w.put(t, func(f *Function) { f.Env["GATE"] = gate.Addr().String() })
+	answered := make(chan string, 1)
+	go func() {
+		out, err := w.Client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("dns"), Payload: []byte(`"gate"`)})
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		answered <- string(out.Payload)
+	}()
+	c, err := gate.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{
+		FunctionName: aws.String("dns"), Environment: &types.Environment{Variables: map[string]string{bootstrapEnv: "1", "NEW": "yes"}},
+	})
+	if err = errors.Join(err, c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-answered; !strings.Contains(got, `"n":1`) {
+		t.Errorf("the one that ran answers %s", got)
+	}
+	if got, failure := w.call(t, "env"); failure != "" || !strings.Contains(got, `"NEW=yes"`) || strings.Contains(got, "GATE=") {
+		t.Errorf("the next one has %s, %q", got, failure)
 	}
 }
 
