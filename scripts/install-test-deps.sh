@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the integration tests need beside Go: a Chromium for the console, Valkey and
 # Redis servers, PostgreSQL and two that speak DynamoDB's protocol (dynalite, by Node, and moto, where
-# it can be unpacked) for the engines, BIND with its tools for DNS, and AWS's schemas of CloudFormation. On
-# Debian it installs them; elsewhere it says what to install.
+# it can be unpacked) for the engines, BIND with its tools for DNS, AWS's schemas of CloudFormation, and the
+# AWS CLI, unpacked as well, for the commands of docs/aws. On Debian it installs them; elsewhere it says what
+# to install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -65,6 +66,7 @@ fakes() {
 	dynalite || install_dynalite || say 'npm could not install dynalite'
 	cfnspec || make_cfnspec || say 'the schemas of CloudFormation could not be had: templates will not be held against them'
 	./scripts/install-moto.sh || say 'tests against moto will not be run'
+	./scripts/install-awscli.sh || say 'the commands of docs/aws will not be run'
 }
 
 missing=()

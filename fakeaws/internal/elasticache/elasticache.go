@@ -91,6 +91,9 @@ type Fake struct {
 	lastIP  map[string]int           // of each Region's network
 	nodes   int
 	events  []event
+
+	parameters map[groupKey]*parameterGroup
+	subnets    map[groupKey]*subnetGroup
 }
 
 // A groupKey is a group's Region and ID.
@@ -105,6 +108,7 @@ func New(ctx context.Context, c Config) *Fake {
 		config: c, agenda: clock.NewAgenda(ctx, c.Clock), turn: make(chan struct{}, 1),
 		groups: map[groupKey]*group{}, globals: map[string]*global{}, dark: map[string]bool{},
 		links: map[[2]string]relay.Path{}, hosts: map[string]netip.Addr{}, lastIP: map[string]int{},
+		parameters: map[groupKey]*parameterGroup{}, subnets: map[groupKey]*subnetGroup{},
 	}
 }
 
@@ -167,6 +171,8 @@ func (f *Fake) act(_ context.Context, c *door.Call) (any, error) {
 		"CreateGlobalReplicationGroup": f.createGlobal, "DescribeGlobalReplicationGroups": f.describeGlobals,
 		"ModifyGlobalReplicationGroup": f.modifyGlobal, "DeleteGlobalReplicationGroup": f.deleteGlobal,
 		"FailoverGlobalReplicationGroup": f.failover, "DisassociateGlobalReplicationGroup": f.disassociate,
+		"CreateCacheParameterGroup": f.createParameters, "ModifyCacheParameterGroup": f.modifyParameters, "DescribeCacheParameters": f.describeParameters,
+		"CreateCacheSubnetGroup": f.createSubnets,
 	}[c.Action]
 	if act == nil {
 		return nil, door.ErrUnknownAction

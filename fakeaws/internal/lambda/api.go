@@ -42,7 +42,10 @@ func (f *Fake) act(ctx context.Context, c *door.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fn.Region != c.Region {
+	f.mu.Lock()
+	elsewhere := fn.Region != c.Region
+	f.mu.Unlock()
+	if elsewhere {
 		return nil, notFound(c.Vars["FunctionName"])
 	}
 	switch c.Action {
@@ -56,7 +59,11 @@ func (f *Fake) act(ctx context.Context, c *door.Call) (any, error) {
 	defer f.mu.Unlock()
 	switch c.Action {
 	case "GetFunction":
-		return map[string]any{"Configuration": fn.shape(), "Code": map[string]string{"RepositoryType": "S3"}}, nil
+		out := map[string]any{"Configuration": fn.shape(), "Code": map[string]string{"RepositoryType": "S3"}}
+		if fn.reserved {
+			out["Concurrency"] = map[string]int{"ReservedConcurrentExecutions": fn.Concurrent}
+		}
+		return out, nil
 	case "GetFunctionConfiguration":
 		return fn.shape(), nil
 	case "UpdateFunctionConfiguration":
@@ -232,6 +239,7 @@ func (f *Fake) update(c *door.Call, fn *function) (any, error) {
 		return nil, err
 	}
 	fn.Function = spec
+	fn.updates++
 	idle := fn.idle
 	fn.idle = nil
 	f.agenda.Go(func(context.Context) {
@@ -263,7 +271,7 @@ func (fn *function) concurrency(c *door.Call) (any, error) {
 	if !ok || n < 0 || n > mostConcurrent {
 		return nil, badParameter("ReservedConcurrentExecutions is from 0 to %d", mostConcurrent)
 	}
-	fn.Concurrent = n
+	fn.Concurrent, fn.reserved = n, true
 	return map[string]int{"ReservedConcurrentExecutions": n}, nil
 }
 

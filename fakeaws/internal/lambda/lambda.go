@@ -89,6 +89,8 @@ type function struct {
 	idle     []*sandbox
 	running  int
 	closing  bool
+	reserved bool // somebody said how many programs may run at once
+	updates  int  // of its configuration; programs of an older one end when they are done
 	lines    []string
 }
 
@@ -235,8 +237,9 @@ func (f *Fake) print(fn *function, line string) {
 		fn.lines = slices.Delete(fn.lines, 0, 1)
 	}
 	fn.lines = append(fn.lines, line)
+	region, name := fn.Region, fn.Name
 	f.mu.Unlock()
-	f.config.Print(fn.Region, fn.Name, line)
+	f.config.Print(region, name, line)
 }
 
 // environ is the environment of provided.al2023.
@@ -285,22 +288,24 @@ func (f *Fake) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 		f.mu.Unlock()
 		return s, nil
 	}
-	env := f.environ(fn)
+	env, updates := f.environ(fn), fn.updates
 	f.mu.Unlock()
 	s, err := startSandbox(ctx, fn.arn, fn.dir, env, func(line string) { f.print(fn, line) })
 	if err != nil {
 		f.mu.Lock()
 		fn.running--
 		f.mu.Unlock()
+		return nil, err
 	}
-	return s, err
+	s.updates = updates
+	return s, nil
 }
 
 // release puts a program back, or ends it.
 func (f *Fake) release(fn *function, s *sandbox, good bool) {
 	f.mu.Lock()
 	fn.running--
-	keep := good && !fn.closing
+	keep := good && !fn.closing && s.updates == fn.updates
 	if keep {
 		fn.idle = append(fn.idle, s)
 	}

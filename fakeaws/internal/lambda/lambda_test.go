@@ -73,6 +73,11 @@ func bootstrap(api string) {
 			if err == nil {
 				_, _ = l.Accept() // nobody comes
 			}
+		case "gate":
+			if c, err := net.Dial("tcp", os.Getenv("GATE")); err == nil {
+				_, _ = io.ReadAll(c) // until it is closed
+				_ = c.Close()
+			}
 		case "wrong":
 			id = "other"
 		}
@@ -294,39 +299,6 @@ func TestRetries(t *testing.T) {
 	}
 	if err := w.Fake.Invoke("sns.amazonaws.com", arn+"x", nil); code(err) != "ResourceNotFoundException" {
 		t.Errorf("no function: %v", err)
-	}
-}
-
-// A function that may not run is throttled, and what waits for it is tried until it may.
-func TestConcurrency(t *testing.T) {
-	w := begin(t)
-	arn := w.put(t, nil)
-	set := func(n int32) {
-		t.Helper()
-		if _, err := w.PutFunctionConcurrency(t.Context(), &lambda.PutFunctionConcurrencyInput{FunctionName: &arn, ReservedConcurrentExecutions: &n}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set(0)
-	_, err := w.Client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("dns")})
-	if _, ok := errors.AsType[*types.TooManyRequestsException](err); !ok {
-		t.Errorf("invoked at concurrency 0: %v", err)
-	}
-	if err := w.Fake.Invoke("sns.amazonaws.com", arn, []byte(`"print"`)); err != nil {
-		t.Fatal(err)
-	}
-	w.clock.Advance(time.Minute)
-	set(1)
-	w.clock.Advance(time.Hour)
-	w.line(t)
-	w.line(t)
-	set(0)
-	if err := w.Fake.Invoke("sns.amazonaws.com", arn, []byte(`"print"`)); err != nil {
-		t.Fatal(err)
-	}
-	w.clock.Advance(7 * time.Hour)
-	if len(w.buried) != 1 || !strings.Contains(w.buried[0], "EventAgeExceeded") {
-		t.Errorf("six hours later: %q, want it given up", w.buried)
 	}
 }
 

@@ -49,14 +49,16 @@ func failed(kind, format string, args ...any) result {
 
 // A sandbox is one program and the Runtime API that it asks.
 type sandbox struct {
-	arn    string // of its function
-	server *http.Server
-	events chan *invocation
-	ready  chan struct{} // closed once it asks for the first one
-	once   sync.Once
-	ended  chan struct{} // closed once the program is gone
-	kill   func()
-	served sync.WaitGroup
+	arn string // of its function
+	// updates is how often the function had been updated when the program was begun.
+	updates int
+	server  *http.Server
+	events  chan *invocation
+	ready   chan struct{} // closed once it asks for the first one
+	once    sync.Once
+	ended   chan struct{} // closed once the program is gone
+	kill    func()
+	served  sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	current *invocation
