@@ -144,6 +144,6 @@ func samples() []awsplan.Settings {
 			Promoter: awsplan.PromoterNodes, Witness: awsplan.Region{Name: "us-east-1", CIDR: "10.9.0.0/16"},
 		},
 		{Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDSQL, Witness: awsplan.Region{Name: "us-east-2"}},
-		{Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDynamo},
+		{Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDynamo, Artifacts: buckets, Shop: true},
 	}
 }

@@ -22,7 +22,7 @@ func (b *builder) advise() {
 		if b.s.Variant == VariantCache {
 			b.say("The shop is an application of the deployment: its machines read roam.yaml, the caches' password and the key of cookies, and with nodes the certificate of their Region, by which they follow who takes the writes.")
 		} else {
-			b.say("The shop keeps sessions in each machine's memory here: it shows load balancers and Regions, and no sessions across Regions.")
+			b.say("The shop is an application of the deployment: its machines read roam.yaml and the key of cookies, and their role may keep sessions, in every Region. They ask those of other Regions by their NAT gateway.")
 		}
 		if len(b.s.Certificate) == 0 {
 			b.say("The shop is served without TLS. Browsers send its demo cookies all the same; name certificates of ACM for anything else.")
@@ -141,6 +141,9 @@ func (b *builder) bill() {
 	}
 	if b.s.nodes() {
 		per("%d machines %s with disks of 8 GiB", len(b.s.places()), b.machine())
+	}
+	if b.s.Shop && b.s.Variant != VariantCache {
+		per("a secret and its copies, by the month")
 	}
 	if b.s.Shop {
 		per("%d load balancers and %d machines %s", n, 2*n, b.machine())

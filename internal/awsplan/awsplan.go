@@ -22,8 +22,10 @@ func New(s Settings) (Plan, error) {
 		b.members()
 	case VariantDynamo:
 		b.table()
+		b.described()
 	case VariantDSQL:
 		b.clusters()
+		b.described()
 	}
 	b.front()
 	b.advise()

@@ -14,17 +14,23 @@ func (b *builder) home() Region { return b.s.Regions[0] }
 // grown reports whether there is more than one Region.
 func (b *builder) grown() bool { return len(b.s.Regions) > 1 }
 
+// secret adds the key of cookies and, if there are caches, their password.
+func (b *builder) secret(why string) {
+	parameters := map[string]string{"Deployment": b.s.Name, "Caches": yes(b.s.Variant == VariantCache)}
+	for i := 1; i < mostInFile; i++ {
+		n := strconv.Itoa(i)
+		parameters["Replica"+n] = ""
+		if i < len(b.s.Regions) {
+			parameters["Replica"+n] = b.s.Regions[i].Name
+		}
+	}
+	b.add(stack{part: "secret", region: b.home().Name, template: "secret.yaml", parameters: parameters, why: why})
+}
+
 // caches adds the password and the caches, one after the other: a Global Datastore takes one member at a time.
 func (b *builder) caches() {
 	home := b.home()
-	parameters := map[string]string{"Deployment": b.s.Name, "Replica1": "", "Replica2": ""}
-	for i, r := range b.s.Regions[1:] {
-		parameters["Replica"+strconv.Itoa(i+1)] = r.Name
-	}
-	b.add(stack{
-		part: "secret", region: home.Name, template: "secret.yaml", parameters: parameters,
-		why: "The password of the caches, with a copy in each Region.",
-	})
+	b.secret("The password of the caches, with a copy in each Region.")
 	b.primary()
 	for _, r := range b.s.Regions[1:] {
 		b.settled("Before " + r.Name + " joins, nothing else may be going on.")

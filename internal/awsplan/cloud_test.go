@@ -192,6 +192,9 @@ func idOf(s Step, name, attribute string, r cfn.Resource) string {
 	case "iam":
 		return "arn:aws:iam::" + account + ":role/" + s.Stack + "-" + name
 	case "dsql":
+		if attribute == "Endpoint" {
+			return strings.Repeat(number, 4)[:26] + ".dsql." + s.Region + ".on.aws"
+		}
 		return "arn:aws:dsql:" + s.Region + ":" + account + ":cluster/" + strings.Repeat(number, 4)[:26]
 	}
 	return "arn:aws:" + service + ":" + s.Region + ":" + account + ":" + s.Stack + "/" + name + "/" + attribute

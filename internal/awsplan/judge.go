@@ -198,6 +198,9 @@ func (j *verdict) front(s Settings) {
 	if s.Edge && !s.Shop {
 		j.fault("edge", "there is no shop that it could send users to", "write shop: true, or take edge away")
 	}
+	if s.Shop && len(s.Regions) > mostInFile {
+		j.fault("shop", fmt.Sprintf("there are %d Regions, and a roam.yaml has %d at most", len(s.Regions), mostInFile), "take shop away, or Regions")
+	}
 	for _, r := range s.Regions {
 		arn, ok := s.Certificate[r.Name]
 		if len(s.Certificate) > 0 && !ok && s.Edge {

@@ -89,7 +89,13 @@ func matrix() map[string]Settings {
 		"dynamodb-witness": in("us-east-1", "us-west-2").bare(VariantDynamo).with(func(s *Settings) {
 			s.Strong, s.Witness = true, Region{Name: "us-east-2"}
 		}),
-		"dsql":     in("us-east-1", "us-west-2").bare(VariantDSQL).with(func(s *Settings) { s.Witness = Region{Name: "us-east-2"} }),
-		"dsql-one": in("eu-west-1").bare(VariantDSQL),
+		"dsql":                in("us-east-1", "us-west-2").bare(VariantDSQL).with(func(s *Settings) { s.Witness = Region{Name: "us-east-2"} }),
+		"dynamodb-seven-shop": in(sixteen[:7]...).bare(VariantDynamo).with(func(s *Settings) { s.Shop = true }),
+		"dynamodb-strong-shop": in("us-east-1", "us-west-2").bare(VariantDynamo).with(func(s *Settings) {
+			s.Strong, s.Shop, s.Witness = true, true, Region{Name: "us-east-2"}
+		}),
+		"dsql-shop":     in("us-east-1", "us-west-2").bare(VariantDSQL).with(func(s *Settings) { s.Shop, s.Witness = true, Region{Name: "us-east-2"} }),
+		"dsql-one-shop": in("eu-west-1").bare(VariantDSQL).with(func(s *Settings) { s.Shop = true }),
+		"dsql-one":      in("eu-west-1").bare(VariantDSQL),
 	}
 }

@@ -47,6 +47,50 @@ func (b *builder) clusters() {
 	}
 }
 
+// mostInFile is how many Regions roam.yaml can have.
+const mostInFile = 7
+
+// described adds what applications go by where there are no caches: roam.yaml and the key of cookies.
+func (b *builder) described() {
+	if !b.s.Shop {
+		return
+	}
+	b.secret("The key of cookies, with a copy in each Region.")
+	parameters := map[string]string{"Deployment": b.s.Name, "Kind": b.s.Variant, "Strong": strconv.FormatBool(b.s.Strong), "Endpoint1": "", "Endpoint2": ""}
+	var feeds []Feed
+	for i := range mostInFile {
+		n := strconv.Itoa(i + 1)
+		if i >= len(b.s.Regions) {
+			parameters["Region"+n] = ""
+			continue
+		}
+		parameters["Region"+n] = b.s.Regions[i].Name
+		if b.s.Variant == VariantDSQL {
+			delete(parameters, "Endpoint"+n)
+			feeds = append(feeds, b.feed("Endpoint"+n, "cluster", b.s.Regions[i].Name, "Endpoint"))
+		}
+	}
+	for _, r := range b.s.Regions {
+		b.add(stack{
+			part: "config", region: r.Name, template: "config-store.yaml", parameters: parameters, feeds: feeds,
+			why: "roam.yaml, for applications of " + r.Name + ".",
+		})
+	}
+}
+
+// access are the policies that let applications keep sessions.
+func (b *builder) access() (out []Feed) {
+	switch b.s.Variant {
+	case VariantDynamo:
+		out = append(out, b.feed("Access", "table", b.home().Name, "Access"))
+	case VariantDSQL:
+		for _, r := range b.s.Regions {
+			out = append(out, b.feed("Access", "cluster", r.Name, "Access"))
+		}
+	}
+	return out
+}
+
 // front adds the shop, and what sends users to it.
 func (b *builder) front() {
 	if !b.s.Shop {
@@ -65,10 +109,12 @@ func (b *builder) front() {
 			b.feed("Vpc", "network", r.Name, "Vpc"), b.feed("PublicSubnets", "network", r.Name, "PublicSubnets"),
 			b.feed("PrivateSubnets", "network", r.Name, "PrivateSubnets"),
 		}
+		feeds = append(feeds, b.feed("File", "config", r.Name, "File"), b.feed("Place", "config", r.Name, "Region"))
 		if b.s.Variant == VariantCache {
-			feeds = append(feeds, b.feed("File", "config", r.Name, "File"), b.feed("Place", "config", r.Name, "Region"),
-				b.feed("Secret", "secret", b.home().Name, "Name"), b.feed("Cookies", "secret", b.home().Name, "Cookies"))
+			feeds = append(feeds, b.feed("Secret", "secret", b.home().Name, "Name"))
 		}
+		feeds = append(feeds, b.feed("Cookies", "secret", b.home().Name, "Cookies"))
+		feeds = append(feeds, b.access()...)
 		if b.s.nodes() {
 			parameters["Feed"] = "https://node." + r.Name + "." + b.s.Domain + ":7103/v1/feed"
 			parameters["Certificates"] = b.s.certificates(r.Name)

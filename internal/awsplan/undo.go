@@ -46,8 +46,10 @@ func (b *builder) stays(s Step) bool {
 	switch s.Template {
 	case "dynamodb.yaml", "dsql.yaml":
 		return b.s.Retain != RetainNothing
-	case "cache-primary.yaml", "cache-secondary.yaml", "secret.yaml":
+	case "cache-primary.yaml", "cache-secondary.yaml":
 		return b.s.Retain == RetainData
+	case "secret.yaml":
+		return b.s.Retain == RetainData || b.s.Variant != VariantCache && b.s.Retain != RetainNothing
 	case "network.yaml":
 		return b.s.Retain == RetainData && b.s.Variant == VariantCache
 	}
@@ -96,6 +98,7 @@ func (b *builder) remain() {
 			for _, r := range b.s.Regions {
 				b.left("AWS::DynamoDB::GlobalTable", r.Name, b.s.Name+"-sessions", "the copy of the table in "+r.Name+"; retain: nothing deletes it")
 			}
+			b.leftKey()
 		}
 	case VariantDSQL:
 		if b.s.Retain != RetainNothing {
@@ -105,7 +108,15 @@ func (b *builder) remain() {
 					Why: "the cluster; retain: nothing deletes it",
 				})
 			}
+			b.leftKey()
 		}
+	}
+}
+
+// leftKey adds the key of cookies, which stays where sessions do.
+func (b *builder) leftKey() {
+	if b.s.Variant == VariantCache || b.s.Shop {
+		b.left("AWS::SecretsManager::Secret", b.home().Name, b.s.Name+"/cookies", "the key of cookies, without which nobody finds her session again, with its copies")
 	}
 }
 
@@ -135,6 +146,7 @@ func (b *builder) remainOfCaches() {
 	}
 	if b.s.Retain == RetainData {
 		b.left("AWS::SecretsManager::Secret", b.home().Name, b.s.Name+"/cache", "the groups' password, with its copies")
+		b.leftKey()
 	}
 	if w := b.s.Witness; b.s.nodes() && w.Name != "" {
 		b.left("AWS::EC2::Snapshot", w.Name, b.s.Name, "the snapshot of the witness's disk, which its stack took")
