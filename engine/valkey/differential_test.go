@@ -39,7 +39,7 @@ func TestScriptsEqualGo(t *testing.T) {
 	t.Logf("-seed %d -ops %d", seed, *differences)
 	d := newDiffer(t, seed)
 	for done := 0; done < *differences && !t.Failed(); done += perPipeline {
-		if done%perStory == 0 {
+		if done > 0 && done%perStory == 0 {
 			d.begin()
 		}
 		d.run(perPipeline)
@@ -112,10 +112,12 @@ func newDiffer(t *testing.T, seed uint64) *differ {
 	if err := client.Do(t.Context(), client.B().FunctionLoad().FunctionCode(libraryUnderTest(t)).Build()).Error(); err != nil {
 		t.Fatalf("FUNCTION LOAD: %v", err)
 	}
-	return &differ{
+	d := &differ{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), client: client, //nolint:gosec // a test
 		now: 90_000_000_000, counts: map[string]int{},
 	}
+	d.begin()
+	return d
 }
 
 // begin has both be empty.
