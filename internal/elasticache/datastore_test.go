@@ -3,6 +3,7 @@ package elasticache
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,9 +103,22 @@ func run(t *testing.T, f *fake, do func(d *Datastore)) {
 	})
 }
 
+// pass lets time pass, and what is due at its end be done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// asked returns how often it was looked at, and which promotions it was asked for.
+func (f *fake) asked() (looks int, moves []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.looks, slices.Clone(f.moves)
+}
+
 // keep wants the promotion as a node does, for a while.
 func keep(d *Datastore, detach bool, lasts time.Duration) (err error) {
-	for end := time.Now().Add(lasts); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(lasts); time.Now().Before(end); pass(500 * time.Millisecond) {
 		if err = d.Promote(detach); err == nil {
 			return nil
 		}
@@ -123,8 +137,9 @@ func TestPromote(t *testing.T) {
 		if took := time.Since(began); took < time.Minute || took > 65*time.Second {
 			t.Errorf("it took %v, want a minute", took)
 		}
-		if want := "session-usw2 in us-west-2 of virxk-sessions"; strings.Join(f.moves, ",") != want {
-			t.Errorf("ElastiCache was asked for %q, want %q once", f.moves, want)
+		const want = "session-usw2 in us-west-2 of virxk-sessions"
+		if _, moves := f.asked(); strings.Join(moves, ",") != want {
+			t.Errorf("ElastiCache was asked for %q, want %q once", moves, want)
 		}
 	})
 }
@@ -140,13 +155,13 @@ func TestPromoteThatIsRefused(t *testing.T) {
 		if s := d.State(false); s.Failure == nil || !Unfit(s.Failure) {
 			t.Errorf("State has failure %v, want the refusal", s.Failure)
 		}
-		if n := len(f.moves); n < 3 || n > 5 {
-			t.Errorf("it was asked %d times in a minute, want 3 to 5", n)
+		_, was := f.asked()
+		if len(was) < 3 || len(was) > 5 {
+			t.Errorf("it was asked %d times in a minute, want 3 to 5", len(was))
 		}
-		was := len(f.moves)
-		time.Sleep(time.Minute)
-		if len(f.moves) != was {
-			t.Error("ElastiCache was asked though nobody wants it any more")
+		pass(time.Minute)
+		if _, moves := f.asked(); len(moves) != len(was) {
+			t.Errorf("ElastiCache was asked %d times though nobody wants it any more", len(moves)-len(was))
 		}
 		if err := keep(d, true, 10*time.Second); err != nil || f.detached != 1 {
 			t.Errorf("detached %d times, %v; want once", f.detached, err)
@@ -158,9 +173,9 @@ func TestPromoteThatIsRefused(t *testing.T) {
 func TestLooks(t *testing.T) {
 	f := &fake{}
 	run(t, f, func(d *Datastore) {
-		time.Sleep(time.Minute)
-		if f.looks < 6 || f.looks > 8 {
-			t.Errorf("%d looks in a minute, want 6 to 8", f.looks)
+		pass(time.Minute)
+		if looks, _ := f.asked(); looks < 6 || looks > 8 {
+			t.Errorf("%d looks in a minute, want 6 to 8", looks)
 		}
 		f.do(func() {
 			f.view.Role, f.looks = "PRIMARY", 0
@@ -168,15 +183,16 @@ func TestLooks(t *testing.T) {
 		})
 		d.State(true)
 		synctest.Wait()
-		if m, ok := d.State(true).View.PrimaryOf(); !ok || m.Group != here().Group || f.looks != 1 {
-			t.Errorf("after %d looks the primary is %+v", f.looks, m)
+		looks, _ := f.asked()
+		if m, ok := d.State(true).View.PrimaryOf(); !ok || m.Group != here().Group || looks != 1 {
+			t.Errorf("after %d looks the primary is %+v", looks, m)
 		}
 		for range 100 { // a server that goes on saying something else
 			d.State(false)
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
-		if f.looks < 5 || f.looks > 15 {
-			t.Errorf("%d looks in ten seconds, want about one a second", f.looks)
+		if looks, _ := f.asked(); looks < 5 || looks > 15 {
+			t.Errorf("%d looks in ten seconds, want about one a second", looks)
 		}
 	})
 }
@@ -186,13 +202,13 @@ func TestElastiCacheIsAway(t *testing.T) {
 	f := &fake{}
 	run(t, f, func(d *Datastore) {
 		f.do(func() { f.down = errors.New("no route") })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		s := d.State(false)
 		if s.Failure == nil || s.View.Role != "SECONDARY" || time.Since(s.Seen) < 30*time.Second {
 			t.Errorf("State = %+v, want what was said before, and why there is nothing newer", s)
 		}
 		f.do(func() { f.down = nil })
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s := d.State(false); s.Failure != nil {
 			t.Errorf("State has failure %v, want none", s.Failure)
 		}

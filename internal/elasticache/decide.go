@@ -64,6 +64,9 @@ func Decide(v View, s Site, want Want, asked, now time.Time) (Deed, string) {
 		return Disassociate, ""
 	case v.GlobalStatus != available:
 		return None, fmt.Sprintf("the Global Datastore is %q", v.GlobalStatus)
+	case v.has(s):
+		// The two were asked one after the other, and it was promoted in between.
+		return None, fmt.Sprintf("the Global Datastore has %s as its primary, and the group is yet to say so", s.Group)
 	}
 	return Failover, ""
 }
@@ -87,6 +90,12 @@ func (v View) PrimaryOf() (Member, bool) {
 		}
 	}
 	return out, n == 1
+}
+
+// has reports whether the Global Datastore has a Region's group as its primary.
+func (v View) has(s Site) bool {
+	m, ok := v.PrimaryOf()
+	return ok && m.Group == s.Group && m.Region == s.Region
 }
 
 // Promotable reports whether a Region's group could be made the primary now.

@@ -33,6 +33,8 @@ func TestDecide(t *testing.T) {
 		{"it was asked for long ago", Promoted, askAgain, func(*View) {}, Failover, false},
 		{"a failover goes on", Promoted, time.Minute, func(v *View) { v.GlobalStatus = "modifying" }, None, true},
 		{"it is the primary", Promoted, 0, func(v *View) { v.Role = "PRIMARY" }, None, false},
+		{"the Global Datastore has said so, and the group not yet", Promoted, time.Minute, func(v *View) { v.Members[0].Role, v.Members[1].Role = "SECONDARY", "PRIMARY" }, None, true},
+		{"the other one's group is called the same", Promoted, 0, func(v *View) { v.Members[0].Group = "session-usw2" }, Failover, false},
 		{"there is no group", Promoted, 0, func(v *View) { *v = View{} }, None, true},
 		{"it is in no Global Datastore", Promoted, 0, func(v *View) { v.Global, v.Role = "", "" }, None, true},
 		{"it is in another one", Promoted, 0, func(v *View) { v.Global = "virxk-carts" }, None, true},
