@@ -102,7 +102,7 @@ func BenchmarkApplyParallel(b *testing.B) {
 }
 
 // BenchmarkIngest takes in one-field fragments, an operation being one
-// fragment: DESIGN §13 wants 100,000 a second and core.
+// fragment: docs/benchmarks.md wants 100,000 a second and core.
 func BenchmarkIngest(b *testing.B) {
 	const sessions, batch = 10_000, 128
 	now := crdt.TimeOf(time.Now())

@@ -1,5 +1,5 @@
-// Package lease decides who may write where one Region takes all writes (DESIGN §9,
-// R5–R7). It is pure: time comes in as an argument, from a clock that does not step, and
+// Package lease decides who may write where one Region takes all writes
+// (rules R5–R7). It is pure: time comes in as an argument, from a clock that does not step, and
 // what is to be done comes out.
 //
 // There are four parts. A Holder, in the node of the primary Region, keeps the lease of

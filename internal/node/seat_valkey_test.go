@@ -23,7 +23,7 @@ func (l *land) agreed(name, what string, is func(ledger.State) bool) (s ledger.S
 	l.t.Helper()
 	defer func() {
 		if l.t.Failed() {
-			l.t.Logf("%s: %s", what, l.verdict())
+			l.t.Logf("%s: %s; the lease is %+v, receipts %+v", what, l.verdict(), s.Lease, s.Receipts)
 		}
 	}()
 	eventually(l.t, what, func() bool {
@@ -186,16 +186,22 @@ func (l *land) writer(of string) string {
 // under has a session begin at a Region's server in an epoch, as soon as that takes writes.
 func (l *land) under(name string, epoch uint64) (k crdt.Key) {
 	l.t.Helper()
-	eventually(l.t, name+" takes a write", func() bool {
-		e, ok := l.nodes[name].Engine()
-		if !ok {
-			return false
-		}
-		own, _ := engine.As[*valkey.Engine](e)
-		own.Under(epoch)
-		var err error
-		k, err = l.tryBirth(name)
-		return err == nil
+	eventually(l.t, name+" takes a write", func() (ok bool) {
+		k, ok = l.tryUnder(name, epoch)
+		return ok
 	})
 	return k
+}
+
+// tryUnder is under for one try.
+func (l *land) tryUnder(name string, epoch uint64) (k crdt.Key, ok bool) {
+	l.t.Helper()
+	e, ok := l.nodes[name].Engine()
+	if !ok {
+		return k, false
+	}
+	own, _ := engine.As[*valkey.Engine](e)
+	own.Under(epoch)
+	k, err := l.tryBirth(name)
+	return k, err == nil
 }
