@@ -109,7 +109,7 @@ func (d *differ) move() {
 			continue
 		}
 		d.counts["over"]++
-		d.compare(k, "the end of its time")
+		d.compare(k, "the end of its time", false)
 		d.keys[i] = d.newKey()
 	}
 }
@@ -139,7 +139,7 @@ func (d *differ) apply() {
 	default:
 		d.counts["taken"]++
 	}
-	d.compare(k, what)
+	d.compare(k, what, err == nil && !dot.IsZero())
 }
 
 func (d *differ) join() {
@@ -151,13 +151,19 @@ func (d *differ) join() {
 		d.t.Errorf("Join(%+v) = %v", r, err)
 	}
 	d.counts["joined"]++
-	d.compare(k, fmt.Sprintf("Join(%+v) at %d", r, d.now))
+	d.compare(k, fmt.Sprintf("Join(%+v) at %d", r, d.now), false)
 }
 
-func (d *differ) compare(k crdt.Key, what string) {
+// compare wants a record to be the same in both. What means nothing any more goes when a record is
+// written: the core writes it for each join, the engine only for one that brings something.
+func (d *differ) compare(k crdt.Key, what string, written bool) {
 	d.t.Helper()
 	got, err := d.e.Read(context.Background(), k, crdt.Token{})
-	if want := d.core.Read(d.now, k); err != nil || string(crdt.AppendRecord(nil, got)) != string(crdt.AppendRecord(nil, want)) {
+	want := d.core.Read(d.now, k)
+	if !written {
+		got, want = got.Prune(d.now), want.Prune(d.now)
+	}
+	if err != nil || string(crdt.AppendRecord(nil, got)) != string(crdt.AppendRecord(nil, want)) {
 		d.t.Errorf("%s\nrecord = %+v, %v\nwant     %+v", what, got, err, want)
 	}
 }
