@@ -3,87 +3,26 @@
 package aws
 
 import (
-	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/roam-sessions/roam/internal/awsplan"
+	"github.com/roam-sessions/roam/internal/mototest"
 )
 
 // moto is a fake of AWS that others wrote: an independent opinion of what templates mean.
 type moto struct {
 	t   *testing.T
 	url string
-	log string // the file that it writes to
-}
-
-// startMoto starts it where scripts/install-moto.sh could unpack it; else the test is skipped and says so.
-func startMoto(t *testing.T) *moto {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", "moto"))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "complete"))
-	}
-	if err != nil {
-		t.Skipf("NOT TESTED on moto; run ./scripts/install-moto.sh: %v", err)
-	}
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	c := exec.CommandContext(ctx, "/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", port)
-	c.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(dir, "shim")+":"+filepath.Join(dir, "root/usr/lib/python3/dist-packages"))
-	log, err := os.Create(filepath.Join(t.TempDir(), "moto.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stdout, c.Stderr = log, log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stop()
-		_ = c.Wait() // it was ended
-		_ = log.Close()
-	})
-	m := &moto{t: t, url: "http://127.0.0.1:" + port, log: log.Name()}
-	t.Cleanup(m.complain)
-	for range 300 {
-		if r, err := http.Get(m.url + "/moto-api/data.json"); err == nil {
-			_ = r.Body.Close()
-			return m
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("moto did not answer")
-	return nil
-}
-
-// complain shows what moto said last, if the test failed.
-func (m *moto) complain() {
-	raw, err := os.ReadFile(m.log)
-	if m.t.Failed() {
-		m.t.Logf("moto said last: %v\n%s", err, raw[max(0, len(raw)-4000):])
-	}
 }
 
 // put makes a bucket with objects.
@@ -220,7 +159,7 @@ func (m *moto) stack(s awsplan.Step, parameters map[string]string) (map[string]s
 
 // moto makes all stacks of plans, in their order and fed with what came before, but those that it can't.
 func TestStacksOnMoto(t *testing.T) {
-	m := startMoto(t)
+	m := &moto{t: t, url: mototest.Start(t)}
 	taken := map[string]bool{}
 	for i, settings := range samples() {
 		settings.Name = "sessions" + strconv.Itoa(i) // moto is one account

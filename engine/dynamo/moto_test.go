@@ -3,8 +3,6 @@
 package dynamo
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,25 +11,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/roam-sessions/roam/internal/dynalitetest"
+	"github.com/roam-sessions/roam/internal/mototest"
 )
 
-// startMoto starts moto, a fake of AWS that others wrote, where scripts/install-moto.sh
-// could unpack it; else the test is skipped and says so.
+// startMoto starts moto with this package's table.
 func startMoto(t *testing.T) *server {
 	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", "moto"))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "complete"))
-	}
-	if err != nil {
-		t.Skipf("NOT TESTED on moto; run ./scripts/install-moto.sh: %v", err)
-	}
-	env := []string{"PYTHONPATH=" + filepath.Join(dir, "shim") + ":" + filepath.Join(dir, "root/usr/lib/python3/dist-packages")}
-	return &server{dynalitetest.Run(t, env, func(port string) []string {
-		return []string{
-			"/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", port,
-		}
-	}), t}
+	env, at := mototest.Command(t)
+	return &server{dynalitetest.Run(t, env, at), t}
 }
 
 // moto takes tens of milliseconds for a call: beside a build with the race detector it does

@@ -3,12 +3,7 @@
 package awsdeploy
 
 import (
-	"bytes"
 	"context"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,43 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"github.com/roam-sessions/roam/internal/awsplan"
+	"github.com/roam-sessions/roam/internal/mototest"
 )
-
-// startMoto starts moto, a fake of AWS that others wrote, where scripts/install-moto.sh could
-// unpack it, and returns its URL; else the test is skipped and says so.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", "moto"))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "complete"))
-	}
-	if err != nil {
-		t.Skipf("NOT TESTED on moto; run ./scripts/install-moto.sh: %v", err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	cmd := exec.Command("/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", port)
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(dir, "shim")+":"+filepath.Join(dir, "root/usr/lib/python3/dist-packages"))
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			_ = c.Close()
-			return "http://127.0.0.1:" + port
-		}
-		if time.Since(begun) > time.Minute {
-			t.Fatalf("moto did not start: %s", log.String())
-		}
-	}
-}
 
 const (
 	topicTemplate = `AWSTemplateFormatVersion: "2010-09-09"
@@ -97,7 +57,7 @@ func motoPlan(other string) awsplan.Plan {
 // The order, outputs of other Regions, updates by change sets, nothing to do, and the way back, against another's
 // idea of CloudFormation.
 func TestDeployOnMoto(t *testing.T) {
-	at := startMoto(t)
+	at := mototest.Start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	deployer := func(other string) (*Deployer, *[]Event) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/roam-sessions/roam/fakeaws"
 	"github.com/roam-sessions/roam/internal/awslambda"
+	"github.com/roam-sessions/roam/internal/mototest"
 )
 
 const (
@@ -39,26 +40,7 @@ type world struct {
 	roles   int
 }
 
-// unpacked returns where a script has unpacked something, or skips. In CI it fails, unless the script has said that
-// the machine can't have it.
-func unpacked(t *testing.T, what string) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", what))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "complete"))
-	}
-	if err == nil {
-		return dir
-	}
-	why, refused := os.ReadFile(filepath.Join(dir, "refused")) //nolint:gosec // a file of this repository's folder
-	if os.Getenv("CI") == "true" && refused != nil {
-		t.Fatalf("run ./scripts/install-%s.sh: %v", what, err)
-	}
-	t.Skipf("NOT RUN: the commands of docs/aws; run ./scripts/install-%s.sh: %v %s", what, err, why)
-	return ""
-}
-
-// program returns where a program is, or skips as unpacked does.
+// program returns where a program is, or skips; in CI it fails.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	at, err := exec.LookPath(name)
@@ -73,7 +55,7 @@ func program(t *testing.T, name string) string {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	cli, moto := unpacked(t, "awscli"), unpacked(t, "moto")
+	cli := mototest.Unpacked(t, "awscli")
 	for _, name := range []string{"valkey-server", "valkey-cli", "openssl", "curl", "python3", "shuf"} {
 		program(t, name)
 	}
@@ -99,7 +81,7 @@ func newWorld(t *testing.T) *world {
 		arch, file = "arm64", "dist/lambda-arm64.zip"
 	}
 	w.replace = strings.NewReplacer("ARCH=arm64 ZIP=dist/lambda-arm64.zip", "ARCH="+arch+" ZIP="+file)
-	w.shims(cli, startMoto(t, moto))
+	w.shims(cli, mototest.Start(t))
 	return w
 }
 
@@ -199,39 +181,6 @@ func startCLI(t *testing.T, dir string) (script, socket string) {
 		t.Fatalf("the AWS CLI does not begin: %q, %v: %s", line, err, log.String())
 	}
 	return script, socket
-}
-
-// startMoto starts moto, which has EC2, IAM, Secrets Manager, SQS, EventBridge and logs, and returns its URL.
-func startMoto(t *testing.T, dir string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it ends at once
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", //nolint:gosec // this command alone
-		"-H", "127.0.0.1", "-p", strconv.Itoa(port))
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(dir, "shim")+":"+filepath.Join(dir, "root/usr/lib/python3/dist-packages"))
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", at); err == nil { //nolint:noctx // this machine's
-			_ = c.Close()
-			return "http://" + at
-		}
-		if time.Since(began) > time.Minute {
-			t.Fatalf("moto did not start: %s", log.String())
-		}
-	}
 }
 
 // read does all that a page has its reader type, and what AWS would do between two blocks.

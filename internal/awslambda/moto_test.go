@@ -3,20 +3,15 @@
 package awslambda
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,43 +24,8 @@ import (
 
 	"github.com/roam-sessions/roam/internal/dns"
 	"github.com/roam-sessions/roam/internal/dns/route53"
+	"github.com/roam-sessions/roam/internal/mototest"
 )
-
-// startMoto starts moto, a fake of AWS that others wrote, where scripts/install-moto.sh could
-// unpack it, and returns its URL; else the test is skipped and says so.
-func startMoto(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs(filepath.Join("..", "..", "bin", "moto"))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "complete"))
-	}
-	if err != nil {
-		t.Skipf("NOT TESTED on moto; run ./scripts/install-moto.sh: %v", err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	cmd := exec.Command("/usr/bin/python3", "-S", "-c", "import sys; from moto.server import main; main(sys.argv[1:])", "-H", "127.0.0.1", "-p", port)
-	cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(dir, "shim")+":"+filepath.Join(dir, "root/usr/lib/python3/dist-packages"))
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for begun := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			_ = c.Close()
-			return "http://127.0.0.1:" + port
-		}
-		if time.Since(begun) > time.Minute {
-			t.Fatalf("moto did not start: %s", log.String())
-		}
-	}
-}
 
 // motoZone makes a private zone with records of others in it.
 func motoZone(t *testing.T, at string) (*sdk.Client, string) {
@@ -134,7 +94,7 @@ func others(t *testing.T, client *sdk.Client, zone string) (n int) {
 // The publisher against another's idea of Route 53: made, moved, to failover records and back,
 // and never anything of another name.
 func TestSettleOnMoto(t *testing.T) {
-	client, zone := motoZone(t, startMoto(t))
+	client, zone := motoZone(t, mototest.Start(t))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	simple, pair := motoPublishers(t, client, zone)
@@ -166,7 +126,7 @@ func TestSettleOnMoto(t *testing.T) {
 
 // And with marks: what is older does not replace what is newer, whoever tries.
 func TestPublishOnMoto(t *testing.T) {
-	client, zone := motoZone(t, startMoto(t))
+	client, zone := motoZone(t, mototest.Start(t))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	one, _ := motoPublishers(t, client, zone)
@@ -199,7 +159,7 @@ func TestPublishOnMoto(t *testing.T) {
 
 // An event by way of another's SNS, a function, and the record at another's Route 53.
 func TestReconcileOnMoto(t *testing.T) {
-	at := startMoto(t)
+	at := mototest.Start(t)
 	client, zone := motoZone(t, at)
 	bodies := make(chan []byte, 1)
 	inbox := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
