@@ -25,6 +25,10 @@ const (
 // many periods an alarm looks at, and mostActions what it does.
 const mostAlarms, mostPeriods, mostActions = 500, 100, 5
 
+// extra is how many more periods an alarm looks back for data than it wants, where some are
+// missing. AWS has two in its examples and says that it differs.
+const extra = 2
+
 type alarmKey struct{ region, name string }
 
 // An alarm is a metric alarm.
@@ -156,33 +160,40 @@ func (a *alarm) check(p door.Params) error {
 	return nil
 }
 
-// judge says what an alarm's metric makes of it at a time, by the periods that have ended.
+// judge says what an alarm's metric makes of it at a time, by the periods that have ended:
+// by the newest of them that have data, as many as it wants, within extra more. What is
+// still missing counts as the alarm says. Some breaching data and nothing else make no
+// alarm before they are as old as it takes: the next word may be a good one.
 func (f *Fake) judge(a *alarm, now time.Time) (state, reason string) {
 	s := f.series[newName(a.region, a.namespace, a.metric, a.dimensions)]
 	end := f.minute(now) / int64(a.minutes) * int64(a.minutes)
-	breaching, lacking := 0, 0
-	for i := range a.periods {
-		var sum stat
-		if s != nil {
-			sum = s.span(end-int64((i+1)*a.minutes), a.minutes)
+	found, breaching, oldest := 0, 0, 0
+	for i := 1; i <= a.periods+extra && found < a.periods && s != nil; i++ {
+		sum := s.span(end-int64(i*a.minutes), a.minutes)
+		if sum.count == 0 {
+			continue
 		}
-		switch {
-		case sum.count == 0:
-			lacking++
-			if a.missing == "breaching" {
-				breaching++
-			}
-		case comparisons()[a.comparison](sum.of(a.statistic, a.percent), a.threshold):
+		found++
+		if comparisons()[a.comparison](sum.of(a.statistic, a.percent), a.threshold) {
 			breaching++
+			oldest = i
 		}
 	}
-	reason = fmt.Sprintf("%d of the last %d datapoints were breaching, %d were missing (minimum %d datapoints for OK -> ALARM transition).", breaching, a.periods, lacking, a.points)
+	lacking := a.periods - found
+	bad := breaching
+	if a.missing == "breaching" {
+		bad += lacking
+	}
+	reason = fmt.Sprintf("%d of the last %d datapoints were breaching, %d were missing (minimum %d datapoints for OK -> ALARM transition).", bad, a.periods, lacking, a.points)
+	undecided := lacking > 0 && breaching == found && a.missing != "breaching" && a.missing != "notBreaching"
 	switch {
-	case breaching >= a.points:
+	case bad >= a.points:
 		return Alarm, reason
-	case lacking == a.periods && a.missing == "missing":
+	case undecided && found == 0 && a.missing == "missing":
 		return Insufficient, reason
-	case lacking > 0 && a.missing == "ignore":
+	case undecided && found > 0 && oldest >= a.points && a.missing == "missing":
+		return Alarm, reason
+	case undecided:
 		return a.state, a.reason
 	}
 	return OK, reason

@@ -155,7 +155,7 @@ func TestAlarm(t *testing.T) {
 	for i, c := range []struct {
 		value float64 // of the minute that ends; below 0: none
 		want  string
-	}{{-1, Insufficient}, {1, OK}, {6, OK}, {-1, OK}, {6, Alarm}, {1, OK}, {5, OK}, {6, OK}, {7, Alarm}, {0, Alarm}, {0, OK}, {-1, OK}, {-1, OK}, {-1, Insufficient}} {
+	}{{-1, Insufficient}, {1, OK}, {6, OK}, {-1, OK}, {6, Alarm}, {1, Alarm}, {5, OK}, {6, OK}, {7, Alarm}, {0, Alarm}, {0, OK}, {-1, OK}, {-1, OK}, {-1, OK}, {-1, OK}, {-1, Insufficient}} {
 		if c.value >= 0 {
 			w.put(t, w.Client, c.value)
 		}
@@ -201,6 +201,62 @@ func TestMissingData(t *testing.T) {
 		out, err := w.json.DescribeAlarms(t.Context(), &cloudwatch.DescribeAlarmsInput{})
 		if err != nil || string(out.MetricAlarms[0].StateValue) != want {
 			t.Errorf("%s: %s, %v, want %s", treat, out.MetricAlarms[0].StateValue, err, want)
+		}
+	}
+}
+
+// What AWS documents of alarms on three periods of which two or three must be breaching, by the
+// five last ones: O is good, X is not, - is missing. A state that stays is the one there was.
+func TestSomeDataAreMissing(t *testing.T) {
+	const stays = "stays"
+	treats := []string{"missing", "ignore", "breaching", "notBreaching"}
+	for _, c := range []struct {
+		data   string
+		points int32
+		want   [4]string // in the order of treats
+	}{
+		{"O-X-X", 3, [4]string{OK, OK, OK, OK}},
+		{"O----", 3, [4]string{OK, OK, OK, OK}},
+		{"-----", 3, [4]string{Insufficient, stays, Alarm, OK}},
+		{"OXX-X", 3, [4]string{Alarm, Alarm, Alarm, Alarm}},
+		{"--X--", 3, [4]string{Alarm, stays, Alarm, OK}},
+		{"O-X-X", 2, [4]string{Alarm, Alarm, Alarm, Alarm}},
+		{"OOXOX", 2, [4]string{Alarm, Alarm, Alarm, Alarm}},
+		{"O-X--", 2, [4]string{OK, OK, Alarm, OK}},
+		{"----O", 2, [4]string{OK, OK, Alarm, OK}},
+		{"---X-", 2, [4]string{Alarm, stays, Alarm, OK}},
+		{"----X", 3, [4]string{stays, stays, Alarm, OK}},
+		{"---X-", 3, [4]string{stays, stays, Alarm, OK}},
+		{"--XO-", 3, [4]string{OK, OK, OK, OK}},
+	} {
+		for i, treat := range treats {
+			for _, was := range []types.StateValue{OK, Alarm} {
+				w := begin(t)
+				in := alarmInput(func(in *cloudwatch.PutMetricAlarmInput) { in.TreatMissingData, in.DatapointsToAlarm = &treat, &c.points })
+				if _, err := w.PutMetricAlarm(t.Context(), in); err != nil {
+					t.Fatal(err)
+				}
+				for n, is := range c.data {
+					if is != '-' {
+						w.put(t, w.Client, map[rune]float64{'O': 0, 'X': 9}[is])
+					}
+					if n < len(c.data)-1 {
+						w.clock.Advance(time.Minute)
+					}
+				}
+				_, err := w.SetAlarmState(t.Context(), &cloudwatch.SetAlarmStateInput{AlarmName: in.AlarmName, StateValue: was, StateReason: aws.String("it was")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.clock.Advance(time.Minute)
+				want := c.want[i]
+				if want == stays {
+					want = string(was)
+				}
+				if got := w.State("us-west-2", "errors"); got != want {
+					t.Errorf("%s of which %d, %s, was %s: %s, want %s", c.data, c.points, treat, was, got, want)
+				}
+			}
 		}
 	}
 }
