@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/node"
 	"github.com/roam-sessions/roam/internal/opener"
 	"github.com/roam-sessions/roam/internal/valkeytest"
@@ -35,12 +36,11 @@ func eventually(t *testing.T, what string, is func() bool) {
 
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }() // nobody has come
-	return l.Addr().String()
+	return addr
 }
 
 // file describes two Regions with servers.

@@ -3,7 +3,6 @@ package check
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/node"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
@@ -18,12 +18,11 @@ import (
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }() // nobody has come
-	return l.Addr().String()
+	return addr
 }
 
 // deploy describes Regions with servers at addresses.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -138,18 +137,10 @@ func TestIsTerminal(t *testing.T) {
 // On the machine of a Region links are dialled with its certificate, and prove who is
 // there; elsewhere that is not known.
 func TestCheckRegion(t *testing.T) {
-	free := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // nobody has come
-		return l.Addr().String()
-	}
 	var b strings.Builder
 	b.WriteString("version: 1\ntopology: active-active\nregions:\n")
 	for i, name := range []string{"west", "east"} {
-		fmt.Fprintf(&b, "  - {name: %s, id: %d, engine: {memory: {}}, node: {links: %q, http: %q}}\n", name, i+1, free(), free())
+		fmt.Fprintf(&b, "  - {name: %s, id: %d, engine: {memory: {}}, node: {links: %q, http: %q}}\n", name, i+1, free(t), free(t))
 	}
 	b.WriteString("links: {tls: {ca: pki/ca.pem, cert: \"pki/{region}.pem\", key: \"pki/{region}.key\"}}\n")
 	path, d := writeConfig(t, b.String())

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,12 +32,7 @@ func newCouncil(t *testing.T) *council {
 	t.Helper()
 	c := &council{T: t, dir: t.TempDir(), stops: map[string]context.CancelFunc{}}
 	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // it was not used
-		c.ports = append(c.ports, l.Addr().String())
+		c.ports = append(c.ports, free(t))
 	}
 	t.Cleanup(func() {
 		for _, stop := range c.stops {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,23 +12,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
 // nodesTime is how long nodes may take to find each other.
 const nodesTime = 30 * time.Second
 
+// free returns an address that nobody has at this moment.
+func free(t *testing.T) string {
+	t.Helper()
+	addr, err := freeport.Addr(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
 // exampleFile writes the example with free ports to a file, and returns its path
 // and what it says.
 func exampleFile(t *testing.T) (string, topology.Deployment) {
 	t.Helper()
 	text := regexp.MustCompile(`127\.0\.0\.1:71\d\d`).ReplaceAllStringFunc(topology.Example(), func(string) string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		return l.Addr().String()
+		return free(t)
 	})
 	return writeConfig(t, text)
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+
+	"github.com/roam-sessions/roam/internal/freeport"
 )
 
 // startTimeout is how long BIND may take to answer on a busy machine.
@@ -123,19 +125,11 @@ func (b *bind) eventually(what string, is func() bool) {
 // freePort returns a port that neither UDP nor TCP has just now.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		p, err := net.ListenPacket("udp", l.Addr().String())
-		_ = l.Close() // it was only asked
-		if err == nil {
-			_ = p.Close() // as above
-			return port
-		}
+	port, err := freeport.Port(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	return port
 }
 
 // run runs a program of BIND's and returns what it prints, with what it complains of.

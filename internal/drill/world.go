@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +17,7 @@ import (
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/node"
 	"github.com/roam-sessions/roam/internal/opener"
@@ -114,15 +115,16 @@ func serverArgs() []string {
 	}
 }
 
-// freePorts returns addresses that nobody has at this moment.
+// freePorts returns different addresses that nobody has at this moment.
 func freePorts(ctx context.Context, n int) (out []string, err error) {
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	for len(out) < n {
+		addr, err := freeport.Addr(ctx)
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = l.Close() }() // held until all are known
-		out = append(out, l.Addr().String())
+		if !slices.Contains(out, addr) {
+			out = append(out, addr)
+		}
 	}
 	return out, nil
 }

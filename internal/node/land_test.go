@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/pki"
 	"github.com/roam-sessions/roam/internal/topology"
 )
@@ -66,19 +67,20 @@ func names() []string { return []string{"west", "east", "north"} }
 // port returns an address that nobody has at this moment.
 func port(t *testing.T) string {
 	t.Helper()
-	return ports(t, 1)[0]
+	addr, err := freeport.Addr(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
-// ports returns different ones: each is held until all are known.
+// ports returns different ones.
 func ports(t *testing.T, n int) (out []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for len(out) < n {
+		if addr := port(t); !slices.Contains(out, addr) {
+			out = append(out, addr)
 		}
-		defer func() { _ = l.Close() }() // it was not used
-		out = append(out, l.Addr().String())
 	}
 	return out
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/roam-sessions/roam/internal/freeport"
 )
 
 const (
@@ -60,7 +61,7 @@ func Start(ctx context.Context, p Program, c Config) (*Server, error) {
 		err = s.makeData(ctx)
 	}
 	if err == nil {
-		s.port, err = freePort(ctx)
+		s.port, err = freeport.Port(ctx)
 	}
 	if err == nil {
 		err = s.Restart(ctx)
@@ -89,16 +90,6 @@ func (s *Server) run(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("%s: %w\n%s", name, err, out)
 	}
 	return nil
-}
-
-func freePort(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()                   // nothing was sent
-	_, port, _ := net.SplitHostPort(l.Addr().String()) // it was just made
-	return port, nil
 }
 
 // Restart starts the server again after Kill or Shut, at the same address and with what it

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/freeport"
 )
 
 const (
@@ -66,7 +68,7 @@ func Start(ctx context.Context, p Program, c Config) (*Server, error) {
 	s := &Server{program: p, args: c.Args, dir: dir}
 	for range startTries {
 		if s.port = c.Port; s.port == "" {
-			if s.port, err = freePort(ctx); err != nil {
+			if s.port, err = freeport.Port(ctx); err != nil {
 				break
 			}
 		}
@@ -79,16 +81,6 @@ func Start(ctx context.Context, p Program, c Config) (*Server, error) {
 		}
 	}
 	return nil, errors.Join(fmt.Errorf("start a server: %w", err), os.RemoveAll(dir))
-}
-
-// freePort returns a port that nobody has at this moment.
-func freePort(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }
 
 // Program returns what runs.

@@ -11,11 +11,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/freeport"
 )
 
 // StartTLS starts a server that speaks TLS at the address returned, with a certificate
@@ -23,23 +24,14 @@ import (
 func StartTLS(t testing.TB, args ...string) (addr string, trust *tls.Config) {
 	t.Helper()
 	cert, key, pool := certificate(t)
-	port := freePort(t)
+	port, err := freeport.Port(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	Start(t, append([]string{
 		"--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no",
 	}, args...)...)
 	return "localhost:" + port, &tls.Config{RootCAs: pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
-}
-
-// freePort returns a port that nobody has at this moment.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listen for a free port: %v", err)
-	}
-	defer func() { _ = l.Close() }()                   // nothing was sent
-	_, port, _ := net.SplitHostPort(l.Addr().String()) // it was just made
-	return port
 }
 
 // certificate writes a certificate that signs itself, and its key.

@@ -160,43 +160,56 @@ func (a *alarm) check(p door.Params) error {
 	return nil
 }
 
-// judge says what an alarm's metric makes of it at a time, by the periods that have ended:
-// by the newest of them that have data, as many as it wants, within extra more. What is
-// still missing counts as the alarm says. Some breaching data and nothing else make no
-// alarm before they are as old as it takes: the next word may be a good one.
-func (f *Fake) judge(a *alarm, now time.Time) (state, reason string) {
+// A look is what an alarm finds.
+type look struct {
+	found     int // periods that have data
+	breaching int // of them
+	oldest    int // how many periods ago the oldest breaching one was
+}
+
+// look looks at the newest periods that have ended and have data, as many as an alarm wants,
+// within extra more.
+func (f *Fake) look(a *alarm, now time.Time) (l look) {
 	s := f.series[newName(a.region, a.namespace, a.metric, a.dimensions)]
 	end := f.minute(now) / int64(a.minutes) * int64(a.minutes)
-	found, breaching, oldest := 0, 0, 0
-	for i := 1; i <= a.periods+extra && found < a.periods && s != nil; i++ {
+	for i := 1; i <= a.periods+extra && l.found < a.periods && s != nil; i++ {
 		sum := s.span(end-int64(i*a.minutes), a.minutes)
 		if sum.count == 0 {
 			continue
 		}
-		found++
+		l.found++
 		if comparisons()[a.comparison](sum.of(a.statistic, a.percent), a.threshold) {
-			breaching++
-			oldest = i
+			l.breaching++
+			l.oldest = i
 		}
 	}
-	lacking := a.periods - found
-	bad := breaching
+	return l
+}
+
+// judge says what an alarm's metric makes of it at a time. What is missing counts as the
+// alarm says. Some breaching data and nothing else make no alarm before they are as old as
+// it takes: the next word may be a good one.
+func (f *Fake) judge(a *alarm, now time.Time) (state, reason string) {
+	l := f.look(a, now)
+	lacking, bad := a.periods-l.found, l.breaching
 	if a.missing == "breaching" {
 		bad += lacking
 	}
 	reason = fmt.Sprintf("%d of the last %d datapoints were breaching, %d were missing (minimum %d datapoints for OK -> ALARM transition).", bad, a.periods, lacking, a.points)
-	undecided := lacking > 0 && breaching == found && a.missing != "breaching" && a.missing != "notBreaching"
+	counted := a.missing == "breaching" || a.missing == "notBreaching"
 	switch {
 	case bad >= a.points:
 		return Alarm, reason
-	case undecided && found == 0 && a.missing == "missing":
-		return Insufficient, reason
-	case undecided && found > 0 && oldest >= a.points && a.missing == "missing":
-		return Alarm, reason
-	case undecided:
+	case lacking == 0 || l.breaching < l.found || counted:
+		return OK, reason
+	case a.missing == "ignore":
 		return a.state, a.reason
+	case l.found == 0:
+		return Insufficient, reason
+	case l.oldest >= a.points:
+		return Alarm, reason
 	}
-	return OK, reason
+	return a.state, a.reason
 }
 
 // Evaluate looks at all alarms now, and has those act that change. It is called each

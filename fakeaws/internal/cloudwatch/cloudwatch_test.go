@@ -232,7 +232,9 @@ func TestSomeDataAreMissing(t *testing.T) {
 		for i, treat := range treats {
 			for _, was := range []types.StateValue{OK, Alarm} {
 				w := begin(t)
-				in := alarmInput(func(in *cloudwatch.PutMetricAlarmInput) { in.TreatMissingData, in.DatapointsToAlarm = &treat, &c.points })
+				in := alarmInput(func(in *cloudwatch.PutMetricAlarmInput) {
+					in.TreatMissingData, in.DatapointsToAlarm = &treat, &c.points
+				})
 				if _, err := w.PutMetricAlarm(t.Context(), in); err != nil {
 					t.Fatal(err)
 				}
