@@ -2,12 +2,12 @@ package dynamo
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -35,19 +35,12 @@ func newTries() *tries { return &tries{n: 1, pause: retryLeast, until: time.Now(
 // again waits, and reports whether there is to be another try. Without one, it does not
 // wait.
 func (t *tries) again(ctx context.Context) bool {
-	pause := rand.N(t.pause) //nolint:gosec // it spreads retries and guards nothing
-	if t.n++; ctx.Err() != nil || t.n > maxTries || time.Now().Add(pause).After(t.until) {
+	d := pause.Upto(t.pause)
+	if t.n++; ctx.Err() != nil || t.n > maxTries || time.Now().Add(d).After(t.until) {
 		return false
 	}
 	t.pause = min(2*t.pause, retryMost)
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pause.For(ctx, d)
 }
 
 // lines has the writers of one record in this process write one after the other: they

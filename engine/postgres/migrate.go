@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // migrations make a schema, in order. One that was released is never changed.
@@ -218,7 +219,7 @@ func (s *store) untilDone(ctx context.Context, text string, args ...any) error {
 			return nil
 		case reply == nil || !conflicts(reply.Code):
 			return err
-		case !pause(ctx, retryMost):
+		case !pause.For(ctx, retryMost):
 			return fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
 		}
 	}

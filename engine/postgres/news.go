@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // followers are those who wait for news of the log in this process.
@@ -74,7 +76,7 @@ func (e *Engine) tell(ctx context.Context) {
 		case <-e.news:
 		}
 		e.notify(ctx)
-		if !pause(ctx, tellEvery) {
+		if !pause.For(ctx, tellEvery) {
 			return
 		}
 	}
@@ -118,7 +120,7 @@ func (e *Engine) listen(ctx context.Context) {
 			wait = pollWait
 		}
 		e.listening.Store(false)
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return
 		}
 	}
@@ -155,17 +157,5 @@ func (e *Engine) listenOnce(ctx context.Context) (began bool) {
 			return true
 		}
 		e.followers.wake()
-	}
-}
-
-// pause waits and reports whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

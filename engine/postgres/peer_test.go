@@ -12,6 +12,7 @@ import (
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // A peer is another Region that takes in an engine's log, in memory.
@@ -40,7 +41,7 @@ func (p *peer) follow(e *Engine) (stop func()) {
 				p.t.Errorf("Follow = %v, want a failure of package engine", err)
 				return
 			}
-			pause(ctx, 10*time.Millisecond)
+			pause.For(ctx, 10*time.Millisecond)
 		}
 	})
 	return func() {

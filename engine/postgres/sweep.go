@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -176,7 +176,7 @@ func (e *Engine) lookAtBytes(ctx context.Context) {
 func (e *DSQL) sweepOnAndOn(ctx context.Context) {
 	for {
 		// between half of it and one and a half
-		if !pause(ctx, e.config.SweepInterval/2+rand.N(e.config.SweepInterval)) { //nolint:gosec // a pause
+		if !pause.About(ctx, e.config.SweepInterval) {
 			return
 		}
 		_ = e.sweep(ctx) // another time, or by another process

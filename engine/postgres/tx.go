@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -128,24 +128,20 @@ func (s *store) retrying(ctx context.Context, do func() error) error {
 	if end, ok := ctx.Deadline(); ok && end.Before(until) {
 		until = end
 	}
-	for pause := retryLeast; ; pause = min(2*pause, retryMost) {
+	for longest := retryLeast; ; longest = min(2*longest, retryMost) {
 		err := do()
 		p, ok := errors.AsType[passing](err)
 		if !ok {
 			return err
 		}
-		wait := rand.N(pause) //nolint:gosec // a pause
+		wait := pause.Upto(longest)
 		if p.elsewhere {
 			s.renew()
 		}
 		if time.Now().Add(wait).After(until) || s.isClosed() {
 			return p.error
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause.For(ctx, wait) {
 			return p.error
 		}
 	}

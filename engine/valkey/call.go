@@ -12,6 +12,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -180,15 +181,9 @@ func (r *retrying) again(ctx context.Context, mended bool) bool {
 	if time.Now().Add(r.pause).After(r.until) {
 		return false
 	}
-	timer := time.NewTimer(r.pause)
-	defer timer.Stop()
-	r.pause = min(2*r.pause, retryMost)
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	d := r.pause
+	r.pause = min(2*d, retryMost)
+	return pause.For(ctx, d)
 }
 
 // renewEvery is how often connections may be made anew: whoever moves the name is to

@@ -13,6 +13,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -145,11 +146,11 @@ func (e *Echo) run(ctx context.Context) {
 				e.measured(&e.replicaTakes, time.Since(asked))
 				beats = e.note(beats, seen)
 			}
-			if len(beats) == 0 || time.Since(b.given) >= e.interval || !pause(ctx, echoPoll) {
+			if len(beats) == 0 || time.Since(b.given) >= e.interval || !pause.For(ctx, echoPoll) {
 				break
 			}
 		}
-		pause(ctx, e.interval-time.Since(b.given))
+		pause.For(ctx, e.interval-time.Since(b.given))
 	}
 }
 
@@ -236,15 +237,3 @@ func (e *Echo) seen(ctx context.Context) (uint64, error) {
 
 // key returns where this process's number of a partition is.
 func (e *Echo) key(p uint16) string { return partitionKey(beatKeys, p) + e.id }
-
-// pause reports whether ctx lasted for d.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(max(d, 0))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -80,7 +81,7 @@ func (e *Engine) followShards(ctx context.Context) {
 		if shards, err := e.shards(ctx); err == nil {
 			have = e.changeReplicas(ctx, have, shards)
 		}
-		if !pause(ctx, shardsAgain) {
+		if !pause.For(ctx, shardsAgain) {
 			return
 		}
 	}
@@ -135,7 +136,7 @@ func (r *readReplica) run(ctx context.Context, primary *Engine) {
 			primary.config.Log.Warn("replica is not read from yet", "server", r.addr, "err", err)
 			said = true
 		}
-		if !pause(ctx, replicaAgain) {
+		if !pause.For(ctx, replicaAgain) {
 			return
 		}
 	}

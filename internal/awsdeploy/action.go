@@ -13,6 +13,7 @@ import (
 
 	"github.com/roam-sessions/roam/internal/awsplan"
 	"github.com/roam-sessions/roam/internal/dns/arc"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // actions are what a plan may have done beside stacks.
@@ -44,7 +45,7 @@ func (d *Deployer) until(ctx context.Context, what string, asking func() (bool, 
 		if err != nil || so {
 			return err
 		}
-		if !pause(ctx, d.c.Poll) {
+		if !pause.About(ctx, d.c.Poll) {
 			return fmt.Errorf("%s: %w; ask again to go on: %w", what, ErrUnfinished, ctx.Err())
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // changePages bounds how many pages of a change set are read.
@@ -121,7 +123,7 @@ func (d *Deployer) proposed(ctx context.Context, s *stack, name string) (*cloudf
 			return nil, err
 		}
 		if set.Status == types.ChangeSetStatusCreatePending || set.Status == types.ChangeSetStatusCreateInProgress {
-			if !pause(ctx, d.c.Poll) {
+			if !pause.About(ctx, d.c.Poll) {
 				return nil, fmt.Errorf("change set %s of stack %s in %s: %w", name, s.name, s.region, ctx.Err())
 			}
 			continue

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -15,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -72,21 +73,9 @@ func (c cloud) again(ctx context.Context, ask func(context.Context) error) error
 		if try == c.tries {
 			return fmt.Errorf("after %d tries: %w", try, err)
 		}
-		if !pause(ctx, rest) {
+		if !pause.About(ctx, rest) {
 			return err
 		}
-	}
-}
-
-// pause waits for about d, and reports whether ctx let it.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d)) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

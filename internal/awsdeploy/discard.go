@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	r53 "github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // discard takes the protection of a resource of any type away, deletes it, and waits until it is gone.
@@ -134,7 +136,7 @@ func (d *Deployer) emptyZone(ctx context.Context, zone string) (string, error) {
 			return "", fmt.Errorf("delete the records of zone %s: %w", zone, err)
 		}
 		gone += len(changes)
-		if !pause(ctx, d.c.Poll) {
+		if !pause.About(ctx, d.c.Poll) {
 			return "", ctx.Err()
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // eventPages bounds how many pages of a stack's events are read at once, of a hundred each. An operation of ours
@@ -111,7 +113,7 @@ func (d *Deployer) follow(ctx context.Context, region, name, since string, soon 
 		if all = append(all, news...); !going(s.status) && (!soon || len(all) > 0 || poll > soonPolls) {
 			return s, all, nil
 		}
-		if !pause(ctx, d.c.Poll) {
+		if !pause.About(ctx, d.c.Poll) {
 			return s, all, d.unfinished(ctx, s, ctx.Err())
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 
 	"github.com/roam-sessions/roam/internal/awslambda"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -47,8 +48,8 @@ func Run(ctx context.Context, c Config) (r Result, err error) {
 		reports.Go(func() { w.report(reporting, region) })
 	}
 	for _, next := range []struct{ to, dark string }{{west2, ""}, {west1, global}, {west2, west1}, {west1, west2}} {
-		if err := rest(ctx, calmMinutes*c.Minute); err != nil {
-			return r, err
+		if !pause.For(ctx, calmMinutes*c.Minute) {
+			return r, ctx.Err()
 		}
 		round, err := w.round(ctx, next.to, next.dark)
 		if err != nil {
@@ -57,15 +58,6 @@ func Run(ctx context.Context, c Config) (r Result, err error) {
 		r.Rounds = append(r.Rounds, round)
 	}
 	return r, nil
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
 }
 
 // round moves the primary to a Region and watches what comes of it.
@@ -167,7 +159,7 @@ func (w *world) watch(ctx context.Context, r *Round, since func() time.Duration,
 		m := &r.Names[i]
 		if m.Held {
 			all.Go(func() {
-				_ = rest(ctx, heldMinutes*w.config.Minute)
+				pause.For(ctx, heldMinutes*w.config.Minute)
 				if w.leads(ctx, m.Name, r.To) {
 					m.Led = since()
 				}
@@ -250,8 +242,8 @@ func (w *world) light(ctx context.Context, r *Round) error {
 // count counts what was written, and what of it is not there. Visits go on until they are counted; a
 // session shows at least those that were acknowledged before it is looked at.
 func (w *world) count(ctx context.Context, r *Round, before []int) error {
-	if err := rest(ctx, time.Second); err != nil { // what is on its way comes
-		return err
+	if !pause.For(ctx, time.Second) { // what is on its way comes
+		return ctx.Err()
 	}
 	for i, s := range w.stands {
 		wrote, _, failed := s.wrote()

@@ -13,6 +13,7 @@ import (
 	"github.com/roam-sessions/roam/internal/dns/arc"
 	"github.com/roam-sessions/roam/internal/dns/route53"
 	"github.com/roam-sessions/roam/internal/elasticache"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // How long each step of a reconciler may take. A function has Timeout; what is left of it after
@@ -125,7 +126,7 @@ func (r *Reconciler) decide(ctx context.Context) (Decision, error) {
 func (r *Reconciler) await(ctx context.Context, d Decision) (Decision, error) {
 	limit, cancel := context.WithTimeout(ctx, settleBudget)
 	defer cancel()
-	for d.Verdict == Wait && elasticache.Pause(limit, waitPause) {
+	for d.Verdict == Wait && pause.About(limit, waitPause) {
 		next, err := r.decide(limit)
 		if err != nil && limit.Err() != nil {
 			break // the last decision stands

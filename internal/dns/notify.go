@@ -7,6 +7,8 @@ import (
 	"time"
 
 	wire "github.com/miekg/dns"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -75,7 +77,7 @@ func (t *teller) run(ctx context.Context, s *Server) {
 				try = 0
 			}
 		}
-		if !rest(ctx, notifyGap) {
+		if !pause.For(ctx, notifyGap) {
 			return
 		}
 	}
@@ -84,31 +86,11 @@ func (t *teller) run(ctx context.Context, s *Server) {
 // wait waits, and not as long if there is another change: then it is as if nothing had been
 // tried. It reports false if ctx has ended.
 func (t *teller) wait(ctx context.Context, d time.Duration) (fresh, ok bool) {
-	if !rest(ctx, notifyGap) {
+	if !pause.For(ctx, notifyGap) {
 		return false, false
 	}
-	timer := time.NewTimer(d - notifyGap)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false, false
-	case <-t.wake:
-		return true, true
-	case <-timer.C:
-		return false, true
-	}
-}
-
-// rest waits. It reports false if ctx has ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	fresh = pause.Or(ctx, d-notifyGap, t.wake)
+	return fresh, fresh || ctx.Err() == nil
 }
 
 // tell says which serial there is now.

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync/atomic"
 	"time"
 
 	wire "github.com/miekg/dns"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // PublisherConfig is what is optional about a Publisher. Its zero value is good where the
@@ -196,24 +197,9 @@ func (p *Publisher) publish(ctx context.Context, latest func() (Publication, boo
 
 // wait waits before another try. It reports true if it was told of a change.
 func (p *Publisher) wait(ctx context.Context, try int, changed <-chan struct{}) bool {
-	d := p.config.BackoffMax
-	if shift := try - 1; shift < 16 {
-		d = min(d, p.config.BackoffMin<<shift)
-	}
+	d := pause.Doubled(p.config.BackoffMin, p.config.BackoffMax, try)
 	least := p.config.BackoffMin / 2 // however often something changes
-	if !rest(ctx, least) {
-		return false
-	}
-	timer := time.NewTimer(d/2 + rand.N(d/2+1) - least) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-changed:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return pause.For(ctx, least) && pause.Or(ctx, d/2+pause.Upto(d/2)-least, changed)
 }
 
 // once looks what there is, changes it if it has to be, and looks again.

@@ -17,8 +17,8 @@ const (
 	maxRequest = 4096
 	// maxQuestions is how many requests one connection may bring, one after the other.
 	maxQuestions = 1024
-	// pause is how long a socket rests that fails, so that its failing costs little.
-	pause = 50 * time.Millisecond
+	// restFor is how long a socket rests that fails, so that its failing costs little.
+	restFor = 50 * time.Millisecond
 	// portTries is how often another port is tried where any will do and the one that
 	// TCP got is taken by UDP.
 	portTries = 16
@@ -97,7 +97,7 @@ func (s *Server) isOver() bool {
 
 // rest waits a little, or until the server ends.
 func (s *Server) rest() {
-	t := time.NewTimer(pause)
+	t := time.NewTimer(restFor)
 	defer t.Stop()
 	select {
 	case <-s.ended:

@@ -13,6 +13,7 @@ import (
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/steer"
 )
 
@@ -276,8 +277,8 @@ func (w *world) last(ctx context.Context, out *Result) error {
 		r.app.resting.Store(true)
 		r.prober.pace.Store(int64(time.Second))
 	}
-	if err := rest(ctx, visitTime); err != nil { // for visits that are under way
-		return err
+	if !pause.For(ctx, visitTime) { // for visits that are under way
+		return ctx.Err()
 	}
 	writes, doubts := w.book.since(page{})
 	holder := w.region(w.state().Lease.Holder)
@@ -317,18 +318,6 @@ func (w *world) hurry(pace time.Duration) {
 	for _, r := range w.regions {
 		r.app.pace.Store(int64(pace))
 		r.prober.pace.Store(int64(pace))
-	}
-}
-
-// rest waits.
-func rest(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // planned hands the lease to the next Region, while clients write.
@@ -25,8 +26,8 @@ func (w *world) planned(ctx context.Context, i int) (out Planned, err error) {
 	at, copies := w.book.page(), w.copies(ctx)
 	w.hurry(hurried)
 	defer w.hurry(calm)
-	if err := rest(ctx, before); err != nil {
-		return out, err
+	if !pause.For(ctx, before) {
+		return out, ctx.Err()
 	}
 	if err := w.switchover(ctx, &out); err != nil {
 		return out, err
@@ -37,8 +38,8 @@ func (w *world) planned(ctx context.Context, i int) (out Planned, err error) {
 	if err != nil {
 		return out, err
 	}
-	if err := rest(ctx, after); err != nil {
-		return out, err
+	if !pause.For(ctx, after) {
+		return out, ctx.Err()
 	}
 	lost := lacking(writes, has)
 	for _, l := range lost {

@@ -9,6 +9,7 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // readers are how many records are read at a time.
@@ -72,11 +73,11 @@ func showOf(rec crdt.Record) Shown {
 // endedAlone returns the sessions of writes that have ended at a server, and nobody ended
 // them. A logout that is under way is waited for: its answer comes later than it is done.
 func (w *world) endedAlone(ctx context.Context, writes []Write, has map[crdt.Key]crdt.Record) []string {
-	const pause = 100 * time.Millisecond
+	const again = 100 * time.Millisecond
 	var out []string
 	for end := w.book.now() + visitTime; ; {
 		endings, doubts := w.book.since(page{})
-		if out = unexplained(writes, endings, doubts, has); len(out) == 0 || w.book.now() > end || rest(ctx, pause) != nil {
+		if out = unexplained(writes, endings, doubts, has); len(out) == 0 || w.book.now() > end || !pause.For(ctx, again) {
 			return out
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-// pause would have a server's process stop.
-func pause(*valkeyserver.Server) error {
+// suspend would have a server's process stop.
+func suspend(*valkeyserver.Server) error {
 	return errors.New("a process can't be stopped and go on here")
 }
 

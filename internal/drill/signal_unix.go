@@ -9,8 +9,8 @@ import (
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
-// pause has a server's process stop in the middle of whatever it does.
-func pause(s *valkeyserver.Server) error {
+// suspend has a server's process stop in the middle of whatever it does.
+func suspend(s *valkeyserver.Server) error {
 	if err := syscall.Kill(s.Pid(), syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("stop the server at %s: %w", s.Addr(), err)
 	}

@@ -49,7 +49,7 @@ func killServer(_ context.Context, _ *world, r *region) error {
 
 func restartServer(ctx context.Context, _ *world, r *region) error { return r.server.Restart(ctx) }
 
-func stopServer(_ context.Context, _ *world, r *region) error { return pause(r.server) }
+func stopServer(_ context.Context, _ *world, r *region) error { return suspend(r.server) }
 
 func contServer(_ context.Context, _ *world, r *region) error {
 	resume(r.server)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // unplanned takes the primary away, has it come back, and settles what it had.
@@ -18,8 +19,8 @@ func (w *world) unplanned(ctx context.Context, i int, k strike) (out Unplanned, 
 	from := w.region(s.Lease.Holder)
 	out.Kind, out.From, out.Epoch = k.name, from.name, s.Lease.Epoch
 	at := w.book.page()
-	if err := rest(ctx, before); err != nil {
-		return out, err
+	if !pause.For(ctx, before) {
+		return out, ctx.Err()
 	}
 	w.say("failover %d: %s, %s, epoch %d", i+1, k.name, from.name, s.Lease.Epoch)
 	w.hold(true, from)
@@ -57,8 +58,8 @@ func (w *world) lose(ctx context.Context, out *Unplanned, k strike, at page, str
 	s := w.state()
 	out.To, out.Granted = s.Lease.Holder, w.book.now()-struck
 	w.awaitClients(ctx, out, k, at, struck)
-	if err := rest(ctx, after); err != nil {
-		return nil, err
+	if !pause.For(ctx, after) {
+		return nil, ctx.Err()
 	}
 	writes, _ := w.book.since(at)
 	has, err := w.records(ctx, w.region(out.To), writes)

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/elasticache/types"
 	"github.com/aws/smithy-go"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // A Client asks ElastiCache in one Region.
@@ -130,7 +131,7 @@ func Again(ctx context.Context, ask func(context.Context) error) error {
 		once, cancel := context.WithTimeout(ctx, AskTimeout)
 		err = ask(once)
 		cancel()
-		if err == nil || try == AskTries || Refused(err) || !Pause(ctx, askPause<<(try-1)) {
+		if err == nil || try == AskTries || Refused(err) || !pause.About(ctx, askPause<<(try-1)) {
 			return err
 		}
 	}
@@ -159,16 +160,4 @@ func Unfit(err error) bool {
 	state := new(types.InvalidGlobalReplicationGroupStateFault)
 	missing := new(types.GlobalReplicationGroupNotFoundFault)
 	return errors.As(err, &state) || errors.As(err, &missing)
-}
-
-// Pause waits for about d, and reports whether ctx let it.
-func Pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d)) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

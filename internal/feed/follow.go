@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // random is the jitter's: it spreads clients and guards nothing.
@@ -42,7 +44,7 @@ func (f *Client) follow(ctx context.Context) {
 			said = err.Error()
 			f.config.Log.Warn("no node tells what changes; the last view stands", "nodes", len(f.config.URLs), "err", err)
 		}
-		pause(ctx, wait/2+time.Duration(f.config.Random()*float64(wait/2)))
+		pause.For(ctx, wait/2+time.Duration(f.config.Random()*float64(wait/2)))
 		if all {
 			wait = min(2*wait, f.config.MaxBackoff)
 		}
@@ -112,14 +114,4 @@ func (a *alive) Read(b []byte) (int, error) {
 		a.quiet.Reset(a.silence)
 	}
 	return n, err
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/tally"
 )
 
@@ -47,7 +48,7 @@ func (f *Client) Report(ctx context.Context, region string, counts func() tally.
 	r := reported{feed: f, report: Report{Region: region, App: hex.EncodeToString(name[:])}, since: time.Now()}
 	for {
 		// Processes that start together don't report together.
-		pause(ctx, time.Duration((0.8+0.4*f.config.Random())*float64(f.config.ReportEvery)))
+		pause.For(ctx, time.Duration((0.8+0.4*f.config.Random())*float64(f.config.ReportEvery)))
 		if ctx.Err() != nil {
 			return
 		}

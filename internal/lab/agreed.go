@@ -11,6 +11,7 @@ import (
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/control"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // agreed returns the newest that a member of a Region knows; not ok: nothing is agreed.
@@ -120,7 +121,7 @@ func (d *deployment) switchOver(ctx context.Context, to string) error {
 			return err
 		case refusal == nil:
 			return propose(ctx, m, ledger.Command{Plan: &ledger.Plan{To: to, By: "the console"}})
-		case !soon || time.Since(begun) > precheckTime || pause(ctx, precheckTime/30) != nil:
+		case !soon || time.Since(begun) > precheckTime || !pause.For(ctx, precheckTime/30):
 			return refusal
 		}
 	}

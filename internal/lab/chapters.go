@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // oneLogin: a login in one Region is a session in every Region, on the next click.
@@ -41,8 +42,8 @@ func (t *tour) readYourWrites(ctx context.Context) {
 			if err := b.must(ctx, at[i%3].name, "/visits"); err != nil {
 				return "", err
 			}
-			if err := pause(ctx, 5*time.Millisecond); err != nil {
-				return "", err
+			if !pause.For(ctx, 5*time.Millisecond) {
+				return "", ctx.Err()
 			}
 			v, err := b.look(ctx, at[(i+1+i/3%2)%3].name)
 			if err != nil {
@@ -224,8 +225,8 @@ func (t *tour) regionLoss(ctx context.Context) {
 		if err := erin.must(ctx, west1, "/cart/add", "item", "compass"); err != nil {
 			return "", err
 		}
-		if err := pause(ctx, time.Second); err != nil {
-			return "", err
+		if !pause.For(ctx, time.Second) {
+			return "", ctx.Err()
 		}
 		if err := alive(false); err != nil {
 			return "", err

@@ -14,6 +14,7 @@ import (
 	"github.com/roam-sessions/roam/engine/postgres"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/postgresserver"
 )
 
@@ -140,7 +141,7 @@ func (b *databases) engine(ctx context.Context, r *region, to, schema string) (*
 		if err == nil || !errors.Is(err, engine.ErrUnreachable) && !errors.Is(err, engine.ErrUnavailable) || time.Since(begun) > connectTimeout {
 			return e, err
 		}
-		if pause(ctx, connectAgain) != nil {
+		if !pause.For(ctx, connectAgain) {
 			return nil, err
 		}
 	}
@@ -199,7 +200,7 @@ func (b *databases) watch(ctx context.Context, r *region, d *database) {
 				d.sample.Store(&k)
 			}
 		}
-		_ = pause(ctx, sampleEvery) // the loop looks at ctx
+		pause.For(ctx, sampleEvery) // the loop looks at ctx
 	}
 }
 

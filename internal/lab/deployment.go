@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/internal/fault"
 	"github.com/roam-sessions/roam/internal/journal"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -142,15 +143,15 @@ func (d *deployment) meet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, meetTime)
 	defer cancel()
 	for !d.governed() {
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
-			return fmt.Errorf("no Region was given the lease: %w", err)
+		if !pause.For(ctx, 5*time.Millisecond) {
+			return fmt.Errorf("no Region was given the lease: %w", ctx.Err())
 		}
 	}
 	for _, r := range d.regions {
 		for _, p := range d.byDistance(r) {
 			for ok := !d.carries(p, r); !ok; _, ok = r.process().heard(p.id) {
-				if err := pause(ctx, 5*time.Millisecond); err != nil {
-					return fmt.Errorf("%s has not heard of %s: %w", r.name, p.name, err)
+				if !pause.For(ctx, 5*time.Millisecond) {
+					return fmt.Errorf("%s has not heard of %s: %w", r.name, p.name, ctx.Err())
 				}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // sourceAgain is how long it is until a primary is tried again that can't be reached.
@@ -96,7 +97,7 @@ func (s *seat) measure(ctx context.Context) {
 				s.news.become(false, valkey.NewEcho(ctx, source, s.main, valkey.EchoConfig{}), true)
 				break
 			}
-			_ = pause(ctx, sourceAgain) // the loop looks at ctx
+			pause.For(ctx, sourceAgain) // the loop looks at ctx
 		}
 	}
 }

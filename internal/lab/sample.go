@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
@@ -29,7 +30,7 @@ func (s *servers) watch(ctx context.Context, r *region) {
 				m.sample.Store(&k)
 			}
 		}
-		_ = pause(ctx, sampleEvery) // the loop looks at ctx
+		pause.For(ctx, sampleEvery) // the loop looks at ctx
 	}
 }
 

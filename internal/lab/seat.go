@@ -20,6 +20,7 @@ import (
 	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/lease"
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/steered"
 )
 
@@ -225,7 +226,7 @@ func (s *seat) ask(ctx context.Context) {
 	for ctx.Err() == nil {
 		said, err := dns.Ask(ctx, s.names.Addrs()[0].String(), writerName, namesTimeout)
 		s.answer.Store(&answer{said, err})
-		_ = pause(ctx, sampleEvery) // the loop looks at ctx
+		pause.For(ctx, sampleEvery) // the loop looks at ctx
 	}
 }
 

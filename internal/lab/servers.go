@@ -15,6 +15,7 @@ import (
 	"github.com/roam-sessions/roam/engine/valkey"
 	"github.com/roam-sessions/roam/internal/console"
 	"github.com/roam-sessions/roam/internal/fault"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
@@ -175,7 +176,7 @@ func warm(ctx context.Context, e engine.Engine) error {
 			switch {
 			case errors.Is(err, engine.ErrRefilling):
 				return nil // it is new, and no peer has been asked yet
-			case err == nil || time.Since(begun) > connectTimeout || pause(ctx, connectAgain) != nil:
+			case err == nil || time.Since(begun) > connectTimeout || !pause.For(ctx, connectAgain):
 				return err
 			}
 		}
@@ -192,7 +193,7 @@ func (s *servers) engine(ctx context.Context, id crdt.Region, addr string, repli
 		if err == nil || !errors.Is(err, engine.ErrUnreachable) || time.Since(begun) > connectTimeout {
 			return e, err
 		}
-		if pause(ctx, connectAgain) != nil {
+		if !pause.For(ctx, connectAgain) {
 			return nil, err
 		}
 	}

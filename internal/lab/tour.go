@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/console"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // A Step is one thing that the tour did, what should come of it and what came.
@@ -76,22 +77,11 @@ func (t *tour) soon(ctx context.Context, did, expected string, do func() (string
 			if seen == expected || err != nil || time.Since(begun) > patience {
 				return seen, err
 			}
-			if err := pause(ctx, 50*time.Millisecond); err != nil {
-				return seen, err
+			if !pause.For(ctx, 50*time.Millisecond) {
+				return seen, ctx.Err()
 			}
 		}
 	})
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // written is the rung of a write made where the primary can't be reached.

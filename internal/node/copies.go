@@ -3,13 +3,13 @@ package node
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/opener"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -43,12 +43,8 @@ func (n *Node) keepStore(ctx context.Context, e engine.Engine) (wait func()) {
 // sweep deletes what is past its time, a few times a day, until ctx ends.
 func (n *Node) sweep(ctx context.Context, s sweeping) {
 	for wait := firstSweep; ; wait = sweepEvery {
-		t := time.NewTimer(wait/2 + rand.N(wait)) //nolint:gosec // a pause
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !pause.About(ctx, wait) {
 			return
-		case <-t.C:
 		}
 		within, cancel := context.WithTimeout(ctx, sweepMost)
 		begun := time.Now()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
@@ -101,7 +102,7 @@ func (p *pulse) listen(ctx context.Context) {
 		p.mu.Unlock()
 		// Those who look must not all do so at one moment: they would all write.
 		spread := p.interval*3/4 + rand.N(p.interval/2) //nolint:gosec // a pause
-		pause(ctx, spread-time.Since(begun))
+		pause.For(ctx, spread-time.Since(begun))
 	}
 }
 
@@ -150,7 +151,7 @@ func (p *pulse) arrive(ctx context.Context, until time.Time) error {
 	newest := p.waiting[len(p.waiting)-1]
 	wait := max(firstPoll, p.known()/2)
 	for {
-		if left := time.Until(until); left <= 0 || !pause(ctx, min(wait, left)) {
+		if left := time.Until(until); left <= 0 || !pause.For(ctx, min(wait, left)) {
 			return nil
 		}
 		asked := time.Now()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // A copy is one Region's of a store that replicates itself.
@@ -76,7 +77,7 @@ func newStore(t *testing.T, lag time.Duration) *store {
 }
 
 func (s *store) replicate(ctx context.Context) {
-	for pause(ctx, time.Millisecond) {
+	for pause.For(ctx, time.Millisecond) {
 		if s.stuck.Load() {
 			continue
 		}
@@ -85,7 +86,7 @@ func (s *store) replicate(ctx context.Context) {
 			return
 		}
 		s.work.Go(func() {
-			if pause(ctx, s.lag) {
+			if pause.For(ctx, s.lag) {
 				_ = s.two.Join(ctx, r) // it may be closed
 			}
 		})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -89,11 +90,11 @@ func (n *newsOf) watch(ctx context.Context, log engine.Log, sink engine.Sink, id
 			if err == nil {
 				waiting = n.note(waiting, &at)
 			}
-			if left := interval - time.Since(begun); len(waiting) == 0 || left <= 0 || !pause(ctx, min(poll, left)) {
+			if left := interval - time.Since(begun); len(waiting) == 0 || left <= 0 || !pause.For(ctx, min(poll, left)) {
 				break
 			}
 		}
-		pause(ctx, interval-time.Since(begun))
+		pause.For(ctx, interval-time.Since(begun))
 	}
 }
 
@@ -186,16 +187,4 @@ func coversAll(at, head *engine.Positions) bool {
 		}
 	}
 	return true
-}
-
-// pause reports whether ctx lasted for d.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(max(d, 0))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

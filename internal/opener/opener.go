@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/roam-sessions/roam/engine/memory"
 	"github.com/roam-sessions/roam/engine/postgres"
 	"github.com/roam-sessions/roam/engine/valkey"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/topology"
 )
 
@@ -218,11 +218,6 @@ func (r Retry) Do(ctx context.Context, what string, failed func(error), do func(
 			said = err.Error()
 			log.Warn("will try again", "to", what, "err", err)
 		}
-		t := time.NewTimer(wait/2 + rand.N(wait/2+1)) //nolint:gosec // spreads retries, guards nothing
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		pause.For(ctx, wait/2+pause.Upto(wait/2))
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/route53recoverycluster/types"
 	"github.com/aws/smithy-go"
 	"github.com/roam-sessions/roam/internal/dns"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // ErrConflict says that a safety rule forbids the change, or that the controls rest after
@@ -156,7 +157,7 @@ func (c *Cluster) Turn(ctx context.Context, on string, off []string, guard func(
 			return false, fmt.Errorf("turn on %s: %w", on, err)
 		case readErr != nil:
 			return true, readErr
-		case try == reads || !c.pause(ctx):
+		case try == reads || !pause.About(ctx, c.config.Pause):
 			return true, fmt.Errorf("turn on %s: %w", on, errUnverified)
 		}
 	}
@@ -187,7 +188,7 @@ func (c *Cluster) each(ctx context.Context, before func(context.Context) error, 
 	begin := c.start(n)
 	var err error
 	for i := range n * c.config.Rounds {
-		if i > 0 && i%n == 0 && !c.pause(ctx) {
+		if i > 0 && i%n == 0 && !pause.About(ctx, c.config.Pause) {
 			break
 		}
 		if before != nil {
@@ -213,17 +214,6 @@ func (c *Cluster) one(ctx context.Context, e Endpoint, ask func(context.Context,
 	return told(ask(ctx, func(o *sdk.Options) {
 		o.BaseEndpoint, o.Region, o.Retryer = &e.URL, e.Region, aws.NopRetryer{}
 	}))
-}
-
-func (c *Cluster) pause(ctx context.Context) bool {
-	timer := time.NewTimer(c.config.Pause/2 + rand.N(c.config.Pause)) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // told returns what an error means to whoever asked. What is neither a conflict nor refused

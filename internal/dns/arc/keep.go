@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/dns"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // KeeperConfig is what is optional about a Keeper. Its zero value is good.
@@ -126,18 +126,8 @@ func (k *Keeper) turn(ctx context.Context, latest func() (dns.Publication, bool)
 			k.failed.Add(1)
 			return err
 		}
-		k.wait(ctx, k.config.Backoff<<(try-1), changed)
+		d := k.config.Backoff << (try - 1)
+		pause.Or(ctx, d/2+pause.Upto(d), changed)
 	}
 	return err
-}
-
-// wait waits before another try, or until something has changed.
-func (k *Keeper) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) {
-	timer := time.NewTimer(d/2 + rand.N(d)) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-timer.C:
-	}
 }

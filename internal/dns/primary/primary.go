@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/roam-sessions/roam/internal/dns"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // Metric is what the metric is called.
@@ -142,21 +142,11 @@ func (t *Teller) tell(ctx context.Context, latest func() (Role, bool), changed <
 		if final {
 			break
 		}
-		t.wait(ctx, t.config.Backoff<<(try-1), changed)
+		d := t.config.Backoff << (try - 1)
+		pause.Or(ctx, d/2+pause.Upto(d), changed)
 	}
 	t.failed.Add(1)
 	return nil
-}
-
-// wait waits before another try, or until something has changed.
-func (t *Teller) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) {
-	timer := time.NewTimer(d/2 + rand.N(d)) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-timer.C:
-	}
 }
 
 // put tells one value, with the dimension Region, and Region with Global, as roam-lambda does.

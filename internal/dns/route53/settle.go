@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 	"github.com/roam-sessions/roam/internal/dns"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // An Outcome is what came of keeping a name.
@@ -113,36 +113,9 @@ func (p *Publisher) turn(ctx context.Context, latest func() (job, bool), changed
 
 // wait waits before another try. It reports true if it was told of a change.
 func (p *Publisher) wait(ctx context.Context, try int, changed <-chan struct{}) bool {
-	d := p.config.BackoffMax
-	if shift := try - 1; shift < 16 {
-		d = min(d, p.config.BackoffMin<<shift)
-	}
+	d := pause.Doubled(p.config.BackoffMin, p.config.BackoffMax, try)
 	least := p.config.BackoffMin / 2 // however often something changes
-	if !rest(ctx, least) {
-		return false
-	}
-	timer := time.NewTimer(d/2 + rand.N(d/2+1) - least) //nolint:gosec // it spreads tries, and guards nothing
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-changed:
-		return true
-	case <-timer.C:
-		return false
-	}
-}
-
-// rest waits, and reports whether ctx let it.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return pause.For(ctx, least) && pause.Or(ctx, d/2+pause.Upto(d/2)-least, changed)
 }
 
 // once looks what there is, changes it if it has to be, waits until all servers know, and
@@ -322,7 +295,7 @@ func (p *Publisher) sync(ctx context.Context, id string, j job, changed <-chan s
 // rests waits before Route 53 is asked again, and reports whether something else is to be
 // published.
 func (p *Publisher) rests(ctx context.Context, j job, changed <-chan struct{}) bool {
-	timer := time.NewTimer(p.config.Poll/2 + rand.N(p.config.Poll)) //nolint:gosec // it spreads questions, and guards nothing
+	timer := time.NewTimer(p.config.Poll/2 + pause.Upto(p.config.Poll))
 	defer timer.Stop()
 	for {
 		select {
