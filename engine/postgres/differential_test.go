@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/drawtest"
 	"github.com/roam-sessions/roam/internal/postgrestest"
 )
 
@@ -32,13 +31,13 @@ var (
 func TestSameAsMemory(t *testing.T) {
 	t.Parallel() // it mostly waits
 	d := newDiffer(t)
-	config := Config{clock: d.clock, draw: func() crdt.Actor { return d.actor }, SweepInterval: time.Hour, LogBytes: 1 << 40, KeepLog: time.Hour}
+	config := Config{clock: d.clock, draw: func() crdt.Actor { return d.Actor }, SweepInterval: time.Hour, LogBytes: 1 << 40, KeepLog: time.Hour}
 	e := open(t, 1, config)
 	d.engine, d.read, d.sweep = e, rawRecords(t, e.config.Schema), e.sweep
 	d.promote = func() {
 		d.compareLogs(e)
-		d.actor = d.newActor(1)
-		d.core.Promote(d.actor)
+		d.Actor = d.NewActor(1)
+		d.Core.Promote(d.Actor)
 		s := e.config.Schema
 		if _, err := e.pool.Exec(t.Context(), `UPDATE "`+s+`".partition SET server = 1 WHERE head > 0`); err != nil {
 			t.Fatal(err)
@@ -64,8 +63,8 @@ func TestDSQLSameAsMemory(t *testing.T) {
 	d := newDiffer(t)
 	e, proxy := openDSQL(t, 1, 20, Config{clock: d.clock, SweepInterval: time.Hour})
 	d.engine, d.read, d.sweep = e, rawRecords(t, e.config.Schema), e.sweep
-	d.actor = e.actor
-	d.core = memory.NewCore(e.actor, d.config())
+	d.Actor = e.actor
+	d.Core = drawtest.NewCore(e.actor)
 	d.run(*differences, "taken", "nothing", "refused", "joined", "swept")
 	if proxy.Undone.Load() < int64(*differences)/200 {
 		t.Errorf("%d commits were undone in %d operations, want some", proxy.Undone.Load(), *differences)
@@ -109,14 +108,10 @@ func (e *Engine) countBytes(t *testing.T) (n int64) {
 
 // A differ does the same to an engine and to a core.
 type differ struct {
+	*drawtest.Land
 	t       *testing.T
-	rng     *rand.Rand
 	engine  engine.Engine
-	core    *memory.Core
-	actor   crdt.Actor
-	now     atomic.Int64
-	keys    []crdt.Key
-	peers   []*diffPeer
+	now     atomic.Int64 // Land's time, for the engine's goroutines
 	counts  map[string]int
 	read    func(crdt.Key) (crdt.Record, error)
 	sweep   func(context.Context) error
@@ -126,12 +121,6 @@ type differ struct {
 	entries  int              // how many were
 }
 
-// A diffPeer is another Region, whose log is to be taken in.
-type diffPeer struct {
-	region crdt.Region
-	core   *memory.Core
-}
-
 func newDiffer(t *testing.T) *differ {
 	t.Helper()
 	seed := *diffSeed
@@ -139,31 +128,20 @@ func newDiffer(t *testing.T) *differ {
 		seed = uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
 	}
 	t.Logf("-seed %d -ops %d", seed, *differences)
-	d := &differ{t: t, rng: rand.New(rand.NewPCG(seed, 1)), counts: map[string]int{}} //nolint:gosec // a test
-	d.now.Store(90_000_000_000)
-	d.actor = d.newActor(1)
-	d.core = memory.NewCore(d.actor, d.config())
-	for r := crdt.Region(2); r <= 3; r++ {
-		d.peers = append(d.peers, &diffPeer{r, memory.NewCore(d.newActor(r), d.config())})
-	}
-	d.renewKeys()
+	d := &differ{Land: drawtest.New(seed), t: t, counts: map[string]int{}}
+	d.now.Store(int64(d.Now))
 	return d
 }
 
-func (d *differ) clock(time.Time) crdt.Time { return d.at() }
-
-func (d *differ) at() crdt.Time { return crdt.Time(d.now.Load()) }
-
-func (d *differ) config() memory.Config { return memory.Config{MaxBytes: 1 << 40, LogBytes: 1 << 40} }
-
-func (d *differ) newActor(r crdt.Region) crdt.Actor { return crdt.NewActor(r, d.rng.Uint32()) }
+func (d *differ) clock(time.Time) crdt.Time { return crdt.Time(d.now.Load()) }
 
 // run does n random things to both and compares.
 func (d *differ) run(n int, kinds ...string) {
 	d.t.Helper()
 	for i := 0; i < n && !d.t.Failed(); i++ {
-		d.tick()
-		switch m := d.rng.IntN(1000); {
+		d.Tick()
+		d.now.Store(int64(d.Now))
+		switch m := d.Rng.IntN(1000); {
 		case m < 620:
 			d.apply()
 		case m < 740:
@@ -172,7 +150,7 @@ func (d *differ) run(n int, kinds ...string) {
 			d.ingest()
 		case m < 993:
 			d.sweepBoth()
-		case d.promote != nil && d.rng.IntN(4) == 0:
+		case d.promote != nil && d.Rng.IntN(4) == 0:
 			d.counts["promoted"]++
 			d.promote()
 		}
@@ -185,32 +163,13 @@ func (d *differ) run(n int, kinds ...string) {
 	}
 }
 
-// tick moves the clock: mostly a little, at times so that things end.
-func (d *differ) tick() {
-	at := d.at()
-	switch n := d.rng.IntN(1000); {
-	case n < 600:
-		at += crdt.Time(d.rng.IntN(3))
-	case n < 990:
-		at = at.Add(time.Duration(d.rng.IntN(60_000)) * time.Millisecond)
-	case n < 996:
-		at = at.Add(time.Duration(d.rng.IntN(48)) * time.Hour)
-	case d.rng.IntN(10) == 0 && at < 1<<40: // stamps end in 2093
-		at = at.Add(crdt.MaxLifetime + time.Minute)
-		d.renewKeys()
-	default:
-		d.renewKeys()
-	}
-	d.now.Store(int64(at))
-}
-
 func (d *differ) apply() {
-	k := d.anyKey()
-	op := d.anyOp(k, d.core)
+	k := d.Key()
+	op := d.Op(k, d.Core)
 	got, err := d.engine.Apply(d.t.Context(), k, op)
-	want, wantErr := d.core.Apply(d.at(), k, op)
-	if kind := kindOf(wantErr); got != want || !errors.Is(err, kind) || kind == nil && err != nil {
-		d.t.Fatalf("Apply(%x, %+v) at %d = %v, %v, want %v, %v", k.Name(), op, d.at(), got, err, want, wantErr)
+	want, wantErr := d.Core.Apply(d.Now, k, op)
+	if kind := drawtest.KindOf(wantErr); got != want || !errors.Is(err, kind) || kind == nil && err != nil {
+		d.t.Fatalf("Apply(%x, %+v) at %d = %v, %v, want %v, %v", k.Name(), op, d.Now, got, err, want, wantErr)
 	}
 	switch {
 	case wantErr != nil:
@@ -224,9 +183,9 @@ func (d *differ) apply() {
 }
 
 func (d *differ) join() {
-	k := d.anyKey()
-	r := d.anyRecord(k)
-	d.core.Join(d.at(), r)
+	k := d.Key()
+	r := d.Record(k)
+	d.Core.Join(d.Now, r)
 	if err := d.engine.Join(d.t.Context(), r); err != nil {
 		d.t.Fatalf("Join(%x, %+v) = %v, want no error", k.Name(), r, err)
 	}
@@ -236,24 +195,16 @@ func (d *differ) join() {
 
 // ingest has a peer write, and gives a piece of its log to both, as it is or not quite.
 func (d *differ) ingest() {
-	p := d.peers[d.rng.IntN(len(d.peers))]
-	for range d.rng.IntN(6) {
-		k := d.anyKey()
-		_, _ = p.core.Apply(d.at(), k, d.anyOp(k, p.core)) // refused or not
-	}
+	p := d.Peer()
 	sink, ok := engine.As[engine.Sink](d.engine)
 	if !ok {
 		return
 	}
-	if d.rng.IntN(60) == 0 {
-		p.core.Promote(d.newActor(p.region))
-	}
-	k := d.anyKey()
-	b := d.piece(p, k)
-	want, wantErr := d.core.Ingest(d.at(), p.region, b)
-	got, err := sink.Ingest(d.t.Context(), p.region, b)
+	b := d.Piece(p)
+	want, wantErr := d.Core.Ingest(d.Now, p.Region, b)
+	got, err := sink.Ingest(d.t.Context(), p.Region, b)
 	if err != nil || wantErr != nil || got.Position != want.Position || got.Hole != want.Hole || !slices.Equal(got.Gaps, want.Gaps) {
-		d.t.Fatalf("Ingest(%+v) at %d = %+v, %v, want %+v, %v", b, d.at(), got, err, want, wantErr)
+		d.t.Fatalf("Ingest(%+v) at %d = %+v, %v, want %+v, %v", b, d.Now, got, err, want, wantErr)
 	}
 	d.counts["ingested"]++
 	if got.Hole {
@@ -265,40 +216,17 @@ func (d *differ) ingest() {
 	}
 }
 
-// piece returns a part of a peer's log that may be what comes next, or not.
-func (d *differ) piece(p *diffPeer, k crdt.Key) engine.Batch {
-	part := k.Partition()
-	at := d.core.Position(p.region, part)
-	switch d.rng.IntN(20) {
-	case 0, 1, 2, 3:
-		at.N -= min(at.N, uint64(d.rng.IntN(5))) //nolint:gosec // below 5
-	case 4, 5:
-		at.N += uint64(d.rng.IntN(3)) //nolint:gosec // below 3
-	case 6:
-		at = engine.Position{}
-	}
-	b, _ := p.core.Log(part, at, 1+d.rng.IntN(6), 1<<30)
-	b.Rebase = d.rng.IntN(12) == 0
-	if n := len(b.Frags); n > 1 && d.rng.IntN(5) == 0 {
-		b.First, b.Frags = b.First+1, b.Frags[1:]
-	}
-	if len(b.Frags) > 0 && d.rng.IntN(10) == 0 {
-		b.Frags[d.rng.IntN(len(b.Frags))] = crdt.Fragment{}
-	}
-	return b
-}
-
 func (d *differ) sweepBoth() {
 	d.counts["swept"]++
 	if err := d.sweep(d.t.Context()); err != nil {
 		d.t.Fatalf("sweep = %v, want no error", err)
 	}
 	for p := range uint16(crdt.Partitions) {
-		for d.core.Sweep(d.at(), p, 1<<20) {
+		for d.Core.Sweep(d.Now, p, 1<<20) {
 			continue
 		}
 	}
-	for _, k := range d.keys {
+	for _, k := range d.Keys {
 		d.compare(k, "sweep")
 	}
 }
@@ -307,16 +235,16 @@ func (d *differ) sweepBoth() {
 func (d *differ) compare(k crdt.Key, after any) {
 	d.t.Helper()
 	got, err := d.read(k)
-	want := d.core.Read(-1, k)
+	want := d.Core.Read(-1, k)
 	if err != nil || string(crdt.AppendRecord(nil, got)) != string(crdt.AppendRecord(nil, want)) {
-		d.t.Fatalf("stored of %x at %d after %+v: %+v, %v, want %+v", k.Name(), d.at(), after, got, err, want)
+		d.t.Fatalf("stored of %x at %d after %+v: %+v, %v, want %+v", k.Name(), d.Now, after, got, err, want)
 	}
-	if d.rng.IntN(8) > 0 {
+	if d.Rng.IntN(8) > 0 {
 		return
 	}
 	got, err = d.engine.Read(d.t.Context(), k, crdt.Token{})
-	if want := d.core.Read(d.at(), k); err != nil || got.Digest() != want.Digest() {
-		d.t.Fatalf("Read(%x) at %d after %+v: %+v, %v, want %+v", k.Name(), d.at(), after, got, err, want)
+	if want := d.Core.Read(d.Now, k); err != nil || got.Digest() != want.Digest() {
+		d.t.Fatalf("Read(%x) at %d after %+v: %+v, %v, want %+v", k.Name(), d.Now, after, got, err, want)
 	}
 }
 
@@ -326,7 +254,7 @@ func (d *differ) compareLogs(e *Engine) {
 	errDone := errors.New("done")
 	reached := func() bool {
 		for p := range uint16(crdt.Partitions) {
-			if d.core.Head(p) != at[p] {
+			if d.Core.Head(p) != at[p] {
 				return false
 			}
 		}
@@ -336,7 +264,7 @@ func (d *differ) compareLogs(e *Engine) {
 		return
 	}
 	err := e.Follow(d.t.Context(), *at, func(got engine.Batch) error {
-		want, _ := d.core.Log(got.Partition, at[got.Partition], len(got.Frags), 1<<30)
+		want, _ := d.Core.Log(got.Partition, at[got.Partition], len(got.Frags), 1<<30)
 		if got.First != want.First || got.Actor != want.Actor || got.Fork != want.Fork || len(got.Frags) != len(want.Frags) {
 			return fmt.Errorf("batch of partition %d from %d of %v, fork %d, %d entries, want from %d of %v, fork %d, %d", got.Partition,
 				got.First, got.Actor, got.Fork, len(got.Frags), want.First, want.Actor, want.Fork, len(want.Frags))
@@ -355,16 +283,4 @@ func (d *differ) compareLogs(e *Engine) {
 	if !errors.Is(err, errDone) {
 		d.t.Errorf("Follow ended after %d entries with %v, want all and the same", d.entries, err)
 	}
-}
-
-// kindOf returns which error of packages crdt and engine err is.
-func kindOf(err error) error {
-	for _, kind := range []error{
-		crdt.ErrAbsent, crdt.ErrDead, crdt.ErrExpired, crdt.ErrExists, crdt.ErrOtherUser, crdt.ErrAhead, crdt.ErrLimit, engine.ErrFull,
-	} {
-		if errors.Is(err, kind) {
-			return kind
-		}
-	}
-	return err
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
-	"github.com/roam-sessions/roam/engine/memory"
+	"github.com/roam-sessions/roam/internal/drawtest"
 	"github.com/roam-sessions/roam/internal/valkeytest"
 )
 
@@ -84,21 +83,10 @@ func libraryUnderTest(t *testing.T) string {
 
 // A differ does the same to a server and to a core.
 type differ struct {
+	*drawtest.Land
 	t      *testing.T
-	rng    *rand.Rand
 	client valkey.Client
-	core   *memory.Core
-	actor  crdt.Actor
-	now    crdt.Time
-	keys   []crdt.Key
-	peers  []*diffPeer
 	counts map[string]int
-}
-
-// A diffPeer is another Region, whose log is to be taken in.
-type diffPeer struct {
-	region crdt.Region
-	core   *memory.Core
 }
 
 func newDiffer(t *testing.T, seed uint64) *differ {
@@ -112,10 +100,7 @@ func newDiffer(t *testing.T, seed uint64) *differ {
 	if err := client.Do(t.Context(), client.B().FunctionLoad().FunctionCode(libraryUnderTest(t)).Build()).Error(); err != nil {
 		t.Fatalf("FUNCTION LOAD: %v", err)
 	}
-	d := &differ{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), client: client, //nolint:gosec // a test
-		now: 90_000_000_000, counts: map[string]int{},
-	}
+	d := &differ{Land: drawtest.New(seed), t: t, client: client, counts: map[string]int{}}
 	d.begin()
 	return d
 }
@@ -126,34 +111,7 @@ func (d *differ) begin() {
 	if err := d.client.Do(d.t.Context(), d.client.B().Flushall().Build()).Error(); err != nil {
 		d.t.Fatalf("FLUSHALL: %v", err)
 	}
-	d.actor = d.newActor(1)
-	d.core = memory.NewCore(d.actor, d.config())
-	d.peers = nil
-	for r := crdt.Region(2); r <= 3; r++ {
-		d.peers = append(d.peers, &diffPeer{r, memory.NewCore(d.newActor(r), d.config())})
-	}
-	d.renewKeys()
-}
-
-func (d *differ) config() memory.Config { return memory.Config{MaxBytes: 1 << 40, LogBytes: 1 << 40} }
-
-func (d *differ) newActor(r crdt.Region) crdt.Actor { return crdt.NewActor(r, d.rng.Uint32()) }
-
-// partitions of the keys: few, so that batches hold several records.
-func (d *differ) renewKeys() {
-	d.keys = []crdt.Key{crdt.UserKey("ann"), crdt.UserKey("bob")}
-	for len(d.keys) < 10 {
-		var e crdt.IDEntropy
-		for i := range e {
-			e[i] = byte(d.rng.Uint32())
-		}
-		binary.BigEndian.PutUint16(e[:], uint16(d.rng.IntN(3))) //nolint:gosec // below 3
-		life := time.Duration(1+d.rng.IntN(200)) * time.Hour
-		if d.rng.IntN(20) == 0 {
-			life = crdt.MaxLifetime + time.Duration(d.rng.IntN(2)-1)*time.Hour
-		}
-		d.keys = append(d.keys, crdt.SessionKey(crdt.NewSessionID(d.now.Add(life), 1, e)))
-	}
+	d.Empty()
 }
 
 // A step is what was sent, and what the core made of it.
@@ -176,8 +134,8 @@ func (d *differ) run(n int) {
 	var steps []step
 	var at []int // of the reply of each step
 	for range n {
-		d.tick()
-		cmds = append(cmds, d.client.B().Set().Key(clockKey).Value(fmt.Sprint(int64(d.now))).Build())
+		d.Tick()
+		cmds = append(cmds, d.client.B().Set().Key(clockKey).Value(fmt.Sprint(int64(d.Now))).Build())
 		s := d.draw()
 		at, steps = append(at, len(cmds)), append(steps, s)
 		cmds = append(cmds, s.cmds...)
@@ -213,7 +171,7 @@ func (s step) compare(ctx context.Context, replies []valkey.ValkeyResult) error 
 		err = nil
 	}
 	err = classify(ctx, err)
-	if kind := kindOf(s.err); !errors.Is(err, kind) || kind == nil && err != nil {
+	if kind := drawtest.KindOf(s.err); !errors.Is(err, kind) || kind == nil && err != nil {
 		return fmt.Errorf("error = %w, want %q", err, fmt.Sprint(s.err))
 	}
 	if reply = s.named(reply); err == nil && reply != s.reply {
@@ -268,39 +226,8 @@ func (s step) compareStored(replies []valkey.ValkeyResult) error {
 	return nil
 }
 
-// kindOf returns which error of packages crdt and engine err is.
-func kindOf(err error) error {
-	for _, kind := range []error{
-		crdt.ErrAbsent, crdt.ErrDead, crdt.ErrExpired, crdt.ErrExists, crdt.ErrOtherUser, crdt.ErrAhead, crdt.ErrLimit, engine.ErrFull,
-	} {
-		if errors.Is(err, kind) {
-			return kind
-		}
-	}
-	return err
-}
-
-// tick moves the clock: mostly a little, at times so that things end.
-func (d *differ) tick() {
-	switch n := d.rng.IntN(1000); {
-	case n < 600:
-		d.now += crdt.Time(d.rng.IntN(3))
-	case n < 990:
-		d.now = d.now.Add(time.Duration(d.rng.IntN(60_000)) * time.Millisecond)
-	case n < 996:
-		d.now = d.now.Add(time.Duration(d.rng.IntN(48)) * time.Hour)
-	case d.rng.IntN(10) == 0 && d.now < 1<<40: // stamps end in 2093
-		d.now = d.now.Add(crdt.MaxLifetime + time.Minute)
-		d.renewKeys()
-	default:
-		d.renewKeys()
-	}
-}
-
-func (d *differ) anyKey() crdt.Key { return d.keys[d.rng.IntN(len(d.keys))] }
-
 func (d *differ) draw() step {
-	switch n := d.rng.IntN(1000); {
+	switch n := d.Rng.IntN(1000); {
 	case n < 600:
 		return d.drawApply()
 	case n < 720:
@@ -312,10 +239,10 @@ func (d *differ) draw() step {
 }
 
 func (d *differ) drawApply() step {
-	k := d.anyKey()
-	op := d.anyOp(k, d.core)
-	dot, err := d.core.Apply(d.now, k, op)
-	s := step{what: fmt.Sprintf("Apply(%x, %+v) at %d", k.Name(), op, d.now), key: k, err: err, rec: d.core.Read(-1, k)}
+	k := d.Key()
+	op := d.Op(k, d.Core)
+	dot, err := d.Core.Apply(d.Now, k, op)
+	s := step{what: fmt.Sprintf("Apply(%x, %+v) at %d", k.Name(), op, d.Now), key: k, err: err, rec: d.Core.Read(-1, k)}
 	if !dot.IsZero() {
 		s.reply, s.entry, s.ends = string(crdt.AppendDot(nil, dot)), d.newest(k.Partition()), d.end(s.rec)
 	}
@@ -329,24 +256,24 @@ func (d *differ) drawApply() step {
 // end returns when the scripts are to let r expire.
 func (d *differ) end(r crdt.Record) crdt.Time {
 	until, _ := r.KeepUntil()
-	return max(until, d.now.Add(time.Minute))
+	return max(until, d.Now.Add(time.Minute))
 }
 
-func (d *differ) caller() string { return callerOf(d.actor, 0, 1<<40, 0) }
+func (d *differ) caller() string { return callerOf(d.Actor, 0, 1<<40, 0) }
 
 // newest returns the newest entry of a partition's log.
 func (d *differ) newest(p uint16) string {
-	head := d.core.Head(p)
-	b, _ := d.core.Log(p, engine.Position{Actor: head.Actor, N: head.N - 1}, 1, 1<<30)
+	head := d.Core.Head(p)
+	b, _ := d.Core.Log(p, engine.Position{Actor: head.Actor, N: head.N - 1}, 1, 1<<30)
 	return fmt.Sprint(entryPrefix, head.N, " ") + string(crdt.AppendFragment(nil, b.Frags[0]))
 }
 
 func (d *differ) drawJoin() step {
-	k := d.anyKey()
-	r := d.anyRecord(k)
-	d.core.Join(d.now, r)
+	k := d.Key()
+	r := d.Record(k)
+	d.Core.Join(d.Now, r)
 	d.counts["joined"]++
-	s := step{what: fmt.Sprintf("Join(%x, %+v) at %d", k.Name(), r, d.now), key: k, rec: d.core.Read(-1, k)}
+	s := step{what: fmt.Sprintf("Join(%x, %+v) at %d", k.Name(), r, d.Now), key: k, rec: d.Core.Read(-1, k)}
 	if !s.rec.IsBottom() {
 		s.ends = d.end(s.rec)
 	}
@@ -358,18 +285,11 @@ func (d *differ) drawJoin() step {
 // drawIngest has a peer write and gives a piece of its log to both, as it is or
 // not quite.
 func (d *differ) drawIngest() step {
-	p := d.peers[d.rng.IntN(len(d.peers))]
-	for range d.rng.IntN(6) {
-		k := d.anyKey()
-		_, _ = p.core.Apply(d.now, k, d.anyOp(k, p.core)) // refused or not
-	}
-	if d.rng.IntN(60) == 0 {
-		p.core.Promote(d.newActor(p.region))
-	}
-	part := d.anyKey().Partition()
-	b := d.piece(p, part)
-	s := step{what: fmt.Sprintf("Ingest(%+v) at %d", b, d.now), frags: []crdt.Key{}}
-	keys, args := []string{cursorKey(part, p.region)}, []string{string(batchHead(b))}
+	p := d.Peer()
+	b := d.Piece(p)
+	part := b.Partition
+	s := step{what: fmt.Sprintf("Ingest(%+v) at %d", b, d.Now), frags: []crdt.Key{}}
+	keys, args := []string{cursorKey(part, p.Region)}, []string{string(batchHead(b))}
 	for _, f := range b.Frags {
 		k := f.Effect.Key
 		s.frags = append(s.frags, k)
@@ -380,7 +300,7 @@ func (d *differ) drawIngest() step {
 		s.key = k
 		keys, args = append(keys, recordKey(k)), append(args, string(appendEntry(nil, f)))
 	}
-	got, err := d.core.Ingest(d.now, p.region, b)
+	got, err := d.Core.Ingest(d.Now, p.Region, b)
 	if err != nil {
 		d.t.Fatalf("%s = %v, want it taken", s.what, err)
 	}
@@ -398,32 +318,10 @@ func (d *differ) drawIngest() step {
 	}
 	s.reply = string(reply)
 	if !s.key.IsZero() {
-		s.rec = d.core.Read(-1, s.key)
+		s.rec = d.Core.Read(-1, s.key)
 	}
 	s.cmds = valkey.Commands{d.client.B().Fcall().Function("roam_v1_ingest").Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()}
 	return s
-}
-
-// piece returns a part of a peer's log that may be what comes next, or not.
-func (d *differ) piece(p *diffPeer, part uint16) engine.Batch {
-	at := d.core.Position(p.region, part)
-	switch d.rng.IntN(20) {
-	case 0, 1, 2, 3:
-		at.N -= min(at.N, uint64(d.rng.IntN(5))) //nolint:gosec // below 5
-	case 4, 5:
-		at.N += uint64(d.rng.IntN(3)) //nolint:gosec // below 3
-	case 6:
-		at = engine.Position{}
-	}
-	b, _ := p.core.Log(part, at, 1+d.rng.IntN(6), 1<<30)
-	b.Rebase = d.rng.IntN(12) == 0
-	if n := len(b.Frags); n > 1 && d.rng.IntN(5) == 0 {
-		b.First, b.Frags = b.First+1, b.Frags[1:]
-	}
-	if len(b.Frags) > 0 && d.rng.IntN(10) == 0 {
-		b.Frags[d.rng.IntN(len(b.Frags))] = crdt.Fragment{}
-	}
-	return b
 }
 
 // drawPromotion has another server take over, as far as the scripts can tell.
@@ -433,8 +331,8 @@ func (d *differ) drawPromotion() step {
 	if m then redis.call('SET', key, string.rep('0', 40) .. string.sub(m, 41)) end
 end`
 	d.counts["promoted"]++
-	d.actor = d.newActor(1)
-	d.core.Promote(d.actor)
+	d.Actor = d.NewActor(1)
+	d.Core.Promote(d.Actor)
 	s := step{what: "promotion"}
 	var metas []string
 	for p := range uint16(crdt.Partitions) {

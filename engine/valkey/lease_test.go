@@ -182,30 +182,30 @@ func replicates(t *testing.T, s *valkeytest.Server) {
 // A clock that steps back ends a lease.
 func TestLeaseEndsWhenTheClockStepsBack(t *testing.T) {
 	d := newDiffer(t, 1)
-	k := d.keys[2]
+	k := d.Keys[2]
 	p := k.Partition()
 	at := func(now crdt.Time) error {
 		d.client.Do(t.Context(), d.client.B().Set().Key(clockKey).Value(strconv.FormatInt(int64(now), 10)).Build())
 		op := crdt.Op{Stamp: now.Stamp(), Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}}
 		return classify(t.Context(), d.client.Do(t.Context(), d.client.B().Fcall().Function("roam_v1_apply").Numkeys(3).
 			Key(recordKey(k), partitionKey(metaKeys, p), partitionKey(logKeys, p)).
-			Arg(callerOf(d.actor, 0, 1<<40, 7), string(crdt.AppendOp(nil, op))).Build()).Error())
+			Arg(callerOf(d.Actor, 0, 1<<40, 7), string(crdt.AppendOp(nil, op))).Build()).Error())
 	}
-	d.client.Do(t.Context(), d.client.B().Set().Key(clockKey).Value(strconv.FormatInt(int64(d.now), 10)).Build())
+	d.client.Do(t.Context(), d.client.B().Set().Key(clockKey).Value(strconv.FormatInt(int64(d.Now), 10)).Build())
 	clock, err := d.client.Do(t.Context(), d.client.B().Fcall().Function("roam_v1_clock").Numkeys(0).Build()).ToString()
 	if err != nil {
 		t.Fatalf("clock: %v", err)
 	}
-	grant := string(appendNumber(appendNumber(nil, 7, 6), uint64(d.now+1000), 6)) + clock[6:] //nolint:gosec // positive
+	grant := string(appendNumber(appendNumber(nil, 7, 6), uint64(d.Now+1000), 6)) + clock[6:] //nolint:gosec // positive
 	if err := d.client.Do(t.Context(), d.client.B().Fcall().Function("roam_v1_grant").Numkeys(0).Arg(grant).Build()).Error(); err != nil {
 		t.Fatalf("grant: %v", err)
 	}
-	if err := at(d.now + 500); err != nil {
+	if err := at(d.Now + 500); err != nil {
 		t.Errorf("write within the lease = %v, want it taken", err)
 	}
-	for _, now := range []crdt.Time{d.now + 499, d.now + 501} {
+	for _, now := range []crdt.Time{d.Now + 499, d.Now + 501} {
 		if err := at(now); !errors.Is(err, engine.ErrNotPrimary) {
-			t.Errorf("write %d ms into a lease whose clock has stepped back = %v, want ErrNotPrimary", now-d.now, err)
+			t.Errorf("write %d ms into a lease whose clock has stepped back = %v, want ErrNotPrimary", now-d.Now, err)
 		}
 	}
 }
