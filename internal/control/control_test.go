@@ -16,6 +16,7 @@ import (
 
 	"github.com/roam-sessions/roam/engine"
 	"github.com/roam-sessions/roam/internal/control"
+	"github.com/roam-sessions/roam/internal/freeport"
 	"github.com/roam-sessions/roam/internal/judge"
 	"github.com/roam-sessions/roam/internal/ledger"
 	"github.com/roam-sessions/roam/internal/steer"
@@ -175,18 +176,20 @@ func newHouse(t *testing.T, names ...string) *house {
 			h.stop(name)
 		}
 	})
+	if t.Failed() {
+		t.FailNow() // not all are here
+	}
 	return h
 }
 
 // free returns an address that nobody listens at.
 func (h *house) free() string {
 	h.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr(h.Context())
 	if err != nil {
 		h.Fatal(err)
 	}
-	defer func() { _ = l.Close() }() // it was not used
-	return l.Addr().String()
+	return addr
 }
 
 // start starts a member. Others can ask it as soon as it is made, and not before.
@@ -212,12 +215,14 @@ func (h *house) start(name string) {
 		return
 	}
 	go func() { _ = web.Serve(l) }() // until it is closed
-	m, err := control.Open(h.Context(), control.Config{
+	ctx, cancel := context.WithCancel(h.Context())
+	late := time.AfterFunc(patience, cancel) // the others may not come
+	m, err := control.Open(ctx, control.Config{
 		Deployment: "test", Self: name, Members: h.peers, Dir: filepath.Join(h.dirs, name), Listener: links,
 		Setup:  ledger.Setup{Regions: regions, Leases: true, Primary: regions[0]},
 		Server: h.rack.servers[name].seen(), Judge: judge.Config{Regions: regions}, Serve: handler.set,
 	})
-	if err != nil {
+	if late.Stop(); err != nil {
 		h.Errorf("open %s: %v", name, err)
 		return
 	}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -117,14 +116,12 @@ func serverArgs() []string {
 
 // freePorts returns different addresses that nobody has at this moment.
 func freePorts(ctx context.Context, n int) (out []string, err error) {
-	for len(out) < n {
+	for range n {
 		addr, err := freeport.Addr(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Contains(out, addr) {
-			out = append(out, addr)
-		}
+		out = append(out, addr)
 	}
 	return out, nil
 }

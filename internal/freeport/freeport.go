@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -20,17 +21,17 @@ const (
 
 var errNone = errors.New("no port of this machine is free")
 
-// Addr returns a loopback address, host:port, at which nobody listens, by TCP or UDP. They
-// are drawn, so that programs that look at the same time find different ones.
+// Addr returns a loopback address, host:port, at which nobody listens, by TCP or UDP. For a
+// minute, or less where systems forget sooner, nobody is given it again, in this process or
+// another; whoever listens as servers do, with SO_REUSEADDR, can.
 func Addr(ctx context.Context) (string, error) {
 	for range mostTries {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(last-first))) //nolint:gosec // it guards nothing
-		free, err := isFree(ctx, addr)
-		if err != nil {
-			return "", fmt.Errorf("look for a free port: %w", err)
-		}
-		if free {
+		if isFree(ctx, addr) && mark(ctx, addr) == nil {
 			return addr, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return "", fmt.Errorf("look for a free port: %w", err)
 		}
 	}
 	return "", fmt.Errorf("look for a free port from %d to %d: %w", first, last, errNone)
@@ -46,17 +47,41 @@ func Port(ctx context.Context) (string, error) {
 	return port, err
 }
 
-// isFree listens, and lets go.
-func isFree(ctx context.Context, addr string) (bool, error) {
-	var listen net.ListenConfig
-	stream, err := listen.Listen(ctx, "tcp", addr)
+// isFree listens as one who shares with nobody, not with a connection that was closed a moment
+// ago either, and lets go.
+func isFree(ctx context.Context, addr string) bool {
+	stream, err := (&net.ListenConfig{Control: alone}).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return false, ctx.Err() // somebody has it
+		return false
 	}
 	defer func() { _ = stream.Close() }() // nobody has come
-	packets, err := listen.ListenPacket(ctx, "udp", addr)
+	packets, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", addr)
 	if err != nil {
-		return false, ctx.Err()
+		return false
 	}
-	return true, packets.Close()
+	return packets.Close() == nil
+}
+
+// mark has an address look taken to isFree for a while: whoever closes a connection first is
+// left waiting for what may still be on its way (TIME_WAIT).
+func mark(ctx context.Context, addr string) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }() // one has come, and went
+	client, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Close() }() // second
+	server, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	if err := server.Close(); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, client) // until it knows
+	return err
 }
