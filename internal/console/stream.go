@@ -2,12 +2,13 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/roam-sessions/roam/internal/sse"
 )
 
 const (
@@ -50,14 +51,14 @@ func (c *console) events(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, http.StatusBadRequest, err.Error(), "leave Last-Event-ID out, or send the id of the last event seen")
 		return
 	}
-	s := &stream{w: w, rc: http.NewResponseController(w)}
-	if err := s.rc.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil {
 		// Without deadlines a client that stops reading would hold its seat for ever.
 		c.log.Error("console stream has no write deadline", "err", err)
 		c.refuse(w, http.StatusInternalServerError, "this server cannot stream", "see the log")
 		return
 	}
 
+	s := sse.Begin(w, streamWriteTimeout)
 	ctx, cancel := context.WithCancel(r.Context())
 	batches, ended := make(chan []Event), make(chan error, 1)
 	var pulling sync.WaitGroup
@@ -106,18 +107,15 @@ func pull(ctx context.Context, src Source, after uint64, batches chan<- []Event)
 }
 
 // serve writes until the client is gone, too slow, or the events end.
-func (c *console) serve(ctx context.Context, s *stream, batches <-chan []Event, ended <-chan error) error {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
+func (c *console) serve(ctx context.Context, s *sse.Stream, batches <-chan []Event, ended <-chan error) error {
 	states, heartbeats := time.NewTicker(statePeriod), time.NewTicker(heartbeatPeriod)
 	defer states.Stop()
 	defer heartbeats.Stop()
 
-	s.put("retry: %d\n\n", streamRetry.Milliseconds())
-	s.message("state", "", c.src.State())
+	s.Retry(streamRetry)
+	s.Event("state", "", c.src.State())
 	for {
-		if err := s.flush(); err != nil {
+		if err := s.Flush(); err != nil {
 			return err
 		}
 		select {
@@ -127,48 +125,12 @@ func (c *console) serve(ctx context.Context, s *stream, batches <-chan []Event, 
 			return err
 		case batch := <-batches:
 			for _, e := range batch {
-				s.message("event", strconv.FormatUint(e.Seq, 10), e)
+				s.Event("event", strconv.FormatUint(e.Seq, 10), e)
 			}
 		case <-states.C:
-			s.message("state", "", c.src.State())
+			s.Event("state", "", c.src.State())
 		case <-heartbeats.C:
-			s.put(": heartbeat\n\n")
+			s.Comment("heartbeat")
 		}
 	}
-}
-
-// stream is one watcher's connection. After an error it does nothing more.
-type stream struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	err error
-}
-
-// message writes one server-sent event; without id the last one stays.
-func (s *stream) message(name, id string, v any) {
-	b, err := json.Marshal(v) // has no line breaks
-	if err != nil && s.err == nil {
-		s.err = err
-	}
-	if id != "" {
-		s.put("id: %s\n", id)
-	}
-	s.put("event: %s\ndata: %s\n\n", name, b)
-}
-
-func (s *stream) put(format string, args ...any) {
-	if s.err != nil {
-		return
-	}
-	if s.err = s.rc.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); s.err == nil {
-		_, s.err = fmt.Fprintf(s.w, format, args...)
-	}
-}
-
-// flush sends what was written and returns the first error since the start.
-func (s *stream) flush() error {
-	if s.err == nil {
-		s.err = s.rc.Flush()
-	}
-	return s.err
 }

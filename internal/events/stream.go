@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/internal/ledger"
+	"github.com/roam-sessions/roam/internal/sse"
 )
 
 const (
@@ -63,11 +63,7 @@ func Stream(deployment string, source Source, log *slog.Logger) http.Handler {
 			http.Error(w, "too many read here: ask another member", http.StatusServiceUnavailable)
 			return
 		}
-		h := w.Header()
-		h.Set("Content-Type", "text/event-stream; charset=utf-8")
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		s := &stream{deployment: deployment, source: source, seq: seq, w: w, rc: http.NewResponseController(w)}
+		s := &stream{Stream: sse.Begin(w, writeTime), deployment: deployment, source: source, seq: seq}
 		if err := s.serve(r.Context()); err != nil && r.Context().Err() == nil {
 			log.Info("a stream of events ends", "err", err)
 		}
@@ -93,15 +89,13 @@ func startOf(r *http.Request, ring []ledger.Event) (uint64, error) {
 	return seq, nil
 }
 
-// A stream is one reader. After an error it writes nothing more.
+// A stream is one reader.
 type stream struct {
+	*sse.Stream
 	deployment string
 	source     Source
 	seq        uint64 // the last one that was sent, or that is not wanted
 	begun      bool   // it was caught up with once, or is on the way: what it misses later is its own fault
-	w          http.ResponseWriter
-	rc         *http.ResponseController
-	err        error
 }
 
 // errSlow says that the ring went past the reader.
@@ -111,7 +105,7 @@ var errSlow = errors.New("the reader is too slow")
 func (s *stream) serve(ctx context.Context) error {
 	beats := time.NewTicker(heartbeatEvery)
 	defer beats.Stop()
-	s.put(": events of %s\n\n", s.deployment)
+	s.Comment("events of " + s.deployment)
 	for {
 		ring, changed := s.source()
 		more, err := s.send(ring)
@@ -126,7 +120,7 @@ func (s *stream) serve(ctx context.Context) error {
 			return ctx.Err()
 		case <-changed:
 		case <-beats.C:
-			s.put(": heartbeat\n\n")
+			s.Comment("heartbeat")
 		}
 	}
 }
@@ -136,50 +130,20 @@ func (s *stream) send(ring []ledger.Event) (more bool, err error) {
 	newer, missed := after(ring, s.seq)
 	switch {
 	case missed > 0 && s.begun:
-		s.message(nameCut, "", Notice{
+		s.Event(nameCut, "", Notice{
 			From: s.seq + 1, To: s.seq + missed, Why: errSlow.Error() + ": events went past it",
 			Next: fmt.Sprintf("ask again with after=%d", s.seq),
 		})
-		return false, errors.Join(errSlow, s.flush())
+		return false, errors.Join(errSlow, s.Flush())
 	case missed > 0:
-		s.message(nameMissed, strconv.FormatUint(s.seq+missed, 10), Notice{
+		s.Event(nameMissed, strconv.FormatUint(s.seq+missed, 10), Notice{
 			From: s.seq + 1, To: s.seq + missed, Why: "these events are no longer kept", Next: "read what follows",
 		})
 	}
 	for _, e := range newer[:min(len(newer), batch)] {
-		s.message(nameEvent, strconv.FormatUint(e.Seq, 10), MessageOf(s.deployment, e))
+		s.Event(nameEvent, strconv.FormatUint(e.Seq, 10), MessageOf(s.deployment, e))
 		s.seq = e.Seq
 	}
 	s.begun = true
-	return len(newer) > batch, s.flush()
-}
-
-// message writes one event; without an id the reader's stays as it is.
-func (s *stream) message(name, id string, v any) {
-	b, err := json.Marshal(v) // has no line ends
-	if err != nil && s.err == nil {
-		s.err = err
-	}
-	if id != "" {
-		s.put("id: %s\n", id)
-	}
-	s.put("event: %s\ndata: %s\n\n", name, b)
-}
-
-func (s *stream) put(format string, args ...any) {
-	if s.err != nil {
-		return
-	}
-	// Without deadlines a reader that stops reading would keep its seat for ever.
-	if s.err = s.rc.SetWriteDeadline(time.Now().Add(writeTime)); s.err == nil {
-		_, s.err = fmt.Fprintf(s.w, format, args...)
-	}
-}
-
-// flush sends what was written, and returns the first error since the start.
-func (s *stream) flush() error {
-	if s.err == nil {
-		s.err = s.rc.Flush()
-	}
-	return s.err
+	return len(newer) > batch, s.Flush()
 }
