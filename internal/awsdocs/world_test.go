@@ -138,6 +138,7 @@ esac
 	key, secret := w.cloud.Credentials()
 	w.env = []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + w.dir, "LC_ALL=C.UTF-8", "SSL_CERT_FILE=" + ca, "ADMIN=" + w.cloud.AdminURL(),
+		fmt.Sprint("MINUTE_MS=", minute.Milliseconds()),
 		"AWS_ACCESS_KEY_ID=" + key, "AWS_SECRET_ACCESS_KEY=" + secret, "AWS_DEFAULT_REGION=" + east1, "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
 	}
 }
