@@ -116,6 +116,12 @@ func TestDialTheWritersName(t *testing.T) {
 
 // born has a session begin.
 func born(ctx context.Context, e *roamvalkey.Engine) error {
+	_, err := bornAs(ctx, e)
+	return err
+}
+
+// bornAs returns the session's key.
+func bornAs(ctx context.Context, e *roamvalkey.Engine) (crdt.Key, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var entropy crdt.IDEntropy
@@ -123,5 +129,5 @@ func born(ctx context.Context, e *roamvalkey.Engine) error {
 	now := crdt.TimeOf(time.Now())
 	k := crdt.SessionKey(crdt.NewSessionID(now.Add(time.Hour), 1, entropy))
 	_, err := e.Apply(ctx, k, crdt.Op{Stamp: now.Stamp() + 1, Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}, User: "ann"})
-	return err
+	return k, err
 }

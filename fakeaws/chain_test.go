@@ -43,6 +43,12 @@ func soon(t *testing.T, what string, is func() bool) {
 // datastore makes a Global Datastore of session-usw1 and session-usw2, with topics.
 func (c *cloud) datastore(t *testing.T, secure bool) (id string, topics map[string]string) {
 	t.Helper()
+	return c.datastoreOf(t, secure, func(*elasticache.CreateReplicationGroupInput) {})
+}
+
+// datastoreOf makes one whose primary is changed before.
+func (c *cloud) datastoreOf(t *testing.T, secure bool, change func(*elasticache.CreateReplicationGroupInput)) (id string, topics map[string]string) {
+	t.Helper()
 	topics = map[string]string{}
 	for _, region := range []string{west1, west2} {
 		out, err := c.sns(region).CreateTopic(t.Context(), &sns.CreateTopicInput{Name: aws.String("events")})
@@ -62,6 +68,7 @@ func (c *cloud) datastore(t *testing.T, secure bool) (id string, topics map[stri
 		in.TransitEncryptionEnabled, in.AuthToken = aws.Bool(true), aws.String("correct-horse-battery")
 		second.AuthToken = in.AuthToken
 	}
+	change(in)
 	if _, err := c.elasticache(west1).CreateReplicationGroup(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
@@ -128,15 +135,10 @@ func (c *cloud) set(t *testing.T, key, value string) error {
 	return client.Do(t.Context(), client.B().Set().Key(key).Value(value).Build()).Error()
 }
 
-// The post, end to end: a failover publishes an event, the event invokes the function of the
-// promoted Region, the function moves the record, and who writes to the name writes there.
-func TestFailoverMovesTheRecord(t *testing.T) {
-	c := start(t, fakeaws.Config{Propagation: 50 * time.Millisecond})
-	if missing(t) {
-		return
-	}
-	id, topics := c.datastore(t, false)
-	zone := c.zone(t)
+// follow has each Region's topic invoke a function of this program, which has an environment of
+// its group's, and returns their ARNs.
+func (c *cloud) follow(t *testing.T, topics map[string]string, env func(group string) map[string]string) map[string]string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -144,8 +146,7 @@ func TestFailoverMovesTheRecord(t *testing.T) {
 	functions := map[string]string{}
 	for region, group := range map[string]string{west1: "session-usw1", west2: "session-usw2"} {
 		functions[region], err = c.PutFunction(fakeaws.Function{
-			Name: "dns", Region: region, Bootstrap: self, Timeout: 30 * time.Second, Invokers: []string{"sns.amazonaws.com", "events.amazonaws.com"},
-			Env: map[string]string{bootstrapEnv: "1", "ZONE": zone, "NAME": write, "GROUP": group},
+			Name: "dns", Region: region, Bootstrap: self, Timeout: 30 * time.Second, Invokers: []string{"sns.amazonaws.com", "events.amazonaws.com"}, Env: env(group),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -155,6 +156,21 @@ func TestFailoverMovesTheRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	return functions
+}
+
+// The post, end to end: a failover publishes an event, the event invokes the function of the
+// promoted Region, the function moves the record, and who writes to the name writes there.
+func TestFailoverMovesTheRecord(t *testing.T) {
+	c := start(t, fakeaws.Config{Propagation: 50 * time.Millisecond})
+	if missing(t) {
+		return
+	}
+	id, topics := c.datastore(t, false)
+	zone := c.zone(t)
+	functions := c.follow(t, topics, func(group string) map[string]string {
+		return map[string]string{bootstrapEnv: "1", "ZONE": zone, "NAME": write, "GROUP": group}
+	})
 	if err := c.Schedule(functions[west1], time.Second); err != nil {
 		t.Fatal(err)
 	}

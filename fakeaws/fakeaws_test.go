@@ -24,12 +24,16 @@ import (
 	"github.com/roam-sessions/roam/fakeaws"
 )
 
-// bootstrapEnv makes this program a function.
-const bootstrapEnv = "FAKEAWS_TEST_RECONCILER"
+// bootstrapEnv makes this program a function, and lambdaEnv makes it Roam's own.
+const bootstrapEnv, lambdaEnv = "FAKEAWS_TEST_RECONCILER", "FAKEAWS_TEST_LAMBDA"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(bootstrapEnv) != "" {
 		reconciler()
+		return
+	}
+	if os.Getenv(lambdaEnv) != "" {
+		roamLambda()
 		return
 	}
 	goleak.VerifyTestMain(m)

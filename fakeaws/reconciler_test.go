@@ -14,21 +14,38 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticache"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	"github.com/roam-sessions/roam/internal/awslambda"
 )
+
+// roamLambda is a function as cmd/roam-lambda is.
+func roamLambda() {
+	f, err := awslambda.Load(context.Background(), os.Getenv, os.Stdout)
+	if err != nil {
+		fmt.Println("not begun:", err)
+		return
+	}
+	handle(f.Handle)
+}
 
 // reconciler is a function: whatever event comes, it has the record lead to this Region's
 // primary endpoint if this Region is the primary.
 func reconciler() {
+	handle(func(ctx context.Context, _ []byte) error { return reconcile(ctx) })
+}
+
+// handle has events handled, one after another.
+func handle(do func(ctx context.Context, event []byte) error) {
 	base := "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/"
 	for {
 		resp, err := http.Get(base + "next")
 		if err != nil {
 			return
 		}
-		_, _ = io.Copy(io.Discard, resp.Body)
+		event, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
 		path, reply := "/response", "null"
-		if err := reconcile(context.Background()); err != nil {
+		if err := do(context.Background(), event); err != nil {
 			path, reply = "/error", fmt.Sprintf(`{"errorType":"Error","errorMessage":%q}`, err)
 			fmt.Println("failed:", err)
 		}

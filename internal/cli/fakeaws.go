@@ -32,7 +32,8 @@ func fakeawsCommand() *cobra.Command {
 alarms and ARC's routing controls, on loopback, until somebody ends it.
 
 Global Datastores are real servers that follow each other, on valkey-server, or
-redis-server 7 or later, from the PATH. Records are served by a name server. Functions
+redis-server 7 or later, from the PATH; with cluster mode enabled each has one or more
+for every shard, and speaks as a node of a cluster. Records are served by a name server. Functions
 are real bootstraps of provided.al2023, each started as this user.
 
 It prints what to set for the AWS CLI and SDKs to talk to it, and then where each service

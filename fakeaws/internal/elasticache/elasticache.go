@@ -216,16 +216,19 @@ func (f *Fake) SetDark(region string, dark bool) {
 func (f *Fake) setPaths() {
 	for _, g := range f.groups {
 		front := relay.Path{Silent: f.dark[g.region]}
-		for _, r := range g.fronts {
-			r.SetPath(front)
+		for _, e := range g.endpoints {
+			e.relay.SetPath(front)
 		}
-		back := relay.Path{}
+		// Who follows nobody gets nothing more, though its servers may be told so a moment later.
+		back := relay.Path{Closed: true}
 		if from, ok := f.source(g); ok {
 			back = f.links[[2]string{from.region, g.region}]
 			back.Silent = back.Silent || f.dark[g.region] || f.dark[from.region]
 		}
-		if g.link != nil {
-			g.link.SetPath(back)
+		for _, s := range g.shards {
+			if s.link != nil {
+				s.link.SetPath(back)
+			}
 		}
 	}
 }

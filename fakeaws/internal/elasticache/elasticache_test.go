@@ -160,7 +160,12 @@ func (w *world) secondary(t *testing.T, region, id, global string) {
 // us-west-2, and returns its ID.
 func (w *world) datastore(t *testing.T) string {
 	t.Helper()
-	if _, err := w.clients[west1].CreateReplicationGroup(t.Context(), primaryInput("session-usw1")); err != nil {
+	return w.datastoreOf(t, primaryInput("session-usw1"))
+}
+
+func (w *world) datastoreOf(t *testing.T, in *elasticache.CreateReplicationGroupInput) string {
+	t.Helper()
+	if _, err := w.clients[west1].CreateReplicationGroup(t.Context(), in); err != nil {
 		t.Fatal(err)
 	}
 	soon(t, "no primary", func() bool { return *w.group(t, west1, "session-usw1").Status == "available" })

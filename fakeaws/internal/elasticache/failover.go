@@ -102,8 +102,10 @@ func (f *Fake) endFailover(ctx context.Context, gl *global, to groupKey) {
 
 // cutOff loses what is still on its way to a group. The caller holds the lock.
 func (f *Fake) cutOff(k groupKey) {
-	if g := f.groups[k]; g != nil && g.link != nil {
-		g.link.Reset()
+	if g := f.groups[k]; g != nil && g.up {
+		for _, s := range g.shards {
+			s.link.Reset()
+		}
 	}
 }
 
@@ -157,6 +159,39 @@ func (f *Fake) endDisassociate(ctx context.Context, gl *global, key groupKey) {
 	f.setPaths()
 	f.mu.Unlock()
 	f.align(ctx)
+}
+
+// testFailover is a failover of a shard within a Region: a replica becomes primary, and the
+// endpoint leads there, or the nodes of a cluster do.
+func (f *Fake) testFailover(c *door.Call) (any, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g, err := f.find(c, c.Params.Str("ReplicationGroupId"))
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(g.shards, func(s *shard) bool { return s.id() == c.Params.Str("NodeGroupId") })
+	switch {
+	case i < 0:
+		return nil, door.Faultf(404, "NodeGroupNotFoundFault", "Node group %s not found.", c.Params.Str("NodeGroupId"))
+	case g.status != available:
+		return nil, groupState("Replication group must be in available state.")
+	case !g.automaticFailover || g.perShard < 2:
+		return nil, groupState("Automatic failover must be enabled, and there must be a replica.")
+	}
+	g.status = modifying
+	s := g.shards[i]
+	f.agenda.After(f.config.Times.Failover, func(ctx context.Context) {
+		f.mu.Lock()
+		s.primary = (s.primary + 1) % len(s.nodes)
+		promoted := s.leader().id
+		f.leadTo(g) // whom the servers follow takes its time
+		f.mu.Unlock()
+		f.align(ctx)
+		f.settle(g)
+		f.tell(g, "FailoverComplete", map[string]string{"Cache Cluster ID": promoted, "Replication Group ID": g.id})
+	})
+	return struct{ ReplicationGroup groupShape }{f.shape(g)}, nil
 }
 
 // tell sends an event to a group's topic, and keeps it for DescribeEvents. Other keys than

@@ -79,6 +79,8 @@ type memberShape struct {
 	ReplicationGroupId, ReplicationGroupRegion, Role, AutomaticFailover, Status string
 }
 
+type globalNodeGroup struct{ GlobalNodeGroupId, Slots string }
+
 type globalShape struct {
 	GlobalReplicationGroupId          string
 	GlobalReplicationGroupDescription string
@@ -88,6 +90,7 @@ type globalShape struct {
 	EngineVersion                     string
 	Members                           []memberShape `xml:"Members>GlobalReplicationGroupMember,omitempty"`
 	ClusterEnabled                    bool
+	GlobalNodeGroups                  []globalNodeGroup `xml:"GlobalNodeGroups>GlobalNodeGroup,omitempty"`
 	AuthTokenEnabled                  bool
 	TransitEncryptionEnabled          bool
 	AtRestEncryptionEnabled           bool
@@ -101,6 +104,12 @@ func (f *Fake) tellGlobal(gl *global, members bool) globalShape {
 	}
 	if p := f.groups[gl.primary]; p != nil {
 		out.CacheNodeType, out.Engine, out.EngineVersion = p.nodeType, p.engine, p.version
+		out.ClusterEnabled = p.cluster
+		for _, s := range p.shards {
+			if p.cluster {
+				out.GlobalNodeGroups = append(out.GlobalNodeGroups, globalNodeGroup{gl.id + "-" + s.id(), s.keyspace(len(p.shards))})
+			}
+		}
 		out.AuthTokenEnabled, out.TransitEncryptionEnabled, out.AtRestEncryptionEnabled = p.token != "", p.tls, p.atRest
 	}
 	for _, m := range gl.members {
@@ -185,11 +194,14 @@ func (f *Fake) joins(g *group, p door.Params) error {
 		return invalidValue("Global replication group %s has a member in %s already.", gl.id, g.region)
 	case from == nil || f.dark[from.region]:
 		return globalState("The primary of %s can't be reached.", gl.id)
+	case p.Has("ClusterMode") && g.cluster != from.cluster:
+		return invalidCombination("ClusterMode is another one than the primary's")
 	case from.token != "" && g.token == "":
 		return invalidCombination("AuthToken is required: the primary has one.")
 	}
 	g.engine, g.version, g.nodeType = from.engine, from.version, from.nodeType
-	g.automaticFailover, g.tls, g.atRest = from.automaticFailover, from.tls, from.atRest
+	g.automaticFailover, g.tls, g.atRest, g.cluster = from.automaticFailover, from.tls, from.atRest, from.cluster
+	g.divide(len(from.shards))
 	return g.checkToken(p)
 }
 
@@ -255,6 +267,8 @@ func (f *Fake) modifyGlobal(c *door.Call) (any, error) {
 		return nil, globalState("Global replication group %s is not available or in primary-only state.", gl.id)
 	case p.Has("EngineVersion") && !engineVersion.MatchString(p.Str("EngineVersion")):
 		return nil, invalidValue("Invalid engine version: %s; it has two parts", p.Str("EngineVersion"))
+	case p.Has("AutomaticFailoverEnabled") && !p.Truth("AutomaticFailoverEnabled") && f.groups[gl.primary] != nil && f.groups[gl.primary].cluster:
+		return nil, invalidCombination("Automatic failover can't be turned off with cluster mode enabled.")
 	case p.Has("CacheNodeType") && !globalFamilies.MatchString(p.Str("CacheNodeType")):
 		return nil, invalidValue("Node type %s is not supported for global replication groups.", p.Str("CacheNodeType"))
 	}

@@ -2,7 +2,6 @@ package elasticache
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/fakeaws/internal/door"
-	"github.com/roam-sessions/roam/fakeaws/internal/relay"
-	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
 
 // What groups are called while something happens to them, and when nothing does.
@@ -22,9 +19,6 @@ const (
 	deleting     = "deleting"
 	createFailed = "create-failed"
 )
-
-// mostReplicas bounds a group's nodes beside its primary, as ElastiCache does.
-const mostReplicas = 5
 
 // groupID is what groups may be called.
 var groupID = regexp.MustCompile(`^[a-z]([a-z0-9]|-[a-z0-9]){0,39}$`)
@@ -48,17 +42,11 @@ type group struct {
 	global                          string // the Global Datastore's ID; "" if it is in none
 	frozen                          bool   // takes no writes: a failover is going on
 
-	primary int // among nodes
-	nodes   []*node
-	size    int            // how many nodes it is to have
-	fronts  []*relay.Relay // the primary's endpoint and the reader's
-	link    *relay.Relay   // by which its primary follows that of another Region
-}
-
-// A node is one server.
-type node struct {
-	id     string
-	server *valkeyserver.Server
+	cluster   bool // mode enabled
+	shards    []*shard
+	perShard  int         // how many nodes each of them is to have
+	endpoints []*endpoint // the primary's and the reader's, or the cluster's and each node's
+	up        bool        // all that it is made of is there
 }
 
 func (g *group) key() groupKey { return groupKey{g.region, g.id} }
@@ -85,7 +73,7 @@ func (f *Fake) createGroup(c *door.Call) (any, error) {
 	if f.groups[g.key()] != nil {
 		return nil, fault("ReplicationGroupAlreadyExists", "Replication group %s already exists", g.id)
 	}
-	if err := g.describe(p); err != nil {
+	if err := f.describe(g, p); err != nil {
 		return nil, err
 	}
 	if g.global != "" {
@@ -96,10 +84,10 @@ func (f *Fake) createGroup(c *door.Call) (any, error) {
 	if err := f.checkTopic(g, p.Str("NotificationTopicArn")); err != nil {
 		return nil, err
 	}
-	if f.nodes+g.size > mostNodes {
+	if f.nodes+g.size() > mostNodes {
 		return nil, fault("NodeQuotaForCustomerExceeded", "fakeaws runs at most %d nodes", mostNodes)
 	}
-	f.nodes += g.size
+	f.nodes += g.size()
 	f.groups[g.key()] = g
 	if gl := f.globals[g.global]; gl != nil {
 		gl.status = modifying
@@ -107,100 +95,6 @@ func (f *Fake) createGroup(c *door.Call) (any, error) {
 	}
 	f.agenda.After(f.config.Times.Create, func(ctx context.Context) { f.startGroup(ctx, g) })
 	return struct{ ReplicationGroup groupShape }{f.shape(g)}, nil
-}
-
-// describe reads what a group is to be.
-func (g *group) describe(p door.Params) error {
-	if !groupID.MatchString(g.id) {
-		return invalidValue("The parameter ReplicationGroupId is not a valid identifier.")
-	}
-	if p.Has("Port") {
-		port, ok := p.Int("Port")
-		if !ok || port < 1024 || port > 65535 {
-			return invalidValue("Port must be from 1024 to 65535.")
-		}
-		g.port = port
-	}
-	g.engine, g.version, g.nodeType = p.Str("Engine"), p.Str("EngineVersion"), p.Str("CacheNodeType")
-	if g.engine == "" {
-		g.engine = "valkey"
-	}
-	if g.version == "" {
-		g.version = "8.0"
-	}
-	g.automaticFailover, g.multiAZ = p.Truth("AutomaticFailoverEnabled"), p.Truth("MultiAZEnabled")
-	g.tls, g.atRest = p.Truth("TransitEncryptionEnabled"), p.Truth("AtRestEncryptionEnabled")
-	if err := g.count(p); err != nil {
-		return err
-	}
-	if g.global != "" {
-		return nil // joins judges the rest
-	}
-	return g.check(p)
-}
-
-// count reads how many nodes a group is to have.
-func (g *group) count(p door.Params) error {
-	shards, replicas := 1, 0
-	if p.Has("NumNodeGroups") {
-		shards, _ = p.Int("NumNodeGroups")
-	}
-	switch {
-	case p.Has("ReplicasPerNodeGroup"):
-		replicas, _ = p.Int("ReplicasPerNodeGroup")
-	case p.Has("NumCacheClusters"):
-		n, _ := p.Int("NumCacheClusters")
-		replicas = n - 1
-	}
-	if replicas < 0 || replicas > mostReplicas {
-		return invalidValue("The number of replicas must be from 0 to %d.", mostReplicas)
-	}
-	if shards != 1 || strings.HasSuffix(p.Str("CacheParameterGroupName"), ".cluster.on") || p.Str("ClusterMode") == "enabled" {
-		return invalidCombination("fakeaws has cluster mode disabled alone: one node group")
-	}
-	g.size = 1 + replicas
-	return nil
-}
-
-// check judges a group that stands alone.
-func (g *group) check(p door.Params) error {
-	switch {
-	case g.engine != "valkey" && g.engine != "redis":
-		return invalidValue("Unrecognized engine: %s", g.engine)
-	case !engineVersion.MatchString(g.version):
-		return invalidValue("Invalid engine version: %s; it has two parts", g.version)
-	case g.nodeType == "":
-		return invalidCombination("CacheNodeType is required")
-	case g.automaticFailover && g.size < 2:
-		return invalidCombination("Automatic failover needs a replica.")
-	case g.multiAZ && !g.automaticFailover:
-		return invalidCombination("Multi-AZ needs automatic failover.")
-	}
-	return g.checkToken(p)
-}
-
-func (g *group) checkToken(p door.Params) error {
-	switch {
-	case !p.Has("AuthToken"):
-		return nil
-	case !g.tls:
-		return invalidCombination("AuthToken needs encryption in transit.")
-	case !authToken.MatchString(g.token):
-		return invalidValue("Invalid AuthToken provided.")
-	}
-	return nil
-}
-
-// checkTopic judges the topic of a group's events.
-func (f *Fake) checkTopic(g *group, arn string) error {
-	if arn == "" {
-		return nil
-	}
-	if !strings.HasPrefix(arn, "arn:aws:sns:"+g.region+":"+f.config.Account+":") {
-		return invalidValue("The topic %s is not one of this account and Region.", arn)
-	}
-	g.topic, g.topicStatus = arn, "active"
-	return nil
 }
 
 // find returns a group of the Region that is asked.
@@ -305,6 +199,9 @@ func (f *Fake) applyTo(g *group, p door.Params) error {
 		}
 	}
 	if p.Has("AutomaticFailoverEnabled") {
+		if g.cluster && !p.Truth("AutomaticFailoverEnabled") {
+			return invalidCombination("Automatic failover can't be turned off with cluster mode enabled.")
+		}
 		g.automaticFailover = p.Truth("AutomaticFailoverEnabled")
 	}
 	if p.Has("MultiAZEnabled") {
@@ -350,41 +247,9 @@ func (f *Fake) remove(g *group) {
 			return // Close has it
 		}
 		delete(f.groups, g.key())
-		f.nodes -= g.size
+		f.nodes -= g.size()
 		f.mu.Unlock()
 		f.tearDown(g)
 		f.tell(g, "DeleteCacheClusterComplete", nil)
 	})
 }
-
-// testFailover is a failover within a Region: a replica becomes primary, and the endpoint
-// leads there.
-func (f *Fake) testFailover(c *door.Call) (any, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	g, err := f.find(c, c.Params.Str("ReplicationGroupId"))
-	switch {
-	case err != nil:
-		return nil, err
-	case c.Params.Str("NodeGroupId") != "0001":
-		return nil, door.Faultf(404, "NodeGroupNotFoundFault", "Node group %s not found.", c.Params.Str("NodeGroupId"))
-	case g.status != available:
-		return nil, groupState("Replication group must be in available state.")
-	case !g.automaticFailover || len(g.nodes) < 2:
-		return nil, groupState("Automatic failover must be enabled, and there must be a replica.")
-	}
-	g.status = modifying
-	f.agenda.After(f.config.Times.Failover, func(ctx context.Context) {
-		f.mu.Lock()
-		g.primary = (g.primary + 1) % len(g.nodes)
-		promoted := g.nodes[g.primary].id
-		f.mu.Unlock()
-		f.align(ctx)
-		f.settle(g)
-		f.tell(g, "FailoverComplete", map[string]string{"Cache Cluster ID": promoted, "Replication Group ID": g.id})
-	})
-	return struct{ ReplicationGroup groupShape }{f.shape(g)}, nil
-}
-
-// nodeID is what a group's node is called.
-func (g *group) nodeID(i int) string { return fmt.Sprintf("%s-%03d", g.id, i+1) }

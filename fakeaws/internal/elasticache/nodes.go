@@ -5,11 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/roam-sessions/roam/fakeaws/internal/face"
 	"github.com/roam-sessions/roam/fakeaws/internal/relay"
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
@@ -39,8 +42,8 @@ func (f *Fake) startGroup(ctx context.Context, g *group) {
 		f.mu.Unlock()
 		return
 	}
-	for i, name := range f.hostNames(g) {
-		f.hosts[name] = netip.MustParseAddrPort(g.fronts[i].Addr()).Addr()
+	for _, e := range g.endpoints {
+		f.hosts[e.name] = e.addr()
 	}
 	g.status = available
 	joins := g.global != ""
@@ -58,30 +61,55 @@ func (f *Fake) startGroup(ctx context.Context, g *group) {
 
 // buildUp starts what a group is made of. What it has begun is in g, also if it fails.
 func (f *Fake) buildUp(ctx context.Context, g *group) error {
-	args := []string{"--repl-diskless-sync-delay", "0", "--repl-timeout", "60", "--repl-backlog-size", "16mb"}
-	if g.token != "" {
-		args = append(args, "--requirepass", g.token)
-	}
-	for i := range g.size {
-		s, err := valkeyserver.Start(ctx, f.config.Program, valkeyserver.Config{Args: args})
-		if err != nil {
+	for _, s := range g.shards {
+		if err := f.buildShard(ctx, g, s); err != nil {
 			return err
 		}
-		f.mu.Lock()
-		g.nodes = append(g.nodes, &node{id: g.nodeID(i), server: s})
-		f.mu.Unlock()
 	}
 	var secure *tls.Config
 	if g.tls {
 		secure = f.config.TLS
 	}
-	for range 2 {
+	for _, e := range g.plan() {
 		r, err := f.front(ctx, g, secure)
 		if err != nil {
 			return err
 		}
 		f.mu.Lock()
-		g.fronts = append(g.fronts, r)
+		e.relay = r
+		g.endpoints = append(g.endpoints, e)
+		f.mu.Unlock()
+	}
+	f.mu.Lock()
+	g.up = true
+	f.mu.Unlock()
+	return nil
+}
+
+// buildShard starts a shard's servers, and its way to another Region's.
+func (f *Fake) buildShard(ctx context.Context, g *group, s *shard) error {
+	args := []string{"--repl-diskless-sync-delay", "0", "--repl-timeout", "60", "--repl-backlog-size", "16mb"}
+	if g.token != "" {
+		args = append(args, "--requirepass", g.token)
+	}
+	for _, id := range g.nodeIDs(s) {
+		server, err := valkeyserver.Start(ctx, f.config.Program, valkeyserver.Config{Args: args})
+		if err != nil {
+			return err
+		}
+		n := &node{id: id, server: server}
+		f.mu.Lock()
+		s.nodes = append(s.nodes, n)
+		f.mu.Unlock()
+		if !g.cluster {
+			continue
+		}
+		spoken, err := face.Listen(ctx, server.Addr(), g.token)
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		n.face = spoken
 		f.mu.Unlock()
 	}
 	link, err := relay.Listen(ctx, "127.0.0.1:0", nil)
@@ -89,7 +117,7 @@ func (f *Fake) buildUp(ctx context.Context, g *group) error {
 		return err
 	}
 	f.mu.Lock()
-	g.link = link
+	s.link = link
 	f.mu.Unlock()
 	return nil
 }
@@ -118,23 +146,33 @@ func (f *Fake) front(ctx context.Context, g *group, secure *tls.Config) (*relay.
 	}
 }
 
-// tearDown ends what a group is made of.
+// tearDown ends what a group is made of, that which clients see first.
 func (f *Fake) tearDown(g *group) {
 	f.mu.Lock()
-	nodes, relays := g.nodes, g.fronts
-	if g.link != nil {
-		relays = append(relays, g.link)
+	var relays, faces []io.Closer
+	var servers []*valkeyserver.Server
+	for _, e := range g.endpoints {
+		relays = append(relays, e.relay)
+		delete(f.hosts, e.name)
 	}
-	for _, name := range f.hostNames(g) {
-		delete(f.hosts, name)
+	for _, s := range g.shards {
+		if s.link != nil {
+			relays = append(relays, s.link)
+		}
+		for _, n := range s.nodes {
+			servers = append(servers, n.server)
+			if n.face != nil {
+				faces = append(faces, n.face)
+			}
+		}
 	}
 	f.mu.Unlock()
 	var err error
-	for _, r := range relays {
-		err = errors.Join(err, r.Close())
+	for _, c := range slices.Concat(relays, faces) {
+		err = errors.Join(err, c.Close())
 	}
-	for _, n := range nodes {
-		err = errors.Join(err, n.server.Stop())
+	for _, s := range servers {
+		err = errors.Join(err, s.Stop())
 	}
 	if err != nil {
 		f.config.Log.Warn("replication group left something", "region", g.region, "group", g.id, "err", err)
@@ -161,7 +199,7 @@ func (f *Fake) align(ctx context.Context) {
 	f.mu.Lock()
 	var orders []order
 	for _, g := range f.groups {
-		if g.link == nil || g.status == createFailed {
+		if !g.up || g.status == createFailed {
 			continue // not there yet
 		}
 		f.leadTo(g)
@@ -178,37 +216,37 @@ func (f *Fake) align(ctx context.Context) {
 	}
 }
 
-// leadTo leads a group's relays. The caller holds the lock.
+// leadTo leads a group's relays, and its nodes if it is a cluster. The caller holds the lock.
 func (f *Fake) leadTo(g *group) {
-	primary := g.nodes[g.primary].server.Addr()
-	reader := primary
-	if len(g.nodes) > 1 {
-		reader = g.nodes[(g.primary+1)%len(g.nodes)].server.Addr()
+	f.show(g)
+	for _, e := range g.endpoints {
+		e.relay.Lead(e.leads().addr())
 	}
-	g.fronts[0].Lead(primary)
-	g.fronts[1].Lead(reader)
-	if from, ok := f.source(g); ok && len(from.nodes) > 0 {
-		g.link.Lead(from.nodes[from.primary].server.Addr())
+	if from, ok := f.source(g); ok && from.up {
+		for i, s := range g.shards {
+			s.link.Lead(from.shards[i].leader().server.Addr())
+		}
 	}
 }
 
 // ordersFor are the orders for a group's servers. The caller holds the lock.
 func (f *Fake) ordersFor(g *group) []order {
 	var out []order
-	primary := g.nodes[g.primary]
-	for i, n := range g.nodes {
-		o := order{server: n.server, token: g.token, whatItIs: n.id}
-		from, secondary := f.source(g)
-		switch {
-		case i != g.primary:
-			o.host, o.port, o.theirToken = "127.0.0.1", primary.server.Port(), g.token
-		case g.frozen:
-			o.host, o.port = nowhereHost, nowherePort
-		case secondary:
-			o.host, o.port, _ = strings.Cut(g.link.Addr(), ":")
-			o.theirToken = from.token
+	from, secondary := f.source(g)
+	for _, s := range g.shards {
+		for i, n := range s.nodes {
+			o := order{server: n.server, token: g.token, whatItIs: n.id}
+			switch {
+			case i != s.primary:
+				o.host, o.port, o.theirToken = "127.0.0.1", s.leader().server.Port(), g.token
+			case g.frozen:
+				o.host, o.port = nowhereHost, nowherePort
+			case secondary:
+				o.host, o.port, _ = strings.Cut(s.link.Addr(), ":")
+				o.theirToken = from.token
+			}
+			out = append(out, o)
 		}
-		out = append(out, o)
 	}
 	return out
 }
@@ -231,26 +269,25 @@ func (o order) give(ctx context.Context) error {
 	return err
 }
 
-// synced waits until a group's primary has what the one that it follows has. It returns
+// synced waits until a group's primaries have what those have that they follow. It returns
 // false if ctx ends before.
 func (f *Fake) synced(ctx context.Context, g *group) bool {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
 	for {
 		f.mu.Lock()
-		n, token := g.nodes[g.primary], g.token
+		var primaries []*valkeyserver.Server
+		for _, s := range g.shards {
+			primaries = append(primaries, s.leader().server)
+		}
+		token := g.token
 		_, follows := f.source(g)
 		gone := f.groups[g.key()] != g
 		f.mu.Unlock()
 		if gone || !follows {
 			return !gone
 		}
-		commands := [][]string{{"INFO", "replication"}}
-		if token != "" {
-			commands = append([][]string{{"AUTH", token}}, commands...)
-		}
-		replies, err := n.server.DoAll(ctx, commands...)
-		if err == nil && strings.Contains(replies[len(replies)-1], "master_link_status:up") {
+		if !slices.ContainsFunc(primaries, func(s *valkeyserver.Server) bool { return !linked(ctx, s, token) }) {
 			return true
 		}
 		select {
@@ -259,4 +296,14 @@ func (f *Fake) synced(ctx context.Context, g *group) bool {
 			return false
 		}
 	}
+}
+
+// linked reports whether a server has what the one has that it follows.
+func linked(ctx context.Context, s *valkeyserver.Server, token string) bool {
+	commands := [][]string{{"INFO", "replication"}}
+	if token != "" {
+		commands = append([][]string{{"AUTH", token}}, commands...)
+	}
+	replies, err := s.DoAll(ctx, commands...)
+	return err == nil && strings.Contains(replies[len(replies)-1], "master_link_status:up")
 }

@@ -27,12 +27,13 @@ type nodeShape struct {
 	CacheNodeId               string
 	ReadEndpoint              *endpointShape `xml:",omitempty"`
 	PreferredAvailabilityZone string
-	CurrentRole               string
+	CurrentRole               string `xml:",omitempty"`
 }
 
 type nodeGroupShape struct {
 	NodeGroupId      string
 	Status           string
+	Slots            string         `xml:",omitempty"`
 	PrimaryEndpoint  *endpointShape `xml:",omitempty"`
 	ReaderEndpoint   *endpointShape `xml:",omitempty"`
 	NodeGroupMembers []nodeShape    `xml:"NodeGroupMembers>NodeGroupMember"`
@@ -48,6 +49,7 @@ type groupShape struct {
 	NodeGroups                 []nodeGroupShape `xml:"NodeGroups>NodeGroup"`
 	AutomaticFailover          string
 	MultiAZ                    string
+	ConfigurationEndpoint      *endpointShape `xml:",omitempty"`
 	ClusterEnabled             bool
 	ClusterMode                string
 	CacheNodeType              string
@@ -70,53 +72,61 @@ func enabled(b bool) string {
 func (f *Fake) shape(g *group) groupShape {
 	out := groupShape{
 		ReplicationGroupId: g.id, Description: g.description, Status: g.status,
-		AutomaticFailover: enabled(g.automaticFailover), MultiAZ: enabled(g.multiAZ), ClusterMode: "disabled",
+		AutomaticFailover: enabled(g.automaticFailover), MultiAZ: enabled(g.multiAZ), ClusterEnabled: g.cluster, ClusterMode: enabled(g.cluster),
 		CacheNodeType: g.nodeType, AuthTokenEnabled: g.token != "", TransitEncryptionEnabled: g.tls, AtRestEncryptionEnabled: g.atRest,
 		ARN: f.groupARN(g.region, g.id), Engine: g.engine, ReplicationGroupCreateTime: g.created.UTC().Format(stamp),
 	}
 	if gl := f.globals[g.global]; gl != nil {
 		out.GlobalReplicationGroupInfo = &globalInfoShape{gl.id, gl.role(g.key())}
 	}
-	shard := nodeGroupShape{NodeGroupId: "0001", Status: g.status}
-	if len(g.fronts) == 2 {
-		shard.PrimaryEndpoint, shard.ReaderEndpoint = f.endpoint(g, 0), f.endpoint(g, 1)
+	if g.cluster && g.up {
+		out.ConfigurationEndpoint = f.tellEndpoint(g, g.endpoints[0])
 	}
-	for i := range g.size {
-		out.MemberClusters = append(out.MemberClusters, g.nodeID(i))
+	for _, s := range g.shards {
+		out.MemberClusters = append(out.MemberClusters, g.nodeIDs(s)...)
+		out.NodeGroups = append(out.NodeGroups, f.tellShard(g, s))
 	}
-	for i := range g.nodes {
-		role := "replica"
-		if i == g.primary {
-			role = "primary"
+	return out
+}
+
+// tellShard tells a shard. Of those of a cluster ElastiCache tells slots, and no roles and no
+// endpoints: its nodes do. The caller holds the lock.
+func (f *Fake) tellShard(g *group, s *shard) nodeGroupShape {
+	out := nodeGroupShape{NodeGroupId: s.id(), Status: g.status}
+	if g.cluster {
+		out.Slots = s.keyspace(len(g.shards))
+	} else if g.up {
+		out.PrimaryEndpoint, out.ReaderEndpoint = f.tellEndpoint(g, g.endpoints[0]), f.tellEndpoint(g, g.endpoints[1])
+	}
+	for i, n := range s.nodes {
+		told := nodeShape{CacheClusterId: n.id, CacheNodeId: "0001", PreferredAvailabilityZone: g.zone(i)}
+		switch {
+		case g.cluster:
+		case i == s.primary:
+			told.CurrentRole = "primary"
+		default:
+			told.CurrentRole = "replica"
 		}
-		shard.NodeGroupMembers = append(shard.NodeGroupMembers, nodeShape{
-			CacheClusterId: g.nodeID(i), CacheNodeId: "0001", PreferredAvailabilityZone: g.zone(i), CurrentRole: role,
-		})
+		out.NodeGroupMembers = append(out.NodeGroupMembers, told)
 	}
-	out.NodeGroups = []nodeGroupShape{shard}
 	return out
 }
 
 func (g *group) zone(i int) string { return g.region + string(rune('a'+i%3)) }
 
-// endpoint is the primary's, 0, or the reader's, 1.
-func (f *Fake) endpoint(g *group, i int) *endpointShape {
-	if f.config.PlainAddresses {
-		host, _, _ := strings.Cut(g.fronts[i].Addr(), ":") // IPv4
-		return &endpointShape{host, g.port}
+// nodeIDs are those of the nodes that a shard is to have.
+func (g *group) nodeIDs(s *shard) (out []string) {
+	for i := range g.perShard {
+		out = append(out, g.nodeID(s, i))
 	}
-	return &endpointShape{f.hostNames(g)[i], g.port}
+	return out
 }
 
-// hostNames are those of the primary's endpoint and of the reader's.
-func (f *Fake) hostNames(g *group) [2]string {
-	const suffix = ".cache.amazonaws.com"
-	if g.tls {
-		tail := fmt.Sprintf(".%s.fakeaw.%s%s", g.id, short(g.region), suffix)
-		return [2]string{"master" + tail, "replica" + tail}
+func (f *Fake) tellEndpoint(g *group, e *endpoint) *endpointShape {
+	if f.config.PlainAddresses {
+		return &endpointShape{e.addr().String(), g.port}
 	}
-	tail := fmt.Sprintf(".fakeaw.ng.0001.%s%s", short(g.region), suffix)
-	return [2]string{g.id + tail, g.id + "-ro" + tail}
+	return &endpointShape{e.name, g.port}
 }
 
 type clusterShape struct {
@@ -148,21 +158,12 @@ func (f *Fake) describeClusters(c *door.Call) (any, error) {
 	only := c.Params.Str("CacheClusterId")
 	var all []clusterShape
 	for _, g := range f.groups {
-		for i := range g.size {
-			if g.region != c.Region || only != "" && only != g.nodeID(i) {
-				continue
+		for _, s := range g.shards {
+			for i, id := range g.nodeIDs(s) {
+				if g.region == c.Region && (only == "" || only == id) {
+					all = append(all, f.tellNode(g, id, i))
+				}
 			}
-			s := clusterShape{
-				CacheClusterId: g.nodeID(i), CacheNodeType: g.nodeType, Engine: g.engine, EngineVersion: g.version,
-				CacheClusterStatus: g.status, NumCacheNodes: 1, PreferredAvailabilityZone: g.zone(i),
-				CacheClusterCreateTime: g.created.UTC().Format(stamp), ReplicationGroupId: g.id, TransitEncryptionEnabled: g.tls,
-				AtRestEncryptionEnabled: g.atRest, AuthTokenEnabled: g.token != "",
-				ARN: fmt.Sprintf("arn:aws:elasticache:%s:%s:cluster:%s", g.region, f.config.Account, g.nodeID(i)),
-			}
-			if g.topic != "" {
-				s.NotificationConfiguration = &topicShape{g.topic, g.topicStatus}
-			}
-			all = append(all, s)
 		}
 	}
 	if only != "" && len(all) == 0 {
@@ -172,6 +173,21 @@ func (f *Fake) describeClusters(c *door.Call) (any, error) {
 	var err error
 	out.CacheClusters, out.Marker, err = paged(c.Params, all, func(s clusterShape) string { return s.CacheClusterId })
 	return out, err
+}
+
+// tellNode tells the i-th node of a shard. The caller holds the lock.
+func (f *Fake) tellNode(g *group, id string, i int) clusterShape {
+	out := clusterShape{
+		CacheClusterId: id, CacheNodeType: g.nodeType, Engine: g.engine, EngineVersion: g.version,
+		CacheClusterStatus: g.status, NumCacheNodes: 1, PreferredAvailabilityZone: g.zone(i),
+		CacheClusterCreateTime: g.created.UTC().Format(stamp), ReplicationGroupId: g.id, TransitEncryptionEnabled: g.tls,
+		AtRestEncryptionEnabled: g.atRest, AuthTokenEnabled: g.token != "",
+		ARN: fmt.Sprintf("arn:aws:elasticache:%s:%s:cluster:%s", g.region, f.config.Account, id),
+	}
+	if g.topic != "" {
+		out.NotificationConfiguration = &topicShape{g.topic, g.topicStatus}
+	}
+	return out
 }
 
 // An event is what DescribeEvents tells.
