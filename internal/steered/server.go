@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -317,7 +316,7 @@ func (s *Server) Clocks(ctx context.Context, run string) ([]time.Duration, contr
 		return nil, nil, err
 	}
 	s.mu.Lock()
-	same := s.run == run && slices.Equal(clocks.Histories(), []string{s.replid})
+	same := s.run == run && clocks.History() == s.replid
 	s.mu.Unlock()
 	if !same {
 		return nil, nil, errAnew
