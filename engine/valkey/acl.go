@@ -21,10 +21,11 @@ func ACL() string {
 	return strings.TrimSpace(b.String())
 }
 
-// ACLOfNode returns the rules of a user that may do what a Chain does as well, to be used
+// ACLOfNode returns the rules of a user that may do what a Chain and Chains do as well, to be used
 // as those of ACL: a node's that steers its server's replication. It may make the server
 // follow any other, which replaces all data, and end any connection: a server can't say
 // of its users which. So it is for nodes, and applications have a user with ACL.
 func ACLOfNode() string {
-	return ACL() + " ~" + overKey + " ~" + beatKey + " +replicaof +client|kill"
+	keys := " ~" + overKey + " ~" + beatKey + " ~" + overKey + "{* ~" + beatKey + "{*"
+	return ACL() + keys + " +replicaof +client|kill"
 }

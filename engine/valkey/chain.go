@@ -7,7 +7,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -38,10 +37,9 @@ var (
 // repeated.
 type Chain struct {
 	option valkey.ClientOption
-	turn   chan struct{} // of whoever has it; guards client
+	shard  bool          // of Chains: the server is a cluster's
+	turn   *turn         // guards client
 	client valkey.Client // nil: not connected
-	close  sync.Once
-	closed chan struct{}
 }
 
 // NewChain returns what steers the server of c's only address. It connects when it is
@@ -54,9 +52,14 @@ func NewChain(c Config) (*Chain, error) {
 	if len(c.Addrs) != 1 {
 		return nil, fmt.Errorf("steer a server: %d addresses, want one", len(c.Addrs))
 	}
-	c.alone = true
+	return newChain(c, c.Addrs[0]), nil
+}
+
+// newChain returns what steers the server at an address.
+func newChain(c Config, addr string) *Chain {
+	c.Addrs, c.alone = []string{addr}, true
 	e := &Engine{config: c}
-	return &Chain{option: e.option(), turn: make(chan struct{}, 1), closed: make(chan struct{})}, nil
+	return &Chain{option: e.option(), turn: newTurn()}
 }
 
 // Chain returns what steers the server of e, with connections of its own. It fails if e
@@ -66,11 +69,7 @@ func (e *Engine) Chain() (*Chain, error) { return NewChain(e.config) }
 // Close lets go of the connection, once what is under way has ended, three seconds at
 // most. Calls fail with engine.ErrClosed then. It never fails.
 func (c *Chain) Close() error {
-	c.close.Do(func() {
-		close(c.closed)
-		c.turn <- struct{}{} // and nobody has it again
-		c.drop()
-	})
+	c.turn.end(c.drop)
 	return nil
 }
 
@@ -90,16 +89,12 @@ func (c *Chain) Role(ctx context.Context) (Role, error) {
 // Redial lets go of the connection, so that whatever is asked next is asked where the server's
 // name leads then.
 func (c *Chain) Redial(ctx context.Context) error {
-	select {
-	case <-c.closed:
-		return fmt.Errorf("dial anew: %w", engine.ErrClosed)
-	case <-ctx.Done():
-		return fmt.Errorf("dial anew: %w: %w", engine.ErrUnreachable, engine.Ended(ctx))
-	case c.turn <- struct{}{}:
-		c.drop()
-		<-c.turn
-		return nil
+	if err := c.turn.take(ctx); err != nil {
+		return fmt.Errorf("dial anew: %w", err)
 	}
+	defer c.turn.give()
+	c.drop()
+	return nil
 }
 
 // Follow has the server replicate the one at host and port, and does nothing if it does
@@ -178,21 +173,12 @@ func (c *Chain) Nudge(ctx context.Context, silent time.Duration) (bool, error) {
 // do does something when nothing else is under way, and waits no longer than ctx. What
 // goes on after that ends by the client's own timeouts, within three seconds.
 func (c *Chain) do(ctx context.Context, what func() error) error {
-	select {
-	case <-c.closed: // before a turn that is free as well
-		return engine.ErrClosed
-	default:
-	}
-	select {
-	case <-c.closed:
-		return engine.ErrClosed
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", engine.ErrUnreachable, engine.Ended(ctx))
-	case c.turn <- struct{}{}:
+	if err := c.turn.take(ctx); err != nil {
+		return err
 	}
 	answer := make(chan error, 1)
 	go func() {
-		defer func() { <-c.turn }()
+		defer c.turn.give()
 		err := c.connect(ctx)
 		if err == nil {
 			err = what()

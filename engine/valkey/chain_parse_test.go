@@ -39,9 +39,6 @@ func TestParseRole(t *testing.T) {
 			t.Errorf("%s: parseRole = %+v, %v, want %+v", name, got, err, c.want)
 		}
 	}
-	if _, err := parseRole("role:master\r\ncluster_enabled:1\r\n"); !errors.Is(err, ErrCluster) {
-		t.Errorf("parseRole of a cluster's server = %v, want ErrCluster", err)
-	}
 	if r, err := parseRole("role:master\r\nloading:1\r\n"); err != nil || !r.Loading {
 		t.Errorf("parseRole of a server that loads = %+v, %v", r, err)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/roam-sessions/roam/engine"
 )
 
-// A Role is what a server says of its replication.
+// A Role is what a server says of its replication, or all shards of a cluster together:
+// Chains.Role.
 type Role struct {
 	// Primary: it takes writes, as far as its lease lets it.
 	Primary bool
@@ -41,7 +42,7 @@ type Role struct {
 }
 
 // role asks for the role, again where the connection had ended meanwhile. Whoever calls
-// it has the turn. It fails with ErrCluster for a cluster's server.
+// it has the turn. It fails with ErrCluster for a cluster's server, but of Chains.
 func (c *Chain) role(ctx context.Context) (Role, error) {
 	reply, err := c.ask(ctx, "INFO")
 	if errors.Is(err, engine.ErrUnavailable) && ctx.Err() == nil {
@@ -54,14 +55,14 @@ func (c *Chain) role(ctx context.Context) (Role, error) {
 	if err != nil {
 		return Role{}, fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
+	if !c.shard && infoText(info, "cluster_enabled") == "1" {
+		return Role{}, ErrCluster
+	}
 	return parseRole(info)
 }
 
 // parseRole reads what a server says of itself.
 func parseRole(info string) (Role, error) {
-	if infoText(info, "cluster_enabled") == "1" {
-		return Role{}, ErrCluster
-	}
 	r := Role{
 		Loading: infoText(info, "loading") == "1" || infoText(info, "async_loading") == "1",
 		Replid:  infoText(info, "master_replid"), Replicas: int(infoNumber(info, "connected_slaves")),

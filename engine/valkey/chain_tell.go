@@ -5,6 +5,7 @@ import (
 	_ "embed" // for the functions
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,11 +22,17 @@ import (
 //go:embed chain/chain.lua
 var chainFunctions string
 
-// The keys that a Chain writes.
+// The keys that a Chain writes. Of a cluster's shard a hash tag stands behind them.
 const (
 	overKey = "roam:over"
 	beatKey = "roam:beat"
 )
+
+// signs are the keys of what is told at one server.
+type signs struct{ over, beat string }
+
+// aloneSigns are those of a server that is no cluster's.
+func aloneSigns() signs { return signs{overKey, beatKey} }
 
 // Mark has a primary tell its replicas that an epoch is over. It comes to them behind all
 // that the server has written before: who reads it there has all writes of the epoch, if
@@ -33,23 +40,33 @@ const (
 // server is to follow the next primary soon: what strangers still write makes it differ, and
 // a server that differs is given all data anew. Who writes for Roam is refused.
 func (c *Chain) Mark(ctx context.Context, epoch uint64) error {
-	if err := c.tell(ctx, epoch, "roam_chain_v1_over", overKey); err != nil {
+	if err := c.mark(ctx, epoch, aloneSigns()); err != nil {
 		return fmt.Errorf("mark that epoch %d is over: %w", epoch, err)
 	}
 	return nil
 }
 
+func (c *Chain) mark(ctx context.Context, epoch uint64, at signs) error {
+	_, err := c.tell(ctx, epoch, "roam_chain_v2_over", []string{at.over})
+	return err
+}
+
 // Marked returns the last epoch that is known to be over at the server, a primary or a
 // replica; 0: none is.
 func (c *Chain) Marked(ctx context.Context) (epoch uint64, err error) {
-	text, err := c.get(ctx, overKey)
-	if err == nil && text != "" {
-		epoch, err = parseEpoch(text)
-	}
+	epoch, err = c.marked(ctx, aloneSigns())
 	if err != nil {
 		return 0, fmt.Errorf("read which epoch is over: %w", err)
 	}
 	return epoch, nil
+}
+
+func (c *Chain) marked(ctx context.Context, at signs) (uint64, error) {
+	text, err := c.get(ctx, at.over)
+	if err != nil || text == "" {
+		return 0, err
+	}
+	return parseEpoch(text)
 }
 
 // A Beat is the last sign of life that a primary was given by its node, as it has come to
@@ -57,60 +74,80 @@ func (c *Chain) Marked(ctx context.Context) (epoch uint64, err error) {
 type Beat struct {
 	Epoch uint64
 	// N counts them; it goes on in the next epoch from what the next primary had. 0: none
-	// has ever come.
+	// has ever come, or, of several shards, not to all of them in this epoch.
 	N uint64
-	// At is when the primary wrote it, by its own clock.
+	// At is when the primary wrote it, by its own clock. 0: that is not known.
 	At crdt.Time
 }
 
 // Beat has a primary write its next sign of life. It fails with engine.ErrNotPrimary where
 // the epoch is marked as over, or a later one has begun.
 func (c *Chain) Beat(ctx context.Context, epoch uint64) error {
-	if err := c.tell(ctx, epoch, "roam_chain_v1_beat", beatKey, overKey); err != nil {
+	if _, err := c.beat(ctx, epoch, 1, aloneSigns()); err != nil {
 		return fmt.Errorf("beat in epoch %d: %w", epoch, err)
 	}
 	return nil
 }
 
+// beat returns the number of the beat, which is at least what is wanted.
+func (c *Chain) beat(ctx context.Context, epoch, least uint64, at signs) (uint64, error) {
+	text, err := c.tell(ctx, epoch, "roam_chain_v2_beat", []string{at.beat, at.over}, strconv.FormatUint(least, 10))
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(text, 10, 53)
+	if err != nil {
+		return 0, fmt.Errorf("%w: number of a beat: %w", engine.ErrUnavailable, err)
+	}
+	return n, nil
+}
+
 // Beaten returns the last beat that has come to the server, a primary or a replica; the
 // zero Beat: none has.
 func (c *Chain) Beaten(ctx context.Context) (Beat, error) {
-	var b Beat
-	text, err := c.get(ctx, beatKey)
-	if err == nil && text != "" {
-		b, err = parseBeat(text)
-	}
+	b, err := c.beaten(ctx, aloneSigns())
 	if err != nil {
 		return Beat{}, fmt.Errorf("read the last beat: %w", err)
 	}
 	return b, nil
 }
 
-// tell calls a function with an epoch, and gives the server the functions if it has not
-// got them.
-func (c *Chain) tell(ctx context.Context, epoch uint64, function string, keys ...string) error {
-	if epoch == 0 || epoch > maxEpoch {
-		return fmt.Errorf("%w: want an epoch from 1 to %d", crdt.ErrMalformed, uint64(maxEpoch))
+func (c *Chain) beaten(ctx context.Context, at signs) (Beat, error) {
+	text, err := c.get(ctx, at.beat)
+	if err != nil || text == "" {
+		return Beat{}, err
 	}
-	call := append([]string{"FCALL", function, strconv.Itoa(len(keys))}, keys...)
-	call = append(call, strconv.FormatUint(epoch, 10))
-	return c.do(ctx, func() error {
-		_, err := c.ask(ctx, call...)
-		if err == nil || !errors.Is(err, errNoFunctions) {
-			return err
+	return parseBeat(text)
+}
+
+// tell calls a function with an epoch and what else it takes, and returns its answer. It
+// gives the server the functions if it has not got them.
+func (c *Chain) tell(ctx context.Context, epoch uint64, function string, keys []string, args ...string) (string, error) {
+	if epoch == 0 || epoch > maxEpoch {
+		return "", fmt.Errorf("%w: want an epoch from 1 to %d", crdt.ErrMalformed, uint64(maxEpoch))
+	}
+	call := slices.Concat([]string{"FCALL", function, strconv.Itoa(len(keys))}, keys, []string{strconv.FormatUint(epoch, 10)}, args)
+	var reply valkey.ValkeyMessage
+	err := c.do(ctx, func() error {
+		got, err := c.ask(ctx, call...)
+		if errors.Is(err, errNoFunctions) {
+			if _, err = c.ask(ctx, "FUNCTION", "LOAD", chainFunctions); err == nil || strings.Contains(err.Error(), "already exists") {
+				got, err = c.ask(ctx, call...)
+			}
 		}
-		if _, err = c.ask(ctx, "FUNCTION", "LOAD", chainFunctions); err != nil && !strings.Contains(err.Error(), "already exists") {
-			return err
-		}
-		_, err = c.ask(ctx, call...)
+		reply = got
 		return err
 	})
+	if err != nil {
+		return "", err
+	}
+	return textOf(reply)
 }
 
 // get returns the text of a key; empty if there is none.
-func (c *Chain) get(ctx context.Context, key string) (text string, err error) {
+func (c *Chain) get(ctx context.Context, key string) (string, error) {
 	var reply valkey.ValkeyMessage
-	err = c.do(ctx, func() error {
+	err := c.do(ctx, func() error {
 		got, err := c.ask(ctx, "GET", key)
 		reply = got
 		return err
@@ -118,10 +155,16 @@ func (c *Chain) get(ctx context.Context, key string) (text string, err error) {
 	if err != nil {
 		return "", err
 	}
+	return textOf(reply)
+}
+
+// textOf returns the text of a reply; empty if there is none.
+func textOf(reply valkey.ValkeyMessage) (string, error) {
 	if reply.IsNil() {
 		return "", nil
 	}
-	if text, err = reply.ToString(); err != nil {
+	text, err := reply.ToString()
+	if err != nil {
 		return "", fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	return text, nil

@@ -64,7 +64,7 @@ func NewEcho(ctx context.Context, primary, replica *Engine, c EchoConfig) *Echo 
 	}
 	partitions := one(everything)
 	for _, of := range []*Engine{primary, replica} {
-		if of.client().Mode() == valkey.ClientModeCluster {
+		if of.Cluster() {
 			partitions = everyPartition()
 		}
 	}

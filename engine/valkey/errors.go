@@ -58,6 +58,9 @@ var errAnew = fmt.Errorf("%w: it has started anew since it was asked for its clo
 // errNoFunctions: the server has not got a library of functions yet.
 var errNoFunctions = fmt.Errorf("%w: it has not got its functions yet", engine.ErrUnreachable)
 
+// errMoving: the slot of a key is on its way to another shard.
+var errMoving = fmt.Errorf("%w: its slot is on its way to another shard", engine.ErrUnreachable)
+
 // errOver: an epoch is over, or a later one has begun.
 var errOver = fmt.Errorf("%w: that epoch is over", engine.ErrNotPrimary)
 
@@ -65,7 +68,7 @@ var errOver = fmt.Errorf("%w: that epoch is over", engine.ErrNotPrimary)
 // What else a script reports may have happened halfway.
 func notDone(kind string) bool {
 	switch kind {
-	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MOVED", "ASK",
+	case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "MOVED",
 		"NOREPLICAS", "MISCONF", "NOAUTH", "NOPERM", "WRONGPASS", "CROSSSLOT", "OOM":
 		return true
 	}
@@ -105,6 +108,8 @@ func classifyReply(text string) error {
 		return engine.ErrNotPrimary
 	case strings.Contains(text, "Function not found"):
 		return fmt.Errorf("%w: %s", errNoFunctions, text)
+	case first == "ASK" || first == "TRYAGAIN":
+		return fmt.Errorf("%w: %s", errMoving, text)
 	case notDone(first):
 		return fmt.Errorf("%w: %s", engine.ErrUnreachable, text)
 	}

@@ -27,6 +27,15 @@ func partitionKey(kind byte, partition uint16) string {
 	return string([]byte{kind, '{', hexDigits[partition>>4&15], hexDigits[partition&15], '}'})
 }
 
+// signsOf returns the keys of what a cluster's shard is told whose lowest partition this is.
+// They move to another shard with the partition: this one lacks them then, until they are
+// written again, and that one may have some that are old. docs/formats/valkey.md says why
+// that is well. Those of partition 0 are always read and written, whichever shard has it.
+func signsOf(partition uint16) signs {
+	tag := partitionKey(metaKeys, partition)[1:]
+	return signs{over: overKey + tag, beat: beatKey + tag}
+}
+
 // recordPrefix is how many bytes of a record's key come before its name.
 const recordPrefix = 5
 

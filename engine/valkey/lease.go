@@ -1,10 +1,13 @@
 package valkey
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/valkey-io/valkey-go"
@@ -42,34 +45,32 @@ func (c Clocks) Times() []time.Duration {
 	return out
 }
 
-// Histories returns, in the same order, what names the history of data that each of them
-// was writing: Role.Replid. It is another one when a server has started anew.
-func (c Clocks) Histories() []string {
-	var out []string
-	for _, addr := range slices.Sorted(maps.Keys(c.by)) {
-		out = append(out, c.by[addr][clockBytes:])
+// History returns what names the history of data that they were writing: Role.Replid, also
+// of all shards of a cluster. It is another one when a server has started anew.
+func (c Clocks) History() string {
+	var all []string
+	for _, clock := range c.by {
+		all = append(all, clock[clockBytes:])
 	}
-	return out
+	return setOf(all)
 }
 
 // Clocks asks the primaries for their clocks, for Grant.
 func (e *Engine) Clocks(ctx context.Context) (Clocks, error) {
-	out := Clocks{map[string]string{}}
-	err := e.everyPrimary(ctx, func(addr string, node valkey.Client) error {
+	by, err := everyPrimary(ctx, e, func(_ string, node valkey.Client) (string, error) {
 		clock, err := e.ofServer(ctx, node, "roam_v1_clock").ToString()
 		if err != nil {
-			return e.failed(ctx, err)
+			return "", e.failed(ctx, err)
 		}
 		if len(clock) <= clockBytes {
-			return fmt.Errorf("%w: clock of %d bytes", engine.ErrUnavailable, len(clock))
+			return "", fmt.Errorf("%w: clock of %d bytes", engine.ErrUnavailable, len(clock))
 		}
-		out.by[addr] = clock
-		return nil
+		return clock, nil
 	})
 	if err != nil {
 		return Clocks{}, fmt.Errorf("ask for clocks: %w", err)
 	}
-	return out, nil
+	return Clocks{by}, nil
 }
 
 // Grant gives the primaries the lease of an epoch, from what their clocks said on: then
@@ -85,14 +86,14 @@ func (e *Engine) Grant(ctx context.Context, epoch uint64, c Clocks, lasts time.D
 		return fmt.Errorf("grant the lease: %w: epoch %d for %v: want 1 to %d, and at most %v",
 			crdt.ErrMalformed, epoch, lasts, uint64(maxEpoch), maxLease)
 	}
-	err := e.everyPrimary(ctx, func(addr string, node valkey.Client) error {
+	_, err := everyPrimary(ctx, e, func(addr string, node valkey.Client) (any, error) {
 		clock, ok := c.by[addr]
 		if !ok {
-			return fmt.Errorf("%w: it was not asked for its clock", engine.ErrUnreachable)
+			return nil, fmt.Errorf("%w: it was not asked for its clock", engine.ErrUnreachable)
 		}
 		stop := number(clock[:clockBytes]) + uint64(lasts.Milliseconds()) //nolint:gosec // positive
 		arg := string(appendNumber(appendNumber(nil, epoch, 6), stop, 6)) + clock[clockBytes:]
-		return e.failed(ctx, e.ofServer(ctx, node, "roam_v1_grant", arg).Error())
+		return nil, e.failed(ctx, e.ofServer(ctx, node, "roam_v1_grant", arg).Error())
 	})
 	if err != nil {
 		return fmt.Errorf("grant the lease of epoch %d: %w", epoch, err)
@@ -101,33 +102,55 @@ func (e *Engine) Grant(ctx context.Context, epoch uint64, c Clocks, lasts time.D
 }
 
 // EndLease has the primaries let go of an epoch, for good: grants that are still on their
-// way are refused. After an error some may not have.
+// way are refused. It fails with engine.ErrNotPrimary if one of them has had a later epoch,
+// or is a replica, and all others have let go; after another error some may not have.
 func (e *Engine) EndLease(ctx context.Context, epoch uint64) error {
 	arg := string(appendNumber(appendNumber(nil, min(epoch, maxEpoch), 6), 0, 6))
-	err := e.everyPrimary(ctx, func(_ string, node valkey.Client) error {
-		return e.failed(ctx, e.ofServer(ctx, node, "roam_v1_grant", arg).Error())
+	refusals, err := everyPrimary(ctx, e, func(_ string, node valkey.Client) (refusal, err error) {
+		err = e.failed(ctx, e.ofServer(ctx, node, "roam_v1_grant", arg).Error())
+		if errors.Is(err, engine.ErrNotPrimary) { // which says nothing of the others
+			return err, nil
+		}
+		return nil, err
 	})
+	for _, refusal := range refusals {
+		err = cmp.Or(err, refusal)
+	}
 	if err != nil {
 		return fmt.Errorf("end the lease of epoch %d: %w", epoch, err)
 	}
 	return nil
 }
 
-// everyPrimary does something with each primary, until one fails.
-func (e *Engine) everyPrimary(ctx context.Context, do func(addr string, node valkey.Client) error) error {
+// everyPrimary does something with all primaries at once, and returns what came of it by
+// their addresses. It fails if one fails, or a partition has no primary: of that one nobody
+// knows whether it goes on.
+func everyPrimary[T any](ctx context.Context, e *Engine, do func(addr string, node valkey.Client) (T, error)) (map[string]T, error) {
 	if err := e.open(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	nodes, err := e.primaries(ctx)
+	nodes, err := e.allPrimaries(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex // guards what follows
+		out  = map[string]T{}
+		errs []error
+	)
 	for addr, node := range nodes {
-		if err := do(addr, node); err != nil {
-			return fmt.Errorf("%s: %w", addr, err)
-		}
+		wg.Go(func() {
+			one, err := do(addr, node)
+			mu.Lock()
+			defer mu.Unlock()
+			if out[addr] = one; err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+			}
+		})
 	}
-	return nil
+	wg.Wait()
+	return out, errors.Join(errs...)
 }
 
 // ofServer calls a function that is about one server and no key of it.

@@ -23,7 +23,7 @@ func (e *Engine) Scan(ctx context.Context, of engine.Partitions, yield func(crdt
 	if err := e.open(ctx); err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
-	nodes, err := e.primaries(ctx)
+	nodes, err := e.allPrimaries(ctx)
 	if err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
@@ -59,17 +59,14 @@ type scan struct {
 const slotScans = 8
 
 // patterns returns what the keys match that a node is asked for, each by going through
-// its keys, or one slot of them. A cluster's replica is asked for none: its primary is.
+// its keys, or one slot of them.
 func (s *scan) patterns(ctx context.Context, node valkey.Client) ([]string, error) {
-	if s.of == 0 || s.e.client().Mode() != valkey.ClientModeCluster {
+	if s.of == 0 || !s.e.Cluster() {
 		return keyPatterns(s.of, false), nil
 	}
 	info, err := node.Do(ctx, node.B().Info().Build()).ToString()
 	if err != nil {
 		return nil, s.e.failed(ctx, err)
-	}
-	if infoText(info, "role") != "master" {
-		return nil, nil
 	}
 	major, _, _ := strings.Cut(infoText(info, "valkey_version"), ".")
 	n, err := strconv.Atoi(major)

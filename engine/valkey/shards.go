@@ -3,6 +3,7 @@ package valkey
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"net"
 	"strconv"
 
@@ -26,6 +27,12 @@ const everything = ^uint64(0)
 // them.
 func (e *Engine) shards(ctx context.Context) ([]shard, error) {
 	reply, err := e.client().Do(ctx, e.client().B().ClusterShards().Build()).ToAny()
+	for _, node := range e.byAddress() { // each of them knows; the one that was asked may be dead
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		reply, err = node.Do(ctx, node.B().ClusterShards().Build()).ToAny()
+	}
 	if err != nil {
 		return nil, e.failed(ctx, err)
 	}
@@ -33,6 +40,24 @@ func (e *Engine) shards(ctx context.Context) ([]shard, error) {
 	all, err := parseShards(reply, host, e.config.TLS != nil, e.slots())
 	if err != nil {
 		return nil, err
+	}
+	return all, nil
+}
+
+// whole returns the parts of a cluster as shards does, and fails where a partition has no
+// primary: for what counts only if it is of all of them.
+func (e *Engine) whole(ctx context.Context) ([]shard, error) {
+	all, err := e.shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var have uint64
+	for _, s := range all {
+		have |= s.partitions
+	}
+	if have != everything {
+		return nil, fmt.Errorf("%w: %d of %d partitions have no primary in its cluster", engine.ErrUnreachable,
+			crdt.Partitions-bits.OnesCount64(have), crdt.Partitions)
 	}
 	return all, nil
 }
@@ -124,14 +149,26 @@ func pairs(x any) map[string]any {
 	return out
 }
 
-// primaries returns a client for each primary of a cluster, and the one there is
-// otherwise, by its address.
+// Cluster reports whether the engine is on a cluster.
+func (e *Engine) Cluster() bool { return e.client().Mode() == valkey.ClientModeCluster }
+
+// primaries returns a client for each primary that there is of a cluster, and the one there
+// is otherwise, by its address.
 func (e *Engine) primaries(ctx context.Context) (map[string]valkey.Client, error) {
+	return e.primariesOf(ctx, e.shards)
+}
+
+// allPrimaries is primaries that fails where a partition has none.
+func (e *Engine) allPrimaries(ctx context.Context) (map[string]valkey.Client, error) {
+	return e.primariesOf(ctx, e.whole)
+}
+
+func (e *Engine) primariesOf(ctx context.Context, shards func(context.Context) ([]shard, error)) (map[string]valkey.Client, error) {
 	nodes := e.byAddress()
-	if e.client().Mode() != valkey.ClientModeCluster {
+	if !e.Cluster() {
 		return nodes, nil
 	}
-	all, err := e.shards(ctx)
+	all, err := shards(ctx)
 	if err != nil {
 		return nil, err
 	}

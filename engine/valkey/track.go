@@ -108,7 +108,7 @@ func (t *tracker) beat(ctx context.Context) error {
 // byAddress returns a client for each node of a cluster, and the one there is
 // otherwise, by its address.
 func (e *Engine) byAddress() map[string]valkey.Client {
-	if e.client().Mode() != valkey.ClientModeCluster {
+	if !e.Cluster() {
 		return map[string]valkey.Client{e.config.Addrs[0]: e.client()}
 	}
 	return e.client().Nodes()

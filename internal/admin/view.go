@@ -138,7 +138,7 @@ func behind(k control.Status, of steer.Server) (time.Duration, bool) {
 			newest = b
 		}
 	}
-	if newest.At.IsZero() || of.Beat.Epoch != newest.Epoch {
+	if newest.At.IsZero() || of.Beat.Epoch != newest.Epoch || of.Beat.At.IsZero() {
 		return 0, false
 	}
 	return max(0, newest.At.Sub(of.Beat.At)), true

@@ -83,6 +83,9 @@ func (b *builder) adviseSize() {
 	if b.s.ClusterMode {
 		b.say("In cluster mode the names lead to the configuration endpoint; clients then talk to every node of the cluster, so all networks must reach all nodes. Replicas can't be changed by a stack, and alarms look at the first shard.")
 	}
+	if b.s.ClusterMode && b.s.nodes() {
+		b.say("To nodes all shards are one server: one that starts anew, joins or leaves costs the primary's Region an epoch of its lease, and a second without writes. Begin no switchover while shards are changed.")
+	}
 	if b.grown() {
 		b.say("Versions, node types and shards of a Global Datastore are changed at the Global Datastore, and not by stacks: ElastiCache refuses it at a member.")
 	}

@@ -176,6 +176,8 @@ func idOf(s Step, name, attribute string, r cfn.Resource) string {
 		return prefix + number
 	case r.Type == "AWS::ElastiCache::GlobalReplicationGroup":
 		return "virxk-" + fmt.Sprint(r.Properties["GlobalReplicationGroupIdSuffix"])
+	case attribute == "ConfigurationEndPoint.Address":
+		return "clustercfg." + fmt.Sprint(r.Properties["ReplicationGroupId"]) + ".abc123.use1.cache.amazonaws.com"
 	case r.Type == "AWS::ElastiCache::ReplicationGroup" && strings.HasSuffix(attribute, "Address"):
 		return "master." + fmt.Sprint(r.Properties["ReplicationGroupId"]) + ".abc123.use1.cache.amazonaws.com"
 	}

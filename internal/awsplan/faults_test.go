@@ -30,7 +30,6 @@ func faultyWords() map[string]faulty {
 		}},
 		"old engine":             {in("us-west-2").with(func(s *Settings) { s.EngineVersion = "7.1" }), []string{"engine_version: "}},
 		"nodes of one":           {in("us-west-2").with(func(s *Settings) { s.Promoter = PromoterNodes }), []string{"promoter: with one Region there is nobody"}},
-		"nodes of clusters":      {matrix()["two-nodes"].with(func(s *Settings) { s.ClusterMode = true }), []string{"promoter: nodes can't steer a cache in cluster mode"}},
 		"failover of one":        {in("us-west-2").with(func(s *Settings) { s.DNS = DNSFailover }), []string{"dns: failover has nothing to choose from"}},
 		"edge without shop":      {two.with(func(s *Settings) { s.Edge = true }), []string{"edge: there is no shop"}},
 		"shops in eight Regions": {in("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-west-1", "eu-west-2").bare(VariantDynamo).with(func(s *Settings) { s.Shop = true }), []string{"shop: there are 8 Regions, and a roam.yaml has 7"}},

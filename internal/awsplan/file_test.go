@@ -139,11 +139,15 @@ func steered(t *testing.T, text string, s Settings) {
 	if len(d.Voters()) != voters || voters%2 == 0 {
 		t.Errorf("%d voters, want %d and odd", len(d.Voters()), voters)
 	}
+	endpoint := map[bool]string{false: "master.", true: "clustercfg."}[s.ClusterMode]
 	for i, r := range d.Regions {
+		if want := endpoint + "sessions-" + r.Name + "."; !strings.HasPrefix(r.Engine.Valkey.Addrs[0], want) {
+			t.Errorf("%s is at %v, want %s…", r.Name, r.Engine.Valkey.Addrs, want)
+		}
 		if d := cmp.Diff(&topology.Group{ID: "sessions-" + s.Regions[i].Name, AWS: s.Regions[i].Name}, r.Group); d != "" {
 			t.Errorf("%s: %s", r.Name, d)
 		}
-		if r.Name != s.Regions[i].Name || r.Engine.Valkey.TLS == nil || (r.Side != nil) != s.Side {
+		if r.Name != s.Regions[i].Name || r.Engine.Valkey.TLS == nil || (r.Side != nil) != s.Side || len(r.Engine.Valkey.Replicas) > 0 {
 			t.Errorf("%+v", r)
 		}
 	}

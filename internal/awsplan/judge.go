@@ -226,9 +226,6 @@ func (j *verdict) cache(s Settings) {
 	if s.Promoter == PromoterNodes && n == 1 {
 		j.fault("promoter", "with one Region there is nobody to promote", "take it away until another Region joins")
 	}
-	if s.Promoter == PromoterNodes && s.ClusterMode {
-		j.fault("promoter", "nodes can't steer a cache in cluster mode: it has no lease", "use promoter: lambda, or no cluster mode")
-	}
 	if s.Migrated && s.DNS == DNSRecord {
 		j.fault("migrated", "a record is not a failover record", "take it away, or use dns: failover or arc")
 	}

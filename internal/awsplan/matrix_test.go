@@ -74,6 +74,10 @@ func matrix() map[string]Settings {
 			s.Certificate = map[string]string{"us-west-1": "arn:aws:acm:us-west-1:123456789012:certificate/1"}
 			witness(s)
 		}),
+		"two-nodes-cluster": two.with(func(s *Settings) {
+			s.Promoter, s.ClusterMode, s.Shards = PromoterNodes, true, 3
+			witness(s)
+		}),
 		"two-cluster":  two.with(func(s *Settings) { s.ClusterMode, s.Shards, s.Promoter = true, 3, PromoterNone }),
 		"two-migrated": two.with(func(s *Settings) { s.DNS, s.Migrated = DNSFailover, true }),
 		"three":        three,

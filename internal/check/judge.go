@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,14 +135,15 @@ func judgeShards(places []place, otherwise State) []Row {
 		if at.part != engineOf || !at.whole || len(at.servers) == 0 || !at.servers[0].Cluster {
 			continue
 		}
-		n := 0
+		// All servers of a shard are one replication, also where all follow another Region's.
+		shards := map[string]bool{}
 		for _, s := range at.servers {
-			if s.Follows == "" {
-				n++
+			if s.Replication != "" || s.Follows == "" {
+				shards[cmp.Or(s.Replication, s.Addr)] = true
 			}
 		}
-		counts = append(counts, n)
-		said = append(said, fmt.Sprintf("%s has %d", at.region, n))
+		counts = append(counts, len(shards))
+		said = append(said, fmt.Sprintf("%s has %d", at.region, len(shards)))
 	}
 	slices.Sort(counts)
 	if len(slices.Compact(counts)) < 2 {

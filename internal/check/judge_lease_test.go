@@ -146,12 +146,20 @@ func TestJudgeShards(t *testing.T) {
 		}
 		return out
 	}
+	follows := func(servers []valkey.Server) []valkey.Server { // another Region's, shard by shard
+		for i := range servers {
+			servers[i].Follows = "x:1"
+		}
+		return servers
+	}
 	for name, c := range map[string]struct {
 		west, east []valkey.Server
 		whole      bool
 		want       []string
 	}{
 		"equal":           {cluster(3), cluster(3), true, nil},
+		"one follows":     {cluster(3), follows(cluster(3)), true, nil},
+		"it has more":     {cluster(3), follows(cluster(4)), true, []string{"warn  different numbers of shards: west has 3 and east has 4"}},
 		"different":       {cluster(3), cluster(6), true, []string{"warn  different numbers of shards: west has 3 and east has 6"}},
 		"one is silent":   {cluster(3), cluster(6), false, nil},
 		"one is a server": {cluster(3), []valkey.Server{good("z:1")}, true, nil},

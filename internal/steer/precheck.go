@@ -60,7 +60,7 @@ func (c *Chief) Precheck(o Observation, to string, planned bool) []Check {
 }
 
 // Behind returns how far a Region is behind the newest heartbeat of an epoch that members
-// know of, by that of its server; false: nobody knows.
+// know of, by that of its server; false: nobody knows, as where one of several has none.
 func Behind(reports []Report, epoch uint64, of Report) (time.Duration, bool) {
 	var newest judge.Beat
 	for _, r := range reports {
@@ -70,7 +70,7 @@ func Behind(reports []Report, epoch uint64, of Report) (time.Duration, bool) {
 			}
 		}
 	}
-	if newest.At.IsZero() || of.Server.Beat.Epoch != epoch {
+	if newest.At.IsZero() || of.Server.Beat.Epoch != epoch || of.Server.Beat.At.IsZero() {
 		return 0, false
 	}
 	return max(0, newest.At.Sub(of.Server.Beat.At)), true

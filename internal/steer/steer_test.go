@@ -312,8 +312,8 @@ func TestAdopts(t *testing.T) {
 	}
 	primary := steer.Server{Known: true, Primary: true, Turned: true, Beat: judge.Beat{Epoch: 1, N: 9, At: noon}}
 	replica := steer.Server{Known: true, Follows: "west", Beat: judge.Beat{Epoch: 1, N: 9, At: noon}}
-	started, older := primary, primary
-	started.Turned, older.Beat.Epoch = false, 0
+	started, older, lacking := primary, primary, primary
+	started.Turned, older.Beat.Epoch, lacking.Beat = false, 0, judge.Beat{Epoch: 1}
 	for name, c := range map[string]struct {
 		east, west steer.Server
 		want       bool
@@ -323,6 +323,7 @@ func TestAdopts(t *testing.T) {
 		"the holder's is a primary, too":   {primary, primary, false},
 		"it has started anew, as that":     {replica, started, false},
 		"it has nothing of this epoch":     {replica, older, false},
+		"one of its shards has nothing":    {replica, lacking, false},
 		"it follows, and nobody takes any": {replica, replica, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -80,6 +79,18 @@ type Managed struct {
 	Text  string // for people
 }
 
+// A chain is what is told of a Region's server, and to it: of one that is no cluster's, or of
+// all shards of a cluster as if they were one.
+type chain interface {
+	Role(ctx context.Context) (valkey.Role, error)
+	Marked(ctx context.Context) (uint64, error)
+	Mark(ctx context.Context, epoch uint64) error
+	Beaten(ctx context.Context) (valkey.Beat, error)
+	Beat(ctx context.Context, epoch uint64) error
+	Redial(ctx context.Context) error
+	Close() error
+}
+
 // A Server is a Region's. Until Open nothing of it can be reached. Its methods may be called
 // by many goroutines.
 type Server struct {
@@ -87,7 +98,8 @@ type Server struct {
 
 	mu     sync.Mutex // guards what follows
 	engine *valkey.Engine
-	chain  *valkey.Chain
+	chain  chain
+	steers *valkey.Chain // the same, where nodes steer; nil: a Service does
 	// run is of the server's process, as seen last, and replid of its data. In the run reigned it has kept all that it
 	// took in the epoch whole and in later ones; none: it has taken no lease since it started,
 	// or was seen as a replica.
@@ -128,27 +140,45 @@ func (s *Server) Control() *control.Server {
 	return &control.Server{Leased: s, Steered: s, Look: s.look, Salvage: s.salvage}
 }
 
-// Open says that the engine is open. It fails if there can be no lease at it.
+// Open says that the engine is open. It fails if there can be no lease at it: at a cluster's
+// servers only where a Service manages them.
 func (s *Server) Open(e engine.Engine) error {
 	own, ok := engine.As[*valkey.Engine](e)
 	if !ok {
 		return errors.New("a lease needs an engine on a server")
 	}
-	chain, err := own.Chain()
+	c, steers, err := s.chainOf(own)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.engine, s.chain = own, chain
+	s.engine, s.chain, s.steers = own, c, steers
 	return nil
+}
+
+// chainOf returns what tells of an engine's server, and what steers it; nil: a Service does.
+func (s *Server) chainOf(e *valkey.Engine) (chain, *valkey.Chain, error) {
+	managed := s.config.Service != nil
+	switch {
+	case e.Cluster() && managed:
+		c, err := e.Chains()
+		return c, nil, err
+	case e.Cluster():
+		return nil, nil, fmt.Errorf("%w: have a Global Datastore manage it (control.datastore), or use servers without cluster mode", valkey.ErrCluster)
+	}
+	c, err := e.Chain()
+	if managed {
+		return c, nil, err
+	}
+	return c, c, err
 }
 
 // Close lets go of the engine, which is open still.
 func (s *Server) Close() {
 	s.mu.Lock()
 	chain := s.chain
-	s.engine, s.chain = nil, nil
+	s.engine, s.chain, s.steers = nil, nil, nil
 	s.mu.Unlock()
 	if chain != nil {
 		_ = chain.Close() // it never fails
@@ -156,7 +186,7 @@ func (s *Server) Close() {
 }
 
 // parts returns what is open.
-func (s *Server) parts() (*valkey.Engine, *valkey.Chain, error) {
+func (s *Server) parts() (*valkey.Engine, chain, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.engine == nil {
@@ -191,13 +221,11 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 	if err != nil {
 		return steer.Server{}, err
 	}
-	if beat.N > 0 {
-		out.Beat = judge.Beat{Epoch: beat.Epoch, N: beat.N, At: beat.At.Std()}
-	}
+	out.Beat = beatOf(beat)
 	out.Clock = s.clock(ctx, e)
 	if s.config.Service == nil {
 		out.Foreign = s.foreign(role, out)
-		s.nudge(ctx, chain, role)
+		s.nudge(ctx, role)
 		return out, nil
 	}
 	if out.Turned && !out.Primary {
@@ -205,6 +233,15 @@ func (s *Server) look(ctx context.Context) (steer.Server, error) {
 		return steer.Server{}, errMoved
 	}
 	return out, nil
+}
+
+// beatOf returns a beat as it is reported. What is not known of it is zero.
+func beatOf(b valkey.Beat) judge.Beat {
+	out := judge.Beat{Epoch: b.Epoch, N: b.N}
+	if b.At > 0 {
+		out.At = b.At.Std()
+	}
+	return out
 }
 
 // follows says whom the server follows: by its own word, or, as who is managed follows what it
@@ -231,27 +268,37 @@ func (s *Server) follows(out *steer.Server, role valkey.Role) {
 var errMoved = fmt.Errorf("%w: its name is to lead to a primary", engine.ErrUnreachable)
 
 // redial has the server be found anew by its name.
-func (s *Server) redial(ctx context.Context, chain *valkey.Chain) {
+func (s *Server) redial(ctx context.Context, c chain) {
 	if time.Since(s.mood.dialled) < redialEvery {
 		return
 	}
 	s.mood.dialled = time.Now()
-	_ = chain.Redial(ctx) // it is done again
+	_ = c.Redial(ctx) // it is done again
 }
 
 // clock returns how far the server's clock is ahead of this process's, asked once a
-// second; nil: it could not be asked.
+// second; nil: it could not be asked. Of several it is the one that is farthest off: each of
+// them ends leases and makes stamps, and an average would hide it.
 func (s *Server) clock(ctx context.Context, e *valkey.Engine) *time.Duration {
 	if time.Since(s.mood.clocked) > time.Second {
 		clocks, err := e.Clocks(ctx)
 		if err != nil || len(clocks.Times()) == 0 {
 			return nil
 		}
-		s.mood.clock = clocks.Times()[0] - time.Duration(crdt.TimeOf(time.Now()))*time.Millisecond
-		s.mood.clocked = time.Now()
+		s.mood.clock, s.mood.clocked = farthest(clocks.Times(), time.Duration(crdt.TimeOf(time.Now()))*time.Millisecond), time.Now()
 	}
 	ahead := s.mood.clock
 	return &ahead
+}
+
+// farthest returns by how much that of some times is ahead that differs most from now.
+func farthest(times []time.Duration, now time.Duration) (ahead time.Duration) {
+	for _, t := range times {
+		if off := t - now; off.Abs() > ahead.Abs() {
+			ahead = off
+		}
+	}
+	return ahead
 }
 
 // turned reports whether the server had the other role before, in the same run.
@@ -282,12 +329,15 @@ func (s *Server) foreign(r valkey.Role, seen steer.Server) bool {
 
 // nudge has a server connect anew that hears nothing though it is linked: after a cut the
 // old connection may be dumb for seconds.
-func (s *Server) nudge(ctx context.Context, chain *valkey.Chain, r valkey.Role) {
+func (s *Server) nudge(ctx context.Context, r valkey.Role) {
 	if r.Primary || !r.LinkUp || r.Silent < nudgeAfter || time.Since(s.mood.nudged) < nudgeAfter {
 		return
 	}
 	s.mood.nudged = time.Now()
-	_, _ = chain.Nudge(ctx, nudgeAfter) // it is tried again
+	_ = s.steered(func(c *valkey.Chain) error { // it is tried again
+		_, err := c.Nudge(ctx, nudgeAfter)
+		return err
+	})
 }
 
 // intact reports whether the server has not started anew since it held the lease of an
@@ -317,7 +367,7 @@ func (s *Server) Clocks(ctx context.Context, run string) ([]time.Duration, contr
 		return nil, nil, err
 	}
 	s.mu.Lock()
-	same := s.run == run && slices.Equal(clocks.Histories(), []string{s.replid})
+	same := s.run == run && clocks.History() == s.replid
 	s.mu.Unlock()
 	if !same {
 		return nil, nil, errAnew
@@ -347,17 +397,28 @@ func (s *Server) End(ctx context.Context, epoch uint64) error {
 	return nil
 }
 
-func (s *Server) chained(do func(*valkey.Chain) error) error {
-	_, chain, err := s.parts()
+func (s *Server) chained(do func(chain) error) error {
+	_, c, err := s.parts()
 	if err != nil {
 		return err
 	}
-	return do(chain)
+	return do(c)
+}
+
+// steered does something to a server that no Service manages.
+func (s *Server) steered(do func(*valkey.Chain) error) error {
+	s.mu.Lock()
+	c := s.steers
+	s.mu.Unlock()
+	if c == nil {
+		return engine.ErrUnreachable
+	}
+	return do(c)
 }
 
 // Mark writes down that an epoch is over.
 func (s *Server) Mark(ctx context.Context, epoch uint64, run string) error {
-	return s.chained(func(c *valkey.Chain) error {
+	return s.chained(func(c chain) error {
 		role, err := c.Role(ctx)
 		if err == nil && role.RunID != run {
 			err = errAnew
@@ -371,15 +432,15 @@ func (s *Server) Mark(ctx context.Context, epoch uint64, run string) error {
 
 // Beat writes a heartbeat.
 func (s *Server) Beat(ctx context.Context, epoch uint64) error {
-	return s.chained(func(c *valkey.Chain) error { return c.Beat(ctx, epoch) })
+	return s.chained(func(c chain) error { return c.Beat(ctx, epoch) })
 }
 
 // Promote has the server take writes.
 func (s *Server) Promote(ctx context.Context, detach bool) error {
 	if s.config.Service == nil {
-		return s.chained(func(c *valkey.Chain) error { return c.Promote(ctx) })
+		return s.steered(func(c *valkey.Chain) error { return c.Promote(ctx) })
 	}
-	return s.chained(func(c *valkey.Chain) error {
+	return s.chained(func(c chain) error {
 		if role, err := c.Role(ctx); err != nil || role.Primary {
 			return err
 		}
@@ -413,5 +474,5 @@ func (s *Server) Follow(ctx context.Context, region string) error {
 	if err != nil {
 		return fmt.Errorf("where the server of %q is replicated from: %w", region, err)
 	}
-	return s.chained(func(c *valkey.Chain) error { return c.Follow(ctx, host, port) })
+	return s.steered(func(c *valkey.Chain) error { return c.Follow(ctx, host, port) })
 }
