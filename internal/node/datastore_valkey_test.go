@@ -31,6 +31,15 @@ type cloudLand struct {
 	*land
 	cloud  *fakeaws.Cloud
 	global string
+	shards int32 // of a cluster; 0: cluster mode is disabled
+}
+
+// inBothModes does a test on a Global Datastore with cluster mode disabled, and on one of three
+// shards.
+func inBothModes(t *testing.T, test func(t *testing.T, shards int32)) {
+	t.Helper()
+	t.Run("one server", func(t *testing.T) { test(t, 0) })
+	t.Run("three shards", func(t *testing.T) { test(t, 3) })
 }
 
 func (c *cloudLand) cache(name string) *sdk.Client {
@@ -49,6 +58,9 @@ func (c *cloudLand) endpoint(t *testing.T, name string) string {
 	if c.global == "" {
 		in.CacheNodeType, in.ReplicasPerNodeGroup = aws.String("cache.r7g.large"), aws.Int32(1)
 		in.AutomaticFailoverEnabled, in.MultiAZEnabled = aws.Bool(true), aws.Bool(true)
+		if c.shards > 0 {
+			in.NumNodeGroups, in.CacheParameterGroupName = &c.shards, aws.String("default.valkey8.cluster.on")
+		}
 	} else {
 		in.GlobalReplicationGroupId = &c.global
 	}
@@ -65,7 +77,10 @@ func (c *cloudLand) endpoint(t *testing.T, name string) string {
 		if *g.Status != "available" || len(g.NodeGroups) == 0 {
 			return false
 		}
-		e := g.NodeGroups[0].PrimaryEndpoint
+		e := g.ConfigurationEndpoint
+		if c.shards == 0 {
+			e = g.NodeGroups[0].PrimaryEndpoint
+		}
 		at = net.JoinHostPort(*e.Address, strconv.Itoa(int(*e.Port)))
 		return true
 	})
@@ -94,9 +109,9 @@ func (c *cloudLand) is(t *testing.T, status string) {
 	})
 }
 
-// onDatastore is three Regions on a Global Datastore, which takes failover to move its primary,
-// and may take promotion. Where a primary's Region is dead it does what dead says.
-func onDatastore(t *testing.T, failover, promotion time.Duration, dead string) *cloudLand {
+// onDatastore is three Regions on a Global Datastore of some shards, which takes failover to move
+// its primary, and may take promotion. Where a primary's Region is dead it does what dead says.
+func onDatastore(t *testing.T, shards int32, failover, promotion time.Duration, dead string) *cloudLand {
 	t.Helper()
 	const soon = 50 * time.Millisecond
 	node := fakeaws.Principal{Key: "AKIANODE", Secret: "a node's own", ARN: "arn:aws:iam::123456789012:role/node", Policy: documented(t)}
@@ -112,7 +127,7 @@ func onDatastore(t *testing.T, failover, promotion time.Duration, dead string) *
 			t.Error(err)
 		}
 	})
-	c := &cloudLand{cloud: cloud}
+	c := &cloudLand{cloud: cloud, shards: shards}
 	for name, value := range map[string]string{"AWS_ENDPOINT_URL": cloud.FrontURL(), "AWS_ACCESS_KEY_ID": node.Key, "AWS_SECRET_ACCESS_KEY": node.Secret} {
 		t.Setenv(name, value)
 	}
@@ -148,8 +163,11 @@ func documented(t *testing.T) string {
 
 // A planned switchover on a Global Datastore waits for what is written, has ElastiCache move
 // the primary, and loses nothing.
-func TestSwitchoverOnDatastore(t *testing.T) {
-	c := onDatastore(t, 3*time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
+func TestSwitchoverOnDatastore(t *testing.T) { inBothModes(t, switchoverOnDatastore) }
+
+func switchoverOnDatastore(t *testing.T, shards int32) {
+	t.Helper()
+	c := onDatastore(t, shards, 3*time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
 	before := c.begun()
 	if _, err := c.seat("north").Propose(t.Context(), ledger.Command{Plan: &ledger.Plan{To: "east", By: "ann"}}); err != nil {
 		t.Fatal(err)
@@ -256,8 +274,11 @@ func (c *cloudLand) dark(is bool) {
 
 // The primary's Region is lost. ElastiCache promotes another group when it is asked there, and
 // throws away what the old one had not passed on: the node has kept that, and brings it home.
-func TestFailoverOnDatastore(t *testing.T) {
-	c := onDatastore(t, 2*time.Second, 30*time.Second, fakeaws.DeadPrimaryWorks)
+func TestFailoverOnDatastore(t *testing.T) { inBothModes(t, failoverOnDatastore) }
+
+func failoverOnDatastore(t *testing.T, shards int32) {
+	t.Helper()
+	c := onDatastore(t, shards, 2*time.Second, 30*time.Second, fakeaws.DeadPrimaryWorks)
 	before := c.begun()
 	only := c.tail(5)
 	c.dark(true)
@@ -279,8 +300,11 @@ func TestFailoverOnDatastore(t *testing.T) {
 // Where ElastiCache refuses as the primary's Region is dead, an operator's word takes the next
 // primary's group out of the Global Datastore; what the old primary has is brought home all
 // the same when it is back.
-func TestDetachOnDatastore(t *testing.T) {
-	c := onDatastore(t, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
+func TestDetachOnDatastore(t *testing.T) { inBothModes(t, detachOnDatastore) }
+
+func detachOnDatastore(t *testing.T, shards int32) {
+	t.Helper()
+	c := onDatastore(t, shards, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
 	c.begun()
 	only := c.tail(5)
 	c.dark(true)
@@ -302,7 +326,7 @@ func TestDetachOnDatastore(t *testing.T) {
 
 // ElastiCache does not do what it was asked for: the primary goes on, with nothing lost.
 func TestSwitchoverThatElastiCacheRefuses(t *testing.T) {
-	c := onDatastore(t, time.Second, 2*time.Second, fakeaws.DeadPrimaryRefuses)
+	c := onDatastore(t, 0, time.Second, 2*time.Second, fakeaws.DeadPrimaryRefuses)
 	before := c.begun()
 	if _, err := c.cloud.AddRule(fakeaws.Rule{Service: fakeaws.ElastiCache, Action: "FailoverGlobalReplicationGroup", Effect: fakeaws.Outage}); err != nil {
 		t.Fatal(err)
@@ -326,7 +350,7 @@ func TestSwitchoverThatElastiCacheRefuses(t *testing.T) {
 
 // Somebody else has ElastiCache move the primary. That is how it is meant to be.
 func TestPromotionBySomebodyElse(t *testing.T) {
-	c := onDatastore(t, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
+	c := onDatastore(t, 0, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
 	before := c.begun()
 	_, err := c.cache("east").FailoverGlobalReplicationGroup(t.Context(), &sdk.FailoverGlobalReplicationGroupInput{
 		GlobalReplicationGroupId: &c.global, PrimaryRegion: aws.String(awsOf("east")), PrimaryReplicationGroupId: aws.String("session-east"),
@@ -342,8 +366,11 @@ func TestPromotionBySomebodyElse(t *testing.T) {
 
 // Within the primary's Region another node takes the server's place, and its name. The Region
 // keeps the lease, in an epoch of its own, and what the new node lacks is brought home.
-func TestFailoverWithinRegionOnDatastore(t *testing.T) {
-	c := onDatastore(t, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
+func TestFailoverWithinRegionOnDatastore(t *testing.T) { inBothModes(t, failoverWithinRegionOnDatastore) }
+
+func failoverWithinRegionOnDatastore(t *testing.T, shards int32) {
+	t.Helper()
+	c := onDatastore(t, shards, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
 	before := c.begun()
 	if _, err := c.cache("west").TestFailover(t.Context(), &sdk.TestFailoverInput{ReplicationGroupId: aws.String("session-west"), NodeGroupId: aws.String("0001")}); err != nil {
 		t.Fatal(err)
