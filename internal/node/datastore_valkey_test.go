@@ -34,12 +34,12 @@ type cloudLand struct {
 	shards int32 // of a cluster; 0: cluster mode is disabled
 }
 
-// inBothModes does a test on a Global Datastore with cluster mode disabled, and on one of three
+// inBothModes does a test on a Global Datastore with cluster mode disabled, and on one of two
 // shards.
 func inBothModes(t *testing.T, test func(t *testing.T, shards int32)) {
 	t.Helper()
 	t.Run("one server", func(t *testing.T) { test(t, 0) })
-	t.Run("three shards", func(t *testing.T) { test(t, 3) })
+	t.Run("two shards", func(t *testing.T) { test(t, 2) })
 }
 
 func (c *cloudLand) cache(name string) *sdk.Client {

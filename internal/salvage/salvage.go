@@ -62,8 +62,8 @@ type Config struct {
 	// Listed, if set, is told of each write that is counted, named by the outcome or not, by
 	// Run's goroutine. What it was told is all only if Run returns nil.
 	Listed func(Item)
-	// Quiet is for how long a log may say nothing until it is thought to have no more.
-	// Default 3 s.
+	// Quiet is for how long a log may say nothing, three times, until it is thought to have
+	// no more. Default 3 s.
 	Quiet time.Duration
 	// Clock is the time. Default time.Now.
 	Clock func() time.Time
@@ -233,20 +233,40 @@ var (
 	errQuiet = errors.New("the log says nothing more")
 )
 
-// follow gathers what the former primary's log has.
+// follows is how often a log is followed that has fallen silent before it has come to where its
+// tail was.
+const follows = 3
+
+// follow gathers what the former primary's log has. Silence alone makes no hole: a server that
+// was cut off, or has much to do, is silent too. It is asked where its log ends before it is
+// followed once more, so that nobody is taken for silent who can't be reached.
 func (r *run) follow(ctx context.Context) error {
 	log, ok := engine.As[engine.Log](r.Old)
 	if !ok {
 		return errors.New("its engine keeps no log")
 	}
-	tail, err := tailOf(ctx, r.Old, log)
-	if err != nil {
-		return err
+	at := r.Fork
+	for try := 1; ; try++ {
+		tail, err := tailOf(ctx, r.Old, log)
+		if err != nil {
+			return err
+		}
+		err = r.until(ctx, log, &at, tail)
+		if quiet := errors.Is(err, errQuiet) && ctx.Err() == nil; !quiet {
+			return err
+		}
+		if try == follows {
+			return nil // what it should have had and has not is a hole
+		}
 	}
+}
+
+// until gathers a log from at, which it moves on, to its tail.
+func (r *run) until(ctx context.Context, log engine.Log, at *engine.Positions, tail engine.Positions) error {
 	var left engine.Partitions
 	for p, end := range tail {
 		r.ends[p] = max(r.ends[p], end.N)
-		if end.N > 0 && end != r.Fork[p] {
+		if end.N > 0 && end != at[p] {
 			left |= engine.PartitionsOf(uint16(p)) //nolint:gosec // below Partitions
 		}
 	}
@@ -254,15 +274,16 @@ func (r *run) follow(ctx context.Context) error {
 		return nil
 	}
 	quiet, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	timer := time.AfterFunc(r.Quiet, func() { cancel(errQuiet) })
 	defer timer.Stop()
-	err = log.Follow(quiet, r.Fork, func(b engine.Batch) error {
+	err := log.Follow(quiet, *at, func(b engine.Batch) error {
 		timer.Stop()
 		defer timer.Reset(r.Quiet)
 		if err := r.gather(ctx, b); err != nil {
 			return err
 		}
-		if b.Last().N >= tail[b.Partition].N {
+		if at[b.Partition] = b.Last(); b.Last().N >= tail[b.Partition].N {
 			left &^= engine.PartitionsOf(b.Partition)
 		}
 		if left == 0 {
@@ -270,8 +291,8 @@ func (r *run) follow(ctx context.Context) error {
 		}
 		return nil
 	})
-	if errors.Is(err, errAll) || errors.Is(err, errQuiet) && ctx.Err() == nil {
-		return nil // what it should have had and has not is a hole
+	if errors.Is(err, errAll) {
+		return nil
 	}
 	return err
 }
