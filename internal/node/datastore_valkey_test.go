@@ -366,7 +366,9 @@ func TestPromotionBySomebodyElse(t *testing.T) {
 
 // Within the primary's Region another node takes the server's place, and its name. The Region
 // keeps the lease, in an epoch of its own, and what the new node lacks is brought home.
-func TestFailoverWithinRegionOnDatastore(t *testing.T) { inBothModes(t, failoverWithinRegionOnDatastore) }
+func TestFailoverWithinRegionOnDatastore(t *testing.T) {
+	inBothModes(t, failoverWithinRegionOnDatastore)
+}
 
 func failoverWithinRegionOnDatastore(t *testing.T, shards int32) {
 	t.Helper()
