@@ -136,6 +136,7 @@ func TestFunctions(t *testing.T) {
 		"controls":            {"lambda.yaml", "sessions-reconcile", with(reconcile, "Drive", "control,metric")},
 		"controls of two":     {"lambda.yaml", "sessions-reconcile", with(reconcile, "Drive", "control,metric", "Off2", "")},
 		"promoter":            {"promoter.yaml", "sessions-promote", promote},
+		"sweeper":             {"sweep.yaml", "sessions-sweep", map[string]string{"Deployment": "sessions", "Bucket": "b", "Table": "sessions-sessions"}},
 		"promoter, with node": {"promoter.yaml", "sessions-promote", with(promote, "CacheNode", "0001", "Patience", "3m")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,16 +200,16 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// The table has the keys that engine/dynamo wants, and its policy is dynamo.PolicyFor of it.
+// The table has the keys that engine/dynamo wants, and its policy is dynamo.PolicyFor of it: applications sweep nothing.
 func TestTable(t *testing.T) {
-	for strong, sweeps := range map[string]bool{"yes": true, "no": false} {
+	for _, strong := range []string{"yes", "no"} {
 		r := rendered(t, "dynamodb.yaml", map[string]string{"Deployment": "sessions", "Strong": strong, "Region2": "us-east-1", "Region3": "us-east-2"})
-		want := dynamo.PolicyFor("arn:aws:dynamodb:*:123456789012:table/sessions-sessions", sweeps)
+		want := dynamo.PolicyFor("arn:aws:dynamodb:*:123456789012:table/sessions-sessions", false)
 		if d := cmp.Diff(normal(t, []byte(want.JSON())), normal(t, r.Resources["Access"].Properties["PolicyDocument"])); d != "" {
 			t.Errorf("strong %s: %s", strong, d)
 		}
 		table := r.Resources["Table"].Properties
-		if _, ttl := table["TimeToLiveSpecification"]; ttl == sweeps {
+		if _, ttl := table["TimeToLiveSpecification"]; ttl != (strong == "no") {
 			t.Errorf("strong %s: time to live %v", strong, table["TimeToLiveSpecification"])
 		}
 		if _, stream := table["StreamSpecification"]; !stream {
