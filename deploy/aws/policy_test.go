@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -148,6 +149,9 @@ func TestFunctions(t *testing.T) {
 			if got := r.Resources["Function"].Properties["FunctionName"]; got != c.function {
 				t.Errorf("it is called %v", got)
 			}
+			if got := r.Resources["Function"].Properties["Timeout"]; fmt.Sprint(got) != fmt.Sprint(given(config).Seconds()) {
+				t.Errorf("it is given %v s, want %v", got, given(config))
+			}
 			if log := r.Resources["Log"].Properties["LogGroupName"]; log != "/aws/lambda/"+c.function {
 				t.Errorf("it logs to %v", log)
 			}
@@ -163,6 +167,14 @@ func TestFunctions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// given is how long a function may take.
+func given(c awslambda.Config) time.Duration {
+	if c.Function == awslambda.Sweep {
+		return awslambda.SweepTimeout
+	}
+	return awslambda.Timeout
 }
 
 // A node may do to the Global Datastore what its page says, no more and no less.
