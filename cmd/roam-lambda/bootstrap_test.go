@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,7 +74,7 @@ func (r *runtime) invoke(t *testing.T, event string) string {
 
 // start builds the bootstrap and runs it against a world. What it returns ends it, and returns
 // what it wrote to stdout.
-func start(t *testing.T, api *runtime, world *awstest.World) (end func() []string) {
+func start(t *testing.T, api *runtime, world *awstest.World, env ...string) (end func() []string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "bootstrap")
 	if out, err := exec.Command("go", "build", "-tags", "lambda.norpc", "-o", binary, ".").CombinedOutput(); err != nil {
@@ -82,11 +83,10 @@ func start(t *testing.T, api *runtime, world *awstest.World) (end func() []strin
 	aws, lambda := httptest.NewServer(world), httptest.NewServer(api)
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, binary)
-	cmd.Env = []string{
+	cmd.Env = slices.Concat(env, []string{
 		"AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(lambda.URL, "http://"), "AWS_ENDPOINT_URL=" + aws.URL,
 		"AWS_ACCESS_KEY_ID=" + awstest.KeyID, "AWS_SECRET_ACCESS_KEY=" + awstest.Secret, "AWS_REGION=us-west-2",
-		"ROAM_GROUP=session-usw2", "ROAM_GLOBAL=virxk-sessions", "ROAM_DRIVE=record,metric", "ROAM_ZONE=Z1", "ROAM_NAME=write.session.internal",
-	}
+	})
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
@@ -115,7 +115,8 @@ func TestBootstrap(t *testing.T) {
 	}
 	world.Cache.Promote("us-west-2")
 	api := &runtime{events: make(chan string), answers: make(chan string, 1)}
-	end := start(t, api, world)
+	end := start(t, api, world,
+		"ROAM_GROUP=session-usw2", "ROAM_GLOBAL=virxk-sessions", "ROAM_DRIVE=record,metric", "ROAM_ZONE=Z1", "ROAM_NAME=write.session.internal")
 	if got := api.invoke(t, `{"Records":[{"Sns":{"Message":"{\"ElastiCache:ReplicationGroupPromotedAsPrimary\":\"session-usw2\"}"}}]}`); !strings.HasPrefix(got, "response ") {
 		t.Errorf("the event is answered %q", got)
 	}
@@ -134,6 +135,24 @@ func TestBootstrap(t *testing.T) {
 	err := errors.Join(json.Unmarshal([]byte(reports[0]), &first), json.Unmarshal([]byte(reports[1]), &first))
 	if err != nil || len(reports) != 4 || first.IsGlobalPrimary != 1 || first.DnsUpdated != 1 {
 		t.Errorf("stdout: %q, %v", reports, err)
+	}
+}
+
+// The same bootstrap sweeps a table.
+func TestBootstrapSweeps(t *testing.T) {
+	world := &awstest.World{Dynamo: awstest.Dynamo{Table: "sessions-sessions", Items: map[string]int64{"over": 1, "alive": time.Now().Add(time.Hour).Unix()}}}
+	api := &runtime{events: make(chan string), answers: make(chan string, 1)}
+	end := start(t, api, world, "ROAM_FUNCTION=sweep", "ROAM_TABLE=sessions-sessions")
+	if got := api.invoke(t, `{"source":"aws.events"}`); !strings.HasPrefix(got, "response ") {
+		t.Errorf("the schedule is answered %q", got)
+	}
+	var report struct{ ItemsDeleted, SweepThrough float64 }
+	lines := end()
+	if err := json.Unmarshal([]byte(lines[0]), &report); err != nil || len(lines) != 1 || report.ItemsDeleted != 1 || report.SweepThrough != 1 {
+		t.Errorf("stdout: %q, %v", lines, err)
+	}
+	if _, alive := world.Dynamo.Items["alive"]; !alive || len(world.Dynamo.Items) != 1 || world.Unsigned > 0 {
+		t.Errorf("%v are left, %d requests were not signed", world.Dynamo.Items, world.Unsigned)
 	}
 }
 

@@ -145,5 +145,9 @@ func samples() []awsplan.Settings {
 		},
 		{Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDSQL, Witness: awsplan.Region{Name: "us-east-2"}},
 		{Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDynamo, Artifacts: buckets, Shop: true},
+		{
+			Name: "sessions", Regions: places("us-east-1", "us-west-2"), Variant: awsplan.VariantDynamo, Artifacts: buckets, Mail: "oncall@example.com",
+			Strong: true, Witness: awsplan.Region{Name: "us-east-2"},
+		},
 	}
 }

@@ -89,7 +89,7 @@ func untaken() map[string]string {
 		"peering.yaml":         "peerings with another Region",
 		"routes.yaml":          "peerings with another Region",
 		"transit-peering.yaml": "peerings of Transit Gateways",
-		"dynamodb.yaml":        "Global Tables, and policies from which a condition takes a statement",
+		"dynamodb.yaml":        "Global Tables",
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -136,6 +137,7 @@ func TestFunctions(t *testing.T) {
 		"controls":            {"lambda.yaml", "sessions-reconcile", with(reconcile, "Drive", "control,metric")},
 		"controls of two":     {"lambda.yaml", "sessions-reconcile", with(reconcile, "Drive", "control,metric", "Off2", "")},
 		"promoter":            {"promoter.yaml", "sessions-promote", promote},
+		"sweeper":             {"sweep.yaml", "sessions-sweep", map[string]string{"Deployment": "sessions", "Bucket": "b", "Table": "sessions-sessions"}},
 		"promoter, with node": {"promoter.yaml", "sessions-promote", with(promote, "CacheNode", "0001", "Patience", "3m")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,6 +148,9 @@ func TestFunctions(t *testing.T) {
 			}
 			if got := r.Resources["Function"].Properties["FunctionName"]; got != c.function {
 				t.Errorf("it is called %v", got)
+			}
+			if got := r.Resources["Function"].Properties["Timeout"]; fmt.Sprint(got) != fmt.Sprint(given(config).Seconds()) {
+				t.Errorf("it is given %v s, want %v", got, given(config))
 			}
 			if log := r.Resources["Log"].Properties["LogGroupName"]; log != "/aws/lambda/"+c.function {
 				t.Errorf("it logs to %v", log)
@@ -162,6 +167,14 @@ func TestFunctions(t *testing.T) {
 			}
 		})
 	}
+}
+
+// given is how long a function may take.
+func given(c awslambda.Config) time.Duration {
+	if c.Function == awslambda.Sweep {
+		return awslambda.SweepTimeout
+	}
+	return awslambda.Timeout
 }
 
 // A node may do to the Global Datastore what its page says, no more and no less.
@@ -199,16 +212,16 @@ func TestNodes(t *testing.T) {
 	}
 }
 
-// The table has the keys that engine/dynamo wants, and its policy is dynamo.PolicyFor of it.
+// The table has the keys that engine/dynamo wants, and its policy is dynamo.PolicyFor of it: applications sweep nothing.
 func TestTable(t *testing.T) {
-	for strong, sweeps := range map[string]bool{"yes": true, "no": false} {
+	for _, strong := range []string{"yes", "no"} {
 		r := rendered(t, "dynamodb.yaml", map[string]string{"Deployment": "sessions", "Strong": strong, "Region2": "us-east-1", "Region3": "us-east-2"})
-		want := dynamo.PolicyFor("arn:aws:dynamodb:*:123456789012:table/sessions-sessions", sweeps)
+		want := dynamo.PolicyFor("arn:aws:dynamodb:*:123456789012:table/sessions-sessions", false)
 		if d := cmp.Diff(normal(t, []byte(want.JSON())), normal(t, r.Resources["Access"].Properties["PolicyDocument"])); d != "" {
 			t.Errorf("strong %s: %s", strong, d)
 		}
 		table := r.Resources["Table"].Properties
-		if _, ttl := table["TimeToLiveSpecification"]; ttl == sweeps {
+		if _, ttl := table["TimeToLiveSpecification"]; ttl != (strong == "no") {
 			t.Errorf("strong %s: time to live %v", strong, table["TimeToLiveSpecification"])
 		}
 		if _, stream := table["StreamSpecification"]; !stream {

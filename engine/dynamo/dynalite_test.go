@@ -77,6 +77,34 @@ func promisesOn(t *testing.T, s *server, strong bool) {
 	}, enginetest.Options{Now: c.now, Advance: c.advance})
 }
 
+func TestSweepOnDynalite(t *testing.T) { sweepOn(t, startDynalite(t, "")) }
+
+// sweepOn has a table swept that others wrote, in which some sessions are past their time.
+func sweepOn(t *testing.T, s *server) {
+	t.Helper()
+	var c clock
+	config := s.table()
+	config.Strong, config.Clock = true, c.now
+	e := openAt(t, 1, config)
+	for range 20 {
+		born(t, e)
+	}
+	c.advance(time.Hour + 3*time.Minute)
+	user := crdt.UserKey("ann")
+	if _, err := e.Apply(t.Context(), user, crdt.Op{Revoke: true}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := e.Sweep(t.Context()); n != 20 || err != nil {
+		t.Errorf("Sweep = %d, %v, want 20", n, err)
+	}
+	if n, err := e.Sweep(t.Context()); n != 0 || err != nil {
+		t.Errorf("second Sweep = %d, %v, want nothing deleted", n, err)
+	}
+	if r, err := e.Read(t.Context(), user, crdt.Token{}); err != nil || r.IsBottom() {
+		t.Errorf("Read of a user = %+v, %v, want what was written", r, err)
+	}
+}
+
 // Random operations have the same answers as in engine/memory, on a table too.
 func TestEqualsMemoryOnDynalite(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do

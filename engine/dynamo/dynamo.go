@@ -48,6 +48,9 @@ type table interface {
 	// scan returns some items and where to go on; nil: that was all. Those of one record
 	// come one after the other.
 	scan(ctx context.Context, from position) ([]item, position, error)
+	// past returns some items of a segment that are past their time, as they were not long
+	// ago, and where to go on; nil: that was all. Pages may be empty.
+	past(ctx context.Context, of segment, from position) ([]item, position, error)
 	// close lets go of connections.
 	close()
 }

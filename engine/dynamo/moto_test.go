@@ -30,6 +30,8 @@ func TestPromisesOnMoto(t *testing.T) {
 	promisesOn(t, startMoto(t), false)
 }
 
+func TestSweepOnMoto(t *testing.T) { sweepOn(t, startMoto(t)) }
+
 // The table that docs/formats/dynamo.md has is one that can be made, time to live and all.
 func TestTimeToLiveOnMoto(t *testing.T) {
 	c := startMoto(t).table()

@@ -144,4 +144,9 @@ func (t *regional) put(_ context.Context, it item, was version) error {
 func (t *regional) remove(context.Context, item) error { return errConflict }
 
 func (t *regional) scan(context.Context, position) ([]item, position, error) { return nil, nil, nil }
-func (t *regional) close()                                                   {}
+
+func (t *regional) past(context.Context, segment, position) ([]item, position, error) {
+	return nil, nil, nil
+}
+
+func (t *regional) close() {}

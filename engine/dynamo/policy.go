@@ -23,10 +23,10 @@ type Policy struct {
 }
 
 // PolicyFor returns what an Engine must be allowed to do with the table of an ARN, and
-// nothing that it does not do; sweeps: it also calls Sweep. Allow the same for the table's
-// copy in each Region: who runs in one asks those of the others too, to read what has not
-// come yet and to tell of logouts. A table that is encrypted by a key of one's
-// own needs kms:Decrypt besides.
+// nothing that it does not do; sweeps: it also calls Sweep, as applications don't. Allow the
+// same for the table's copy in each Region: who runs in one asks those of the others too, to
+// read what has not come yet and to tell of logouts. A table that is encrypted by a key of
+// one's own needs kms:Decrypt besides.
 func PolicyFor(tableARN string, sweeps bool) Policy {
 	p := Policy{Version: "2012-10-17", Statement: []Statement{
 		{Sid: "RoamSessions", Effect: "Allow", Resource: tableARN, Action: []string{

@@ -15,6 +15,8 @@ type position map[string]types.AttributeValue
 const (
 	valueKey     = ":k"
 	valueVersion = ":v"
+	valueTime    = ":t"
+	nameExpiry   = "#e"
 )
 
 func (t *remote) items(ctx context.Context, key string) ([]item, error) {
@@ -70,9 +72,25 @@ func unchanged(was version) (*string, map[string]types.AttributeValue) {
 }
 
 func (t *remote) scan(ctx context.Context, from position) ([]item, position, error) {
+	return t.page(ctx, &dynamodb.ScanInput{TableName: t.name, ConsistentRead: aws.Bool(true), ExclusiveStartKey: from})
+}
+
+// past asks for no consistency, which is half the price: what was written since has another
+// version, and stays.
+func (t *remote) past(ctx context.Context, of segment, from position) ([]item, position, error) {
+	return t.page(ctx, &dynamodb.ScanInput{
+		TableName: t.name, Segment: aws.Int32(of.n), TotalSegments: aws.Int32(sweepSegments), ExclusiveStartKey: from,
+		FilterExpression:          aws.String(nameExpiry + " < " + valueTime),
+		ExpressionAttributeNames:  map[string]string{nameExpiry: attrExpiry},
+		ExpressionAttributeValues: map[string]types.AttributeValue{valueTime: number(of.before)},
+	})
+}
+
+// page makes one request of a scan.
+func (t *remote) page(ctx context.Context, in *dynamodb.ScanInput) ([]item, position, error) {
 	var page *dynamodb.ScanOutput
 	err := t.ask(ctx, func(ctx context.Context) (err error) {
-		page, err = t.client.Scan(ctx, &dynamodb.ScanInput{TableName: t.name, ConsistentRead: aws.Bool(true), ExclusiveStartKey: from})
+		page, err = t.client.Scan(ctx, in)
 		return err
 	})
 	if err != nil {

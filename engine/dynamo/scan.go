@@ -18,7 +18,7 @@ func (e *Engine) Scan(ctx context.Context, of engine.Partitions, yield func(crdt
 	}
 	defer done()
 	s := scan{e: e, of: of, seen: map[string]struct{}{}, yield: yield}
-	err = e.pages(ctx, func(items []item) error {
+	err = pages(ctx, e.table.scan, func(items []item) error {
 		for _, it := range items {
 			if err := s.take(it); err != nil {
 				return err
@@ -38,11 +38,11 @@ func (e *Engine) Scan(ctx context.Context, of engine.Partitions, yield func(crdt
 // errEnough: whoever scans wants no more.
 var errEnough = errors.New("enough")
 
-// pages gives all items of the table to take, in pages of 1 MiB, until that fails.
-func (e *Engine) pages(ctx context.Context, take func([]item) error) error {
+// pages gives all items that read returns to take, page by page, until that fails.
+func pages(ctx context.Context, read func(context.Context, position) ([]item, position, error), take func([]item) error) error {
 	var from position
 	for t := newTries(); ; {
-		items, next, err := e.table.scan(ctx, from)
+		items, next, err := read(ctx, from)
 		switch {
 		case err != nil && isWorthATry(err) && t.again(ctx):
 			continue
@@ -103,44 +103,4 @@ func (s *scan) flush() error {
 		return errEnough
 	}
 	return nil
-}
-
-// Sweep deletes what is past its time and returns how many items that was. It is for
-// tables that have no time to live, as Global Tables of strong consistency have none: call
-// it from one place, a few times a day. It reads the whole table. What is written anew
-// meanwhile stays.
-func (e *Engine) Sweep(ctx context.Context) (deleted int, err error) {
-	ctx, done, err := e.enter(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("sweep: %w", err)
-	}
-	defer done()
-	err = e.pages(ctx, func(items []item) error {
-		for _, it := range items {
-			if it.expiry >= e.now().Std().Unix() {
-				continue
-			}
-			switch err := e.removeOne(ctx, it); {
-			case err == nil:
-				deleted++
-			case !errors.Is(err, errConflict):
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return deleted, fmt.Errorf("sweep: %w", err)
-	}
-	return deleted, nil
-}
-
-// removeOne deletes it unless it has changed.
-func (e *Engine) removeOne(ctx context.Context, it item) error {
-	for t := newTries(); ; {
-		err := e.table.remove(ctx, it)
-		if err == nil || errors.Is(err, errConflict) || !isWorthATry(err) || !t.again(ctx) {
-			return ended(ctx, err)
-		}
-	}
 }

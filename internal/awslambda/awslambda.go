@@ -17,6 +17,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53recoverycluster"
 
+	"github.com/roam-sessions/roam/engine/dynamo"
 	"github.com/roam-sessions/roam/internal/dns/arc"
 	"github.com/roam-sessions/roam/internal/dns/route53"
 )
@@ -45,6 +46,12 @@ func Load(ctx context.Context, get func(string) string, out io.Writer) (Function
 func New(c Config, a aws.Config, ssm string, out io.Writer) (Function, error) {
 	if out == nil {
 		out = os.Stdout
+	}
+	if c.Function == Sweep {
+		return &Sweeper{
+			table:     dynamo.Config{Table: c.Table, Region: c.Place.Region, Strong: true, Credentials: a.Credentials},
+			namespace: c.Namespace, out: out,
+		}, nil
 	}
 	cache := elasticache.NewFromConfig(a)
 	if c.Function == Promote {

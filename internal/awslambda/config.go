@@ -3,6 +3,7 @@ package awslambda
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 const (
 	Reconcile = "reconcile"
 	Promote   = "promote"
+	Sweep     = "sweep"
 )
 
 // What a reconciler can drive.
@@ -27,9 +29,9 @@ const (
 // A Config is what a function is told by its environment. docs/aws-lambda.md lists the
 // variables.
 type Config struct {
-	// Function is Reconcile or Promote. Default Reconcile.
+	// Function is Reconcile, Promote or Sweep. Default Reconcile.
 	Function string
-	// Place is where the function runs. It is needed.
+	// Place is where the function runs. It is needed; of a sweeper the Region alone.
 	Place Place
 	// Namespace is that of the metrics. Default SessionStore.
 	Namespace string
@@ -57,18 +59,20 @@ type Config struct {
 	// CacheCluster and CacheNode are the dimensions of GlobalDatastoreReplicationLag in this
 	// Region. Default: <group>-001, and no CacheNodeId.
 	CacheCluster, CacheNode string
+
+	// Table is the name of the table that a sweeper sweeps.
+	Table string
 }
+
+var tableName = regexp.MustCompile(`^[A-Za-z0-9_.-]{3,255}$`)
 
 // ReadConfig reads a configuration, and names all its faults at once. Get returns a variable of
 // the environment.
 func ReadConfig(get func(string) string) (Config, error) {
 	r := reader{get: get}
 	c := Config{
-		Function: r.word("ROAM_FUNCTION", Reconcile),
-		Place: Place{
-			Region: r.need("AWS_REGION"), Group: r.need("ROAM_GROUP"), Global: r.need("ROAM_GLOBAL"),
-			Standalone: r.flag("ROAM_STANDALONE", "primary"),
-		},
+		Function:  r.word("ROAM_FUNCTION", Reconcile),
+		Place:     Place{Region: r.need("AWS_REGION")},
 		Namespace: r.word("ROAM_NAMESPACE", "SessionStore"),
 	}
 	switch c.Function {
@@ -76,8 +80,12 @@ func ReadConfig(get func(string) string) (Config, error) {
 		r.reconcile(&c)
 	case Promote:
 		r.promote(&c)
+	case Sweep:
+		if c.Table = r.need("ROAM_TABLE"); c.Table != "" && !tableName.MatchString(c.Table) {
+			r.fault("ROAM_TABLE", "want the name of a table: 3 to 255 of a-z, A-Z, 0-9, _, . and -")
+		}
 	default:
-		r.fault("ROAM_FUNCTION", "want %s or %s", Reconcile, Promote)
+		r.fault("ROAM_FUNCTION", "want %s, %s or %s", Reconcile, Promote, Sweep)
 	}
 	if err := errors.Join(r.faults...); err != nil {
 		return Config{}, fmt.Errorf("read the environment: %w", err)
@@ -140,7 +148,13 @@ func (r *reader) span(name string, standard, least, most time.Duration) time.Dur
 	return d
 }
 
+// place reads which Global Datastore a function is about.
+func (r *reader) place(p *Place) {
+	p.Group, p.Global, p.Standalone = r.need("ROAM_GROUP"), r.need("ROAM_GLOBAL"), r.flag("ROAM_STANDALONE", "primary")
+}
+
 func (r *reader) reconcile(c *Config) {
+	r.place(&c.Place)
 	c.Drive = r.list("ROAM_DRIVE")
 	for _, what := range c.Drive {
 		if !slices.Contains([]string{DriveRecord, DriveControl, DriveMetric}, what) {
@@ -171,6 +185,7 @@ func (r *reader) reconcile(c *Config) {
 }
 
 func (r *reader) promote(c *Config) {
+	r.place(&c.Place)
 	c.Switch, c.Memory = r.need("ROAM_SWITCH"), r.need("ROAM_MEMORY")
 	c.CacheCluster, c.CacheNode = r.word("ROAM_CACHE_CLUSTER", c.Place.Group+"-001"), r.get("ROAM_CACHE_NODE")
 	rules := Rules{

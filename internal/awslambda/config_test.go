@@ -38,6 +38,14 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
+// A sweeper needs no Global Datastore.
+func TestReadConfigOfASweeper(t *testing.T) {
+	got, err := ReadConfig(environment("ROAM_FUNCTION", Sweep, "ROAM_TABLE", table, "ROAM_GROUP", "", "ROAM_GLOBAL", ""))
+	if err != nil || !reflect.DeepEqual(got, sweeper()) {
+		t.Errorf("ReadConfig = %+v, %v, want %+v", got, err, sweeper())
+	}
+}
+
 func TestReadConfigFaults(t *testing.T) {
 	for what, c := range map[string]struct {
 		pairs []string
@@ -52,6 +60,8 @@ func TestReadConfigFaults(t *testing.T) {
 		"a promoter":        {[]string{"ROAM_FUNCTION", Promote}, []string{"ROAM_SWITCH", "ROAM_MEMORY", "ROAM_ALARMS"}},
 		"too many to alarm": {[]string{"ROAM_FUNCTION", Promote, "ROAM_ALARMS", "a,b", "ROAM_NEED", "3"}, []string{"ROAM_ALARMS"}},
 		"none to alarm":     {[]string{"ROAM_FUNCTION", Promote, "ROAM_ALARMS", "a,b", "ROAM_NEED", "0"}, []string{"ROAM_ALARMS"}},
+		"a sweeper":         {[]string{"ROAM_FUNCTION", Sweep, "AWS_REGION", ""}, []string{"AWS_REGION", "ROAM_TABLE"}},
+		"a table's ARN":     {[]string{"ROAM_FUNCTION", Sweep, "ROAM_TABLE", "arn:aws:dynamodb:us-west-2:123456789012:table/a"}, []string{"ROAM_TABLE"}},
 		"a short cooldown":  {[]string{"ROAM_FUNCTION", Promote, "ROAM_ALARMS", "a,b", "ROAM_COOLDOWN", "1m"}, []string{"ROAM_COOLDOWN"}},
 	} {
 		_, err := ReadConfig(environment(c.pairs...))

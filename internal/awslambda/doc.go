@@ -9,5 +9,8 @@
 // A Promoter is for deployments without a control plane of ours. In the Region that is to take
 // over, it asks alarms, lag and its memory, and promotes its Region once if all rules say so.
 //
+// A Sweeper is for strong tables of DynamoDB, which delete nothing by themselves: it deletes what
+// is past its time.
+//
 // What to do is decided by Decide and Judge, which have no clock and no network.
 package awslambda

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-//go:embed policy/reconcile.json policy/promote.json
+//go:embed policy/reconcile.json policy/promote.json policy/sweep.json
 var policies embed.FS
 
 // An Account is where a function runs.
@@ -45,6 +45,7 @@ func Policy(c Config, a Account) ([]byte, error) {
 		"${Partition}", inner(a.Partition), "${Account}", inner(a.ID), "${Function}", inner(a.Function), "${Failures}", inner(a.Failures), "${Region}", inner(c.Place.Region),
 		"${Zone}", inner(c.Zone), "${Name}", inner(strings.ToLower(strings.TrimSuffix(c.Name, "."))),
 		"${Global}", inner(c.Place.Global), "${Group}", inner(c.Place.Group), "${Switch}", inner(slashed(c.Switch)), "${Memory}", inner(slashed(c.Memory)),
+		"${Table}", inner(c.Table),
 	).Replace(string(raw))
 	var p struct {
 		Version   string

@@ -48,11 +48,17 @@ func TestNoCallOutsideThePolicy(t *testing.T) {
 		}
 		held(promoter(), w)
 	})
+	w, c := swept(), sweeper()
+	if err := serveSweeper(t, w).Handle(t.Context(), tick()); err != nil || len(w.Dynamo.Items) != 1 {
+		t.Fatalf("Handle = %v, %v", err, w.Dynamo.Items)
+	}
+	held(c, w)
 	for _, action := range []string{
 		"elasticache:DescribeReplicationGroups", "elasticache:DescribeGlobalReplicationGroups", "elasticache:FailoverGlobalReplicationGroup",
 		"route53:ListResourceRecordSets", "route53:ChangeResourceRecordSets", "route53:GetChange",
 		"route53-recovery-cluster:GetRoutingControlState", "route53-recovery-cluster:UpdateRoutingControlStates",
 		"monitoring:DescribeAlarms", "monitoring:GetMetricStatistics", "ssm:GetParameters", "ssm:PutParameter",
+		"dynamodb:DescribeTable", "dynamodb:Scan", "dynamodb:DeleteItem",
 	} {
 		if !seen[action] {
 			t.Errorf("no case asks %s: the policy has it, or this test misses it", action)
@@ -119,6 +125,24 @@ func TestPolicyDenies(t *testing.T) {
 	}
 }
 
+func TestPolicyOfASweeperDenies(t *testing.T) {
+	policy, err := Policy(sweeper(), account())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, call := range map[string]awstest.Call{
+		"another table":        {Service: "dynamodb", Region: west2, Action: "DeleteItem", Names: []string{"carts"}},
+		"its copy elsewhere":   {Service: "dynamodb", Region: west1, Action: "DeleteItem", Names: []string{table}},
+		"to write":             {Service: "dynamodb", Region: west2, Action: "PutItem", Names: []string{table}},
+		"to delete the table":  {Service: "dynamodb", Region: west2, Action: "DeleteTable", Names: []string{table}},
+		"to read one's record": {Service: "dynamodb", Region: west2, Action: "Query", Names: []string{table}},
+	} {
+		if awstest.Permits(policy, call) {
+			t.Errorf("the sweeper's policy permits %s", what)
+		}
+	}
+}
+
 // Statements about what is not driven are left out, and nothing is left to be filled in.
 func TestPolicyIsLeast(t *testing.T) {
 	for _, c := range []struct {
@@ -130,6 +154,7 @@ func TestPolicyIsLeast(t *testing.T) {
 		{setup(west2, DriveRecord), []string{"route53:Change"}, []string{"recovery", "Failover"}},
 		{setup(west2, DriveControl), []string{"recovery", panel + west1, panel + west2}, []string{"hostedzone", "Failover"}},
 		{promoter(), []string{"Failover", "parameter/roam/"}, []string{"route53", "hostedzone"}},
+		{sweeper(), []string{"table/" + table + `"`}, []string{"elasticache", "route53", "PutItem"}},
 	} {
 		policy, err := Policy(c.config, account())
 		if err != nil {

@@ -46,7 +46,7 @@ const promoteBudget = 60 * time.Second
 // for everything itself. It fails only if it could not find out and coming again may help.
 // Once promotion was asked for, it does not fail: the next minute looks what came of it.
 func (p *Promoter) Handle(ctx context.Context, event []byte) error {
-	report := newReport(p.config.Place, p.config.Namespace, time.Now())
+	report := p.config.Place.report(p.config.Namespace, time.Now())
 	wake := ParseEvent(event, p.config.Place.Group, p.config.Place.Global)
 	report.tell("hints", wake.Hints)
 	report.count("EventForeign", wake.Foreign)

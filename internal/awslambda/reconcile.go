@@ -46,7 +46,7 @@ type Reconciler struct {
 // help: Lambda then tries twice more and tells its OnFailure destination. What people have to
 // look at is in the report and its metrics instead.
 func (r *Reconciler) Handle(ctx context.Context, event []byte) error {
-	report := newReport(r.place, r.namespace, time.Now())
+	report := r.place.report(r.namespace, time.Now())
 	wake := ParseEvent(event, r.place.Group, r.place.Global)
 	report.tell("hints", wake.Hints)
 	report.count("EventForeign", wake.Foreign)
@@ -100,7 +100,7 @@ func (r *Reconciler) tellRole(d Decision, last *report) error {
 		return nil
 	}
 	now := time.Now()
-	first := newReport(r.place, r.namespace, now)
+	first := r.place.report(r.namespace, now)
 	first.measure("IsGlobalPrimary", "None", yes(d.Primary))
 	return first.write(r.out, now)
 }

@@ -13,15 +13,22 @@ type report struct {
 	namespace string
 	begun     time.Time
 	region    string
-	global    string
+	of        dimension // what the function is about
 	fields    map[string]any
 	metrics   []metric
 }
 
 type metric struct{ Name, Unit string }
 
-func newReport(p Place, namespace string, now time.Time) *report {
-	return &report{namespace: namespace, begun: now, region: p.Region, global: p.Global, fields: map[string]any{}}
+type dimension struct{ name, value string }
+
+func newReport(region string, of dimension, namespace string, now time.Time) *report {
+	return &report{namespace: namespace, begun: now, region: region, of: of, fields: map[string]any{}}
+}
+
+// report begins a report about the Global Datastore.
+func (p Place) report(namespace string, now time.Time) *report {
+	return newReport(p.Region, dimension{"Global", p.Global}, namespace, now)
 }
 
 // count adds a metric to the line.
@@ -37,15 +44,15 @@ func (r *report) measure(name, unit string, value any) {
 // tell adds a fact that is no metric.
 func (r *report) tell(name string, value any) { r.fields[name] = value }
 
-// write ends the line. Its metrics have the dimension Region, and Region with Global for
+// write ends the line. Its metrics have the dimension Region, and Region with another for
 // accounts with several deployments.
 func (r *report) write(w io.Writer, now time.Time) error {
 	r.measure("Duration", "Milliseconds", now.Sub(r.begun).Milliseconds())
-	r.fields["Region"], r.fields["Global"] = r.region, r.global
+	r.fields["Region"], r.fields[r.of.name] = r.region, r.of.value
 	r.fields["_aws"] = map[string]any{
 		"Timestamp": now.UnixMilli(),
 		"CloudWatchMetrics": []any{map[string]any{
-			"Namespace": r.namespace, "Dimensions": [][]string{{"Region"}, {"Region", "Global"}}, "Metrics": r.metrics,
+			"Namespace": r.namespace, "Dimensions": [][]string{{"Region"}, {"Region", r.of.name}}, "Metrics": r.metrics,
 		}},
 	}
 	raw, err := json.Marshal(r.fields)

@@ -105,10 +105,18 @@ func (b *builder) adviseInstead() {
 	case b.s.Variant == VariantCache && b.grown():
 		b.say("Several Regions that all take writes: variant: dynamodb, or variant: dsql with two Regions and a witness.")
 	case b.s.Variant == VariantDynamo && b.s.Strong:
-		b.say("A strong table has no time to live: something has to call Engine.Sweep a few times a day, from one place. Regions can't be added to it later.")
+		b.say("A strong table has no time to live: a function in %s deletes what is past its time. It reads the whole table three times a day, and pays for that and for each deletion. Regions can't be added to it later.", b.home().Name)
 	case b.s.Variant == VariantDSQL && b.grown():
 		b.say("Each stack of DSQL is made in two passes. Applications connect as %q: make that role in the database, and grant it to theirs (docs/aws/templates.md).", "roam")
 	}
+}
+
+// sweeping says what it costs that a table deletes nothing by itself.
+func (s Settings) sweeping() string {
+	if !s.sweeps() {
+		return ""
+	}
+	return "; a function reads all of it three times a day, half a read unit for 4 KiB, and deletes what is past its time, a write for each item"
 }
 
 // bill says what costs while it is there.
@@ -125,7 +133,7 @@ func (b *builder) bill() {
 		}
 		per("%d keys of KMS, a secret and its copies, a private zone, %d alarms and a dashboard, by the month", n, 14*n)
 	case VariantDynamo:
-		per("the table: requests, storage and point-in-time recovery in %d Regions, and replicated writes", n)
+		per("the table: requests, storage and point-in-time recovery in %d Regions, and replicated writes%s", n, b.s.sweeping())
 	case VariantDSQL:
 		per("DSQL in %d Regions: what is done, and storage", n)
 	}

@@ -22,6 +22,7 @@ func New(s Settings) (Plan, error) {
 		b.members()
 	case VariantDynamo:
 		b.table()
+		b.sweeper()
 		b.described()
 	case VariantDSQL:
 		b.clusters()
@@ -40,7 +41,7 @@ func Artifacts(s Settings) map[string][]string {
 	s = s.withDefaults()
 	out := map[string][]string{}
 	for _, r := range s.Regions {
-		if s.Variant == VariantCache {
+		if s.Variant == VariantCache || s.sweeps() && r.Name == s.Regions[0].Name {
 			out[r.Name] = append(out[r.Name], s.archive())
 		}
 		if s.Shop || s.nodes() {
@@ -94,6 +95,9 @@ func (s Settings) withDefaults() Settings {
 
 // nodes reports whether there are nodes.
 func (s Settings) nodes() bool { return s.Variant == VariantCache && s.Promoter == PromoterNodes }
+
+// sweeps reports whether somebody has to delete what is past its time.
+func (s Settings) sweeps() bool { return s.Variant == VariantDynamo && s.Strong }
 
 // networked reports whether Regions have networks.
 func (s Settings) networked() bool { return s.Variant == VariantCache || s.Shop }

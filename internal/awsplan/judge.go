@@ -268,7 +268,7 @@ func (j *verdict) size(s Settings) {
 func (j *verdict) strangers(s Settings) {
 	for path, there := range map[string]bool{
 		"cluster_mode": s.ClusterMode, "dns": s.DNS != "", "promoter": s.Promoter != "", "side": s.Side, "transit": s.Transit,
-		"node_type": s.NodeType != "", "engine_version": s.EngineVersion != "", "domain": s.Domain != "", "mail": s.Mail != "",
+		"node_type": s.NodeType != "", "engine_version": s.EngineVersion != "", "domain": s.Domain != "", "mail": s.Mail != "" && !s.sweeps(),
 		"migrated": s.Migrated, "networks": s.Networks != 0,
 	} {
 		if there {

@@ -320,6 +320,33 @@ func TestArtifacts(t *testing.T) {
 	}
 }
 
+// A strong table is swept in one Region, which has a copy of it; no other plan has anybody who sweeps.
+func TestStrongTablesAreSwept(t *testing.T) {
+	for name, s := range matrix() {
+		var at []string
+		for _, step := range planned(t, s).Steps {
+			if step.Template == "sweep.yaml" {
+				at = append(at, step.Region)
+			}
+		}
+		var want []string
+		if s.Strong {
+			want = []string{s.Regions[0].Name}
+		}
+		if !slices.Equal(at, want) {
+			t.Errorf("%s: swept in %v, want %v", name, at, want)
+		}
+	}
+	mail := matrix()["dynamodb-witness"].with(func(s *Settings) { s.Mail = "oncall@example.com" })
+	if _, err := New(mail); err != nil {
+		t.Errorf("who is told that a table is not swept: %v", err)
+	}
+	weak := mail.with(func(s *Settings) { s.Strong, s.Witness = false, Region{} })
+	if _, err := New(weak); err == nil || !strings.Contains(err.Error(), "mail: is a cache's") {
+		t.Errorf("mail where there are no alarms: %v", err)
+	}
+}
+
 // Clusters of DSQL are told of both, in the second pass alone, and never forget it.
 func TestClustersKnowEachOther(t *testing.T) {
 	p := planned(t, matrix()["dsql"])

@@ -24,6 +24,22 @@ func (b *builder) table() {
 	})
 }
 
+// sweeper adds the function that sweeps a strong table, which has no time to live: in one Region that has a copy.
+func (b *builder) sweeper() {
+	if !b.s.sweeps() {
+		return
+	}
+	home := b.home().Name
+	b.add(stack{
+		part: "sweeper", region: home, template: "sweep.yaml", iam: true,
+		parameters: map[string]string{
+			"Deployment": b.s.Name, "Bucket": b.s.Artifacts[home], "Archive": b.s.archive(), "Architecture": b.s.lambdaArchitecture(), "Mail": b.s.Mail,
+		},
+		feeds: []Feed{b.feed("Table", "table", home, "Table")},
+		why:   "The function that deletes what is past its time, which the table does not do by itself.",
+	})
+}
+
 // clusters adds DSQL's, in two passes: neither can know the other before it is there.
 func (b *builder) clusters() {
 	for _, r := range b.s.Regions {

@@ -95,8 +95,12 @@ func (b *builder) remain() {
 		b.remainOfCaches()
 	case VariantDynamo:
 		if b.s.Retain != RetainNothing {
+			why := "; retain: nothing deletes it"
+			if b.s.sweeps() {
+				why += ". Nobody deletes what is past its time any more"
+			}
 			for _, r := range b.s.Regions {
-				b.left("AWS::DynamoDB::GlobalTable", r.Name, b.s.Name+"-sessions", "the copy of the table in "+r.Name+"; retain: nothing deletes it")
+				b.left("AWS::DynamoDB::GlobalTable", r.Name, b.s.Name+"-sessions", "the copy of the table in "+r.Name+why)
 			}
 			b.leftKey()
 		}

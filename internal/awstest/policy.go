@@ -70,6 +70,8 @@ func (c Call) resources() []string {
 			out = append(out, fmt.Sprintf("arn:aws:ssm:%s:123456789012:parameter%s", c.Region, name))
 		}
 		return out
+	case c.Service == "dynamodb":
+		return []string{"arn:aws:dynamodb:" + c.Region + ":123456789012:table/" + strings.Join(c.Names, "")}
 	case c.Action == "UpdateRoutingControlStates":
 		return slices.Compact(slices.Sorted(slices.Values(c.Names)))
 	case c.Action == "FailoverGlobalReplicationGroup":

@@ -54,6 +54,7 @@ type World struct {
 	Routing  Routing
 	Params   map[string]string // of SSM, in all Regions
 	Watch    Watch
+	Dynamo   Dynamo
 	Unsigned int // requests whose signature was wrong
 
 	mu    sync.Mutex // guards all of the above while requests go on
@@ -213,6 +214,8 @@ func (w *World) service(name string) service {
 		return (*params)(w)
 	case "monitoring":
 		return &w.Watch
+	case "dynamodb":
+		return &w.Dynamo
 	}
 	return nil
 }
