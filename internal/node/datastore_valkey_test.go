@@ -136,7 +136,7 @@ func onDatastore(t *testing.T, shards int32, failover, promotion time.Duration, 
 		engines = append(engines, fmt.Sprintf("{valkey: {addrs: [%q]}}\n    elasticache: {group: session-%s, region: %s}", c.endpoint(t, name), name, awsOf(name)))
 	}
 	c.is(t, "available")
-	c.land = newCountry(t, "topology: active-passive\nprimary: west", fmt.Sprintf(", datastore: {id: %s, promotion: %v}", c.global, promotion), engines...)
+	c.land = newCountry(t, "topology: active-passive\nprimary: west", fmt.Sprintf(", datastore: {id: %s, promotion: %v}, judge: {max_lag: 15s}", c.global, promotion), engines...)
 	return c
 }
 

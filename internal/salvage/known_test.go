@@ -70,4 +70,47 @@ func TestHolesOfATornLog(t *testing.T) {
 	}
 }
 
+// Where the logs parted may not be known yet. What the target has of a partition, all or some of
+// it, is no hole then either.
+func TestNoForkIsNoHole(t *testing.T) {
+	w := newWorld(t, memory.Config{})
+	w.apply(w.old, w.key(0), birth())
+	w.apply(w.old, w.key(1), birth())
+	w.replicate()
+	w.lose(w.key(1), put("1"), salvage.Write)
+	w.lose(w.key(2), birth(), salvage.Birth)
+	head, err := w.old.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.config()
+	c.Fork, c.Parted = engine.Positions{}, false
+	known := engine.Positions{}
+	for _, i := range []int{0, 1} {
+		p := w.key(i).Partition()
+		known[p] = engine.Position{Actor: head[p].Actor, N: 1}
+	}
+	c.Target = knower{c.Target, known}
+	if out := w.run(c); len(out.Holes) > 0 || !out.Complete() || out.Missing() != 2 {
+		t.Errorf("%d missing, holes %+v, want the two that were lost and none", out.Missing(), out.Holes)
+	}
+}
+
+// knower is a target that has so much of a log.
+type knower struct {
+	engine.Engine
+	has engine.Positions
+}
+
+func (k knower) Unwrap() engine.Engine { return k.Engine }
+
+func (k knower) Known(_ context.Context, of engine.Positions) (out engine.Positions, _ error) {
+	for p, at := range of {
+		if out[p] = k.has[p]; at.Actor != k.has[p].Actor {
+			out[p] = engine.Position{Actor: at.Actor}
+		}
+	}
+	return out, nil
+}
+
 var _ salvage.Knower = torn{}

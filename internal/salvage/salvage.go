@@ -192,13 +192,11 @@ func (r *run) gather(ctx context.Context, b engine.Batch) error {
 	if err != nil {
 		return err
 	}
-	if b = beyond(b, fork); len(b.Frags) == 0 {
-		return nil
-	}
 	if r.seen[p] == nil {
 		r.seen[p] = map[crdt.Actor]spans{}
 	}
-	seen := r.seen[p][b.Actor]
+	seen, whole := r.seen[p][b.Actor], b
+	b = beyond(b, fork)
 	for i, f := range b.Frags {
 		n := b.First + uint64(i) //nolint:gosec // positive
 		if f.Effect.Key.IsZero() || seen.has(n) {
@@ -208,8 +206,8 @@ func (r *run) gather(ctx context.Context, b engine.Batch) error {
 		r.gathered = append(r.gathered, entry{f, b.Actor == fork.Actor && !r.Home})
 		r.bytes += size(f)
 	}
-	last := b.Last().N
-	r.seen[p][b.Actor] = seen.with(b.First, last)
+	last := whole.Last().N
+	r.seen[p][b.Actor] = seen.with(whole.First, last) // also what the target has is no hole
 	r.ends[p] = max(r.ends[p], last)
 	if len(r.gathered) >= maxGathered || r.bytes >= maxGatheredBytes {
 		return r.settle(ctx)
