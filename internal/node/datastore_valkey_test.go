@@ -244,8 +244,9 @@ func (c *cloudLand) says(name, text string) {
 	})
 }
 
-// tail has west take writes that no other Region gets, and returns one.
-func (c *cloudLand) tail(writes int) (k crdt.Key) {
+// tail has west take writes that no other Region gets, and returns one, and how often it tried: a
+// write that nobody acknowledges in time may have been taken.
+func (c *cloudLand) tail(writes int) (k crdt.Key, tries uint64) {
 	c.t.Helper()
 	for _, to := range []string{"east", "north"} {
 		if err := c.cloud.SetLink(awsOf("west"), awsOf(to), fakeaws.Path{Silent: true}); err != nil {
@@ -253,10 +254,14 @@ func (c *cloudLand) tail(writes int) (k crdt.Key) {
 		}
 	}
 	for range writes {
-		k = c.under("west", 1)
+		eventually(c.t, "west takes a write", func() (ok bool) {
+			tries++
+			k, ok = c.tryUnder("west", 1)
+			return ok
+		})
 	}
 	c.spooled("west")
-	return k
+	return k, tries
 }
 
 // dark takes west off the network, or puts it back.
@@ -280,15 +285,15 @@ func failoverOnDatastore(t *testing.T, shards int32) {
 	t.Helper()
 	c := onDatastore(t, shards, 2*time.Second, 30*time.Second, fakeaws.DeadPrimaryWorks)
 	before := c.begun()
-	only := c.tail(5)
+	only, tries := c.tail(5)
 	c.dark(true)
 	s := c.agreed("north", "another Region holds the lease", func(s ledger.State) bool { return s.Lease.Holder != "west" })
 	after := c.under(s.Lease.Holder, s.Lease.Epoch)
 	c.has(before, "east", "north")
 	c.dark(false)
 	s = c.agreed("north", "the receipt is closed", func(s ledger.State) bool { return len(s.Receipts) == 1 && !s.Receipts[0].Closed.IsZero() })
-	if r := s.Receipts[0]; r.From != "west" || r.Counts[ledger.Recovered] != 5 || r.Counts[ledger.Lost] != 0 || r.Note == "" {
-		t.Errorf("the receipt is %+v, want 5 writes of west recovered, and a note that there may be more", r)
+	if r := s.Receipts[0]; r.From != "west" || r.Counts[ledger.Recovered] < 5 || r.Counts[ledger.Recovered] > tries || r.Counts[ledger.Lost] != 0 || r.Note == "" {
+		t.Errorf("the receipt is %+v, want 5 to %d writes of west recovered, and a note that there may be more", r, tries)
 	}
 	c.has(only)
 	c.has(after)
@@ -306,7 +311,7 @@ func detachOnDatastore(t *testing.T, shards int32) {
 	t.Helper()
 	c := onDatastore(t, shards, time.Second, 30*time.Second, fakeaws.DeadPrimaryRefuses)
 	c.begun()
-	only := c.tail(5)
+	only, tries := c.tail(5)
 	c.dark(true)
 	s := c.agreed("north", "another Region holds the lease", func(s ledger.State) bool { return s.Lease.Holder != "west" })
 	heir := s.Lease.Holder
@@ -318,8 +323,8 @@ func detachOnDatastore(t *testing.T, shards int32) {
 	c.says(heir, "in no Global Datastore")
 	c.dark(false)
 	s = c.agreed("north", "the receipt is closed", func(s ledger.State) bool { return len(s.Receipts) == 1 && !s.Receipts[0].Closed.IsZero() })
-	if r := s.Receipts[0]; r.From != "west" || r.Counts[ledger.Recovered] != 5 || r.Counts[ledger.Lost] != 0 || r.Note != "" {
-		t.Errorf("the receipt is %+v, want 5 writes of west recovered, for sure", r)
+	if r := s.Receipts[0]; r.From != "west" || r.Counts[ledger.Recovered] < 5 || r.Counts[ledger.Recovered] > tries || r.Counts[ledger.Lost] != 0 || r.Note != "" {
+		t.Errorf("the receipt is %+v, want 5 to %d writes of west recovered, for sure", r, tries)
 	}
 	c.has(only, heir)
 }

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long something may take that should take a moment.
-const patience = 20 * time.Second
+const patience = 45 * time.Second
 
 // A land is a deployment on loopback.
 type land struct {
