@@ -256,7 +256,8 @@ func TestChainsWithoutAShard(t *testing.T) {
 	}
 }
 
-// A shard that has had a later epoch is no reason to leave the others theirs.
+// A shard that has had a later epoch is no reason to leave the others theirs, nor to take one
+// that does not answer for one that has let go.
 func TestEndLeaseReachesAllShards(t *testing.T) {
 	l := tellOf(t, valkeytest.StartCluster(t, 3), roamvalkey.Config{})
 	l.grant(5)
@@ -267,6 +268,10 @@ func TestEndLeaseReachesAllShards(t *testing.T) {
 	}
 	if refused := l.refused(); len(refused) != crdt.Partitions {
 		t.Errorf("%d partitions have let go of the lease, want all", len(refused))
+	}
+	l.shards[2].Kill() // which the others do not know yet
+	if err := one.EndLease(t.Context(), 5); err == nil || errors.Is(err, engine.ErrNotPrimary) {
+		t.Errorf("EndLease where one has had a later epoch and one does not answer = %v, want an error of that one", err)
 	}
 }
 

@@ -3,9 +3,12 @@ package valkey
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/bits"
 	"net"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/valkey-io/valkey-go"
 
@@ -26,13 +29,7 @@ const everything = ^uint64(0)
 // shards returns the parts of a cluster that have partitions, as a node of it sees
 // them.
 func (e *Engine) shards(ctx context.Context) ([]shard, error) {
-	reply, err := e.client().Do(ctx, e.client().B().ClusterShards().Build()).ToAny()
-	for _, node := range e.byAddress() { // each of them knows; the one that was asked may be dead
-		if err == nil || ctx.Err() != nil {
-			break
-		}
-		reply, err = node.Do(ctx, node.B().ClusterShards().Build()).ToAny()
-	}
+	reply, err := e.askShards(ctx)
 	if err != nil {
 		return nil, e.failed(ctx, err)
 	}
@@ -42,6 +39,49 @@ func (e *Engine) shards(ctx context.Context) ([]shard, error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+const (
+	// shardsSoon is for how long one node is waited for that is asked which shards there are,
+	// shardsTime for how long any.
+	shardsSoon = 200 * time.Millisecond
+	shardsTime = time.Second
+)
+
+// askShards asks some node of a cluster, and all others at once if it fails or is slow: it
+// may have died, and each of them knows.
+func (e *Engine) askShards(ctx context.Context) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, shardsTime)
+	defer cancel()
+	others := slices.Collect(maps.Values(e.byAddress()))
+	answers, asked := make(chan valkey.ValkeyResult, 1+len(others)), 0
+	ask := func(nodes ...valkey.Client) {
+		for _, node := range nodes {
+			if e.aside(func() { answers <- node.Do(ctx, node.B().ClusterShards().Build()) }) {
+				asked++
+			}
+		}
+	}
+	ask(e.client())
+	soon := time.NewTimer(shardsSoon)
+	defer soon.Stop()
+	for failed := valkey.ErrClosing; ; {
+		select {
+		case answer := <-answers:
+			reply, err := answer.ToAny()
+			if err == nil {
+				return reply, nil
+			}
+			failed, asked = err, asked-1
+		case <-soon.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		ask(others...)
+		if others = nil; asked == 0 {
+			return nil, failed
+		}
+	}
 }
 
 // whole returns the parts of a cluster as shards does, and fails where a partition has no

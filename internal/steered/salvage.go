@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
@@ -53,6 +54,10 @@ func parseFork(text string) (at engine.Positions, err error) {
 	return at, nil
 }
 
+// awayAfter is for how long a server is asked that may be dead. The order gets old meanwhile:
+// where the logs parted may be agreed on by then.
+const awayAfter = 2 * time.Second
+
 // salvage has what the server and the spool took be taken in by the primary. While the
 // server is away it is what the spool has, once; the receipt stays open until the server
 // can be looked at.
@@ -61,7 +66,9 @@ func (s *Server) salvage(ctx context.Context, order control.Order, tell func(con
 	if err != nil {
 		return err
 	}
-	_, away := chain.Role(ctx)
+	asking, cancel := context.WithTimeout(ctx, awayAfter)
+	_, away := chain.Role(asking)
+	cancel()
 	if away != nil && (s.config.Spool == nil || s.spooled == order.Receipt.Epoch) {
 		return fmt.Errorf("%w: the server can't be looked at: %w", engine.ErrUnreachable, away)
 	}
