@@ -22,10 +22,15 @@ func Main(ctx context.Context, args []string, out, talk io.Writer) int {
 	flags.DurationVar(&c.Promotion, "promotion", 3*time.Second, "how long ElastiCache takes to promote a Region: at AWS about a minute")
 	flags.DurationVar(&c.Propagation, "propagation", 2*time.Second, "how long changes of records take: at AWS up to a minute")
 	flags.DurationVar(&c.Minute, "minute", 2*time.Second, "how long a minute of alarms and schedules is")
+	flags.IntVar(&c.Shards, "shards", 1, "how many shards a Region's cache has, up to 8; more than one: cluster mode is enabled")
 	flags.StringVar(&c.Bootstrap, "bootstrap", "", "the Lambda function's program; empty: it is built")
 	file := flags.String("file", "bench/results/aws.json", "where the stages are kept; empty: nowhere")
 	asJSON := flags.Bool("json", false, "print what is kept, and no table")
 	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if c.Shards < 1 || c.Shards > 8 {
+		_, _ = fmt.Fprintln(talk, "roam-awsdrill: want 1 to 8 shards")
 		return 2
 	}
 	if flags.NArg() > 0 || c.Promotion <= 0 || c.Propagation <= 0 || c.Minute < time.Second || max(c.Promotion, c.Propagation, c.Minute) > time.Minute {

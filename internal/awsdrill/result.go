@@ -11,6 +11,7 @@ type Result struct {
 	Promotion   time.Duration `json:"promotion"`
 	Propagation time.Duration `json:"propagation"`
 	Minute      time.Duration `json:"minute"`
+	Shards      int           `json:"shards"`
 	Rounds      []Round       `json:"rounds"`
 }
 
@@ -105,6 +106,9 @@ func (m Move) broken(round Round) []string {
 // Table returns the stages, for people.
 func (r Result) Table() string {
 	var b strings.Builder
+	if r.Shards > 1 {
+		fmt.Fprintf(&b, "Cluster mode is enabled, with %d shards in each Region. ", r.Shards)
+	}
 	fmt.Fprintf(&b, "ElastiCache takes %v, changes of records take %v, and a minute of alarms and schedules %v; at AWS a minute each.\n", r.Promotion, r.Propagation, r.Minute)
 	for _, round := range r.Rounds {
 		fmt.Fprintf(&b, "\nTo %s", round.To)

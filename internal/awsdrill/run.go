@@ -28,7 +28,7 @@ const (
 // Run moves the primary, moves it with the control plane of Route 53 dark, and has each Region be lost
 // in turn.
 func Run(ctx context.Context, c Config) (r Result, err error) {
-	r = Result{Promotion: c.Promotion, Propagation: c.Propagation, Minute: c.Minute}
+	r = Result{Promotion: c.Promotion, Propagation: c.Propagation, Minute: c.Minute, Shards: c.Shards}
 	w, err := newWorld(ctx, c)
 	defer func() { err = errors.Join(err, w.close()) }()
 	if err != nil {

@@ -47,12 +47,16 @@ type stand struct {
 	failed error      // of the last visit; nil: it went well
 }
 
-// openStand opens a shop, logs the visitor in and has her visit.
+// openStand opens a shop, logs the visitor in and has her visit. Without a reader it is a cluster
+// that the name leads to, and its replicas are read from.
 func openStand(ctx context.Context, name, region, reader string) (*stand, error) {
 	s := &stand{name: name, region: region}
+	c := valkey.Config{Addrs: []string{net.JoinHostPort(name, "6379")}, Plaintext: true}
+	if c.ClusterReplicas = reader == ""; !c.ClusterReplicas {
+		c.Replicas = []string{reader}
+	}
 	var err error
-	s.engine, err = valkey.Open(ctx, 1, valkey.Config{Addrs: []string{net.JoinHostPort(name, "6379")}, Replicas: []string{reader}, Plaintext: true})
-	if err != nil {
+	if s.engine, err = valkey.Open(ctx, 1, c); err != nil {
 		return nil, err
 	}
 	if err := s.serve(ctx); err != nil {

@@ -65,6 +65,8 @@ type Config struct {
 	Propagation time.Duration
 	// Minute is how long a minute of alarms and schedules is: a second to a minute.
 	Minute time.Duration
+	// Shards is how many a Region's cache has, up to 8; more than one: cluster mode is enabled.
+	Shards int
 	// Bootstrap is the program of the Lambda function; empty: it is built.
 	Bootstrap string
 	// Talk is told what goes on.
@@ -78,7 +80,7 @@ type world struct {
 	dir       string
 	store     string            // the Global Datastore's ID
 	groups    map[string]string // endpoints that take writes, by Region
-	readers   map[string]string // host:port of endpoints that are read from
+	readers   map[string]string // host:port of endpoints that are read from; of clusters there are none
 	topics    map[string]string
 	zone      string
 	functions map[string]string      // ARNs
@@ -228,6 +230,9 @@ func (w *world) makeGroup(ctx context.Context, region string) error {
 	}
 	if w.store == "" {
 		in.CacheNodeType, in.AutomaticFailoverEnabled, in.MultiAZEnabled = aws.String("cache.r7g.large"), aws.Bool(true), aws.Bool(true)
+		if w.config.Shards > 1 {
+			in.NumNodeGroups, in.CacheParameterGroupName = aws.Int32(int32(w.config.Shards)), aws.String("default.valkey8.cluster.on") //nolint:gosec // a few
+		}
 	} else {
 		in.GlobalReplicationGroupId = &w.store
 	}
@@ -238,6 +243,10 @@ func (w *world) makeGroup(ctx context.Context, region string) error {
 		out, err := w.cache(region).DescribeReplicationGroups(ctx, &elasticache.DescribeReplicationGroupsInput{ReplicationGroupId: in.ReplicationGroupId})
 		if err != nil || *out.ReplicationGroups[0].Status != "available" {
 			return false, err
+		}
+		if e := out.ReplicationGroups[0].ConfigurationEndpoint; e != nil {
+			w.groups[region] = *e.Address
+			return true, nil
 		}
 		n := out.ReplicationGroups[0].NodeGroups[0]
 		w.groups[region] = *n.PrimaryEndpoint.Address
