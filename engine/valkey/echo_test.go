@@ -35,7 +35,7 @@ func pair(t *testing.T, args ...string) (primary, replica *valkeytest.Server) {
 		t.Fatal(err)
 	}
 	replica = valkeytest.Start(t, "--replicaof", host+" "+port)
-	until(t, "the replica is linked", func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	valkeytest.InStep(t, primary, replica)
 	return primary, replica
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -111,9 +110,7 @@ func openBehind(t *testing.T, door *valkeytest.Door) (*valkey.Engine, *router.Ro
 func TestPromotionSeenByClients(t *testing.T) {
 	one := valkeytest.Start(t, "--repl-diskless-sync-delay", "0")
 	two := valkeytest.Start(t, "--replicaof", "127.0.0.1 "+one.Port())
-	soon(t, "the replica is in step", func() bool {
-		return strings.Contains(two.Do("INFO", "replication"), "master_link_status:up")
-	})
+	valkeytest.InStep(t, one, two)
 	door := valkeytest.NewDoor(t, one.Addr)
 	main, r := openBehind(t, door)
 

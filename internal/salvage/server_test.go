@@ -42,7 +42,9 @@ func newTrio(t *testing.T, args ...string) *trio {
 	}
 	w.door = valkeytest.NewDoor(t, w.old.Addr)
 	w.follow(w.home, w.door.Addr)
+	valkeytest.InStep(t, w.old, w.home)
 	w.follow(w.third, w.home.Addr)
+	valkeytest.InStep(t, w.old, w.third)
 	return w
 }
 
@@ -56,7 +58,7 @@ func (w *trio) chain(s *valkeytest.Server) *valkey.Chain {
 	return c
 }
 
-// follow has a server follow another one, and returns when it is in step.
+// follow has a server follow another one, and returns when it is linked.
 func (w *trio) follow(s *valkeytest.Server, addr string) {
 	w.Helper()
 	host, port, _ := net.SplitHostPort(addr)

@@ -5,7 +5,9 @@ package valkeytest
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/roam-sessions/roam/internal/valkeyserver"
 )
@@ -79,4 +81,24 @@ func (s *Server) Do(args ...string) string {
 		s.t.Fatalf("%v: %v", args, err)
 	}
 	return reply
+}
+
+// InStep waits until a replica has what its primary is told. One that says that its link is up
+// may hear nothing for another second: its primary tells it nothing before it has heard of it
+// once more, and did not listen yet when it first said that it has all.
+func InStep(t testing.TB, primary, replica *Server) {
+	t.Helper()
+	const key, patience = "valkeytest:step", 30 * time.Second
+	begun := time.Now()
+	wait := func(is func() bool) {
+		for ; !is(); time.Sleep(5 * time.Millisecond) {
+			if time.Since(begun) > patience {
+				t.Fatalf("after %v the replica is not in step: %s", patience, replica.Do("INFO", "replication"))
+			}
+		}
+	}
+	wait(func() bool { return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up") })
+	primary.Do("SET", key, "1") // after all that it was given when it came
+	wait(func() bool { return replica.Do("EXISTS", key) == "1" })
+	primary.Do("DEL", key)
 }
