@@ -68,18 +68,15 @@ func (l shardedLand) wantMark(when string, epoch uint64) {
 
 func (l shardedLand) grant(epoch uint64) {
 	l.Helper()
-	clocks, err := l.e.Clocks(l.Context())
-	if err == nil {
-		err = l.e.Grant(l.Context(), epoch, clocks, time.Minute)
-	}
-	if err != nil {
-		l.Fatalf("grant epoch %d: %v", epoch, err)
-	}
+	until(l.T, fmt.Sprintf("epoch %d is granted to all shards", epoch), func() bool { // a node may be yet to hear who is a primary
+		clocks, err := l.e.Clocks(l.Context())
+		return err == nil && l.e.Grant(l.Context(), epoch, clocks, time.Minute) == nil
+	})
 	l.e.Under(epoch)
 }
 
-// refused bears a session in each of many partitions, and returns those in which that was
-// refused for want of a lease.
+// refused bears a session in each partition, and returns those in which that was refused for
+// want of a lease.
 func (l shardedLand) refused() map[uint16]bool {
 	l.Helper()
 	out := map[uint16]bool{}
@@ -89,13 +86,14 @@ func (l shardedLand) refused() map[uint16]bool {
 			continue
 		}
 		tried[k.Partition()] = true
-		_, err := l.e.Apply(l.Context(), k, crdt.Op{Stamp: now().Stamp() + 1, Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}})
-		if err != nil && !errors.Is(err, engine.ErrNotPrimary) {
-			l.Fatalf("birth in partition %d = %v", k.Partition(), err)
-		}
-		if err != nil {
-			out[k.Partition()] = true
-		}
+		until(l.T, fmt.Sprintf("a birth in partition %d is taken or refused", k.Partition()), func() bool { // its cluster may be down for a moment
+			_, err := l.e.Apply(l.Context(), k, crdt.Op{Stamp: now().Stamp() + 1, Birth: &crdt.Birth{}, Auth: &crdt.Auth{Gen: 1, Cur: crdt.Hash{1}}})
+			is := errors.Is(err, engine.ErrNotPrimary)
+			if is {
+				out[k.Partition()] = true
+			}
+			return err == nil || is || errors.Is(err, crdt.ErrExists)
+		})
 	}
 	return out
 }
@@ -200,9 +198,13 @@ func TestChainsWhenAShardFailsOver(t *testing.T) {
 		t.Errorf("partitions %v have no lease", refused)
 	}
 	until(t, "the replica has all keys", func() bool { return heir.Do("DBSIZE") == primaries[1].Do("DBSIZE") })
-	heir.Do("CLUSTER", "FAILOVER")
 	var is roamvalkey.Role // in between it is neither, or can't be asked
+	var asked time.Time    // a failover is given up after five seconds
 	until(t, "the replica is a primary", func() (ok bool) {
+		if time.Since(asked) > 6*time.Second && strings.Contains(heir.Do("INFO", "replication"), "role:slave") {
+			heir.Do("CLUSTER", "FAILOVER")
+			asked = time.Now()
+		}
 		var err error
 		is, err = l.c.Role(t.Context())
 		return err == nil && is.Primary && is.RunID != was.RunID
