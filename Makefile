@@ -42,8 +42,8 @@ demo: ## start three Regions, a shop and the console on this machine (ARGS=…)
 
 test: ## run every test with the race detector, after installing what the tests need
 	./scripts/install-test-deps.sh
-	go test -race -count=1 -timeout 10m $(if $(TAGS),-tags $(TAGS)) $$(go list ./... | grep -v -e /internal/cli$$ -e /internal/lab$$)
-	go test -race -count=1 -timeout 10m -p 1 $(if $(TAGS),-tags $(TAGS)) ./internal/cli ./internal/lab # whole deployments, and browsers: one at a time
+	go test -race -count=1 -timeout 15m $(if $(TAGS),-tags $(TAGS)) $$(go list ./... | grep -v -e /internal/cli$$ -e /internal/lab$$)
+	go test -race -count=1 -timeout 15m -p 1 $(if $(TAGS),-tags $(TAGS)) ./internal/cli ./internal/lab # whole deployments, and browsers: one at a time
 
 lint: tools ## run the linters, the formatter's check, tidy's check and govulncheck
 	$(BIN)/golangci-lint run $(if $(TAGS),--build-tags $(TAGS)) ./...
