@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package freeport
 
@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Nobody is given what another one was, and each can listen.
+// Nobody is given what another one was, and each can listen. How long other systems remember is
+// theirs.
 func TestAddr(t *testing.T) {
 	seen := map[string]bool{}
 	for range 300 {

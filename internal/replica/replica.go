@@ -12,6 +12,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 const (
@@ -309,17 +310,8 @@ func (r *Replica) push(ctx context.Context, peer crdt.Region) {
 			wait = r.cfg.BackoffMin
 		}
 		// At least half, so that a peer that refuses at once is not hammered.
-		sleep(ctx, wait/2+time.Duration(r.cfg.Jitter()*float64(wait/2)))
+		pause.For(ctx, wait/2+time.Duration(r.cfg.Jitter()*float64(wait/2)))
 		wait = min(2*wait, r.cfg.BackoffMax)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
 	}
 }
 

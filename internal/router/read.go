@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/roam-sessions/roam/crdt"
+	"github.com/roam-sessions/roam/internal/pause"
 )
 
 // Read returns what is known of q.Key, as good as q.Class asks. The error is
@@ -186,12 +187,8 @@ func (r *Router) prune(t crdt.Token) crdt.Token {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, d) {
 		return ctx.Err()
 	}
+	return nil
 }

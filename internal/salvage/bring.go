@@ -11,6 +11,7 @@ import (
 
 	"github.com/roam-sessions/roam/crdt"
 	"github.com/roam-sessions/roam/engine"
+	"github.com/roam-sessions/roam/internal/pause"
 	"github.com/roam-sessions/roam/internal/router"
 )
 
@@ -256,12 +257,12 @@ func (r *run) awaitHeld(ctx context.Context, t *task) error {
 	if !t.holdable(r.now()) {
 		return nil
 	}
-	for pause := pauseLeast; ; pause = min(2*pause, pauseMost) {
+	for wait := pauseLeast; ; wait = min(2*wait, pauseMost) {
 		held, asked := r.Held(ctx, t.rec)
 		if held && asked == nil {
 			return nil
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return fmt.Errorf("%v is not seen to be held by another Region: %w", t.key, errors.Join(err, asked))
 		}
 	}
@@ -329,16 +330,16 @@ func each(n int, do func(i int) error) error {
 
 // again tries something until it works or is refused, and some times at the most.
 func again(ctx context.Context, do func() error) error {
-	pause := pauseLeast
+	wait := pauseLeast
 	for try := 1; ; try++ {
 		err := do()
 		if err == nil || engine.IsRefusal(err) || lasts(err) || try == tries {
 			return err
 		}
-		if sleep(ctx, pause) != nil {
+		if sleep(ctx, wait) != nil {
 			return err
 		}
-		pause = min(2*pause, pauseMost)
+		wait = min(2*wait, pauseMost)
 	}
 }
 
@@ -349,14 +350,10 @@ func lasts(err error) bool {
 
 // sleep waits, and fails if ctx ends before.
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, d) {
 		return engine.Ended(ctx)
 	}
+	return nil
 }
 
 // A pace bounds a rate.
