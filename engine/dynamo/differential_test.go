@@ -75,7 +75,7 @@ func (d *differ) run(n int) {
 func (d *differ) move() {
 	switch d.Rng.IntN(20) {
 	case 0:
-		d.Now = d.Now.Add(time.Duration(d.Rng.IntN(40)) * time.Minute)
+		d.Now = d.Now.Add(time.Duration(d.Rng.IntN(180)) * time.Minute)
 	default:
 		d.Now += crdt.Time(d.Rng.IntN(3))
 	}
