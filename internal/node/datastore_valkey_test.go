@@ -292,8 +292,12 @@ func failoverOnDatastore(t *testing.T, shards int32) {
 	c.has(before, "east", "north")
 	c.dark(false)
 	s = c.agreed("north", "the receipt is closed", func(s ledger.State) bool { return len(s.Receipts) == 1 && !s.Receipts[0].Closed.IsZero() })
-	if r := s.Receipts[0]; r.From != "west" || r.Counts[ledger.Recovered] < 5 || r.Counts[ledger.Recovered] > tries || r.Counts[ledger.Lost] != 0 || r.Note == "" {
-		t.Errorf("the receipt is %+v, want 5 to %d writes of west recovered, and a note that there may be more", r, tries)
+	// West's server is a primary still for a moment, until it is told whom to follow: the rare
+	// look that is done with it by then is sure, any other has the spool alone to go by.
+	r := s.Receipts[0]
+	known := r.Note == "" || strings.Contains(r.Note, "may be known nowhere")
+	if r.From != "west" || r.Counts[ledger.Recovered] < 5 || r.Counts[ledger.Recovered] > tries || r.Counts[ledger.Lost] != 0 || !known {
+		t.Errorf("the receipt is %+v, want 5 to %d writes of west recovered, for sure or with a note that there may be more", r, tries)
 	}
 	c.has(only)
 	c.has(after)

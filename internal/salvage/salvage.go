@@ -29,9 +29,11 @@ type Config struct {
 	// Old is the engine on the former primary's server, as that has come back; nil: it has
 	// not. It is read and never written to.
 	Old engine.Engine
-	// Intact says that Old's server has not started anew since it was the primary, so that
-	// its log ends where it ended. Otherwise what came last may be missing in it.
-	Intact bool
+	// Intact reports whether Old's server has neither started anew nor followed another one
+	// since it was the primary, so that its log ends where it ended. Otherwise what came last
+	// may be missing in it. It is asked when all of Old was read: it may be given another's
+	// data meanwhile. nil: it has.
+	Intact func(ctx context.Context) bool
 	// Spool is what the former primary's node kept of the log; nil: nothing.
 	Spool Reader
 	// Target is an engine that writes at the present primary.
@@ -124,8 +126,9 @@ func Run(ctx context.Context, c Config) (Outcome, error) {
 	if err := c.check(); err != nil {
 		return Outcome{}, fmt.Errorf("salvage: %w", err)
 	}
-	r := &run{Config: c, out: Outcome{Open: !c.Intact || c.Old == nil}}
+	r := &run{Config: c}
 	err := r.all(ctx)
+	r.out.Open = c.Old == nil || c.Intact == nil || !c.Intact(ctx)
 	if err != nil {
 		return r.out, fmt.Errorf("salvage: %w", err)
 	}

@@ -225,7 +225,7 @@ func TestOnlyTheSpoolHasIt(t *testing.T) {
 	if w.run(c); w.logged(w.home) != log {
 		t.Error("a second salvage wrote")
 	}
-	c.Intact, c.Old = false, nil
+	c.Intact, c.Old = nil, nil
 	if out := w.run(c); !out.Open {
 		t.Error("without the server it is not said that its last writes may be missing")
 	}

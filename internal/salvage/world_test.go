@@ -142,7 +142,7 @@ func (w *world) fork() engine.Positions {
 
 func (w *world) config() salvage.Config {
 	return salvage.Config{
-		Old: w.old, Intact: true, Target: w.home, Fork: w.fork(), Rate: 1e6, Quiet: 50 * time.Millisecond,
+		Old: w.old, Intact: func(context.Context) bool { return true }, Target: w.home, Fork: w.fork(), Rate: 1e6, Quiet: 50 * time.Millisecond,
 		Clock: func() time.Time { return w.clock },
 	}
 }

@@ -51,7 +51,7 @@ func newLoss(t *testing.T, n int, dir string) *loss {
 		T: t, server: New(Config{Self: "west", Lists: receipt.NewFolder(receipt.Config{Dir: dir})}),
 		of: ledger.Receipt{Epoch: 7, From: "west", To: "east"},
 		c: salvage.Config{
-			Old: old, Intact: true, Target: home, Rate: 1e6, Quiet: 50 * time.Millisecond, Clock: func() time.Time { return clock },
+			Old: old, Intact: func(context.Context) bool { return true }, Target: home, Rate: 1e6, Quiet: 50 * time.Millisecond, Clock: func() time.Time { return clock },
 		},
 	}
 }
@@ -120,7 +120,7 @@ func TestNoRoomForAList(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLoss(t, 3, dir)
-	l.c.Intact = false
+	l.c.Intact = nil
 	r, err := l.server.bring(t.Context(), l.of, l.c)
 	if err != nil || r.Counts[ledger.Recovered] != 3 || len(r.Items) != 3 {
 		t.Errorf("bring = %+v, %v, want three writes", r, err)

@@ -113,11 +113,12 @@ func (s *Server) sources(ctx context.Context, order control.Order) (salvage.Conf
 	if err != nil {
 		return salvage.Config{}, err
 	}
-	c := salvage.Config{Fork: fork, Parted: order.Receipt.Fork != "", Intact: s.intact(ctx, order.Receipt.Epoch), Log: s.config.Log}
+	intact := func(ctx context.Context) bool { return s.intact(ctx, order.Receipt.Epoch) }
+	c := salvage.Config{Fork: fork, Parted: order.Receipt.Fork != "", Intact: intact, Log: s.config.Log}
 	if s.config.Spool != nil {
 		c.Spool = s.config.Spool
 	}
-	if order.To == s.config.Self && !c.Intact {
+	if order.To == s.config.Self && !intact(ctx) {
 		c.Home, c.Fork, c.Parted = true, engine.Positions{}, false
 	}
 	return c, nil
