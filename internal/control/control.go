@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/roam-sessions/roam/internal/lease"
@@ -52,6 +53,7 @@ type Member struct {
 	done    <-chan struct{} // closed when the member ends
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
+	unread  atomic.Bool // it has a file of an earlier life, and has not applied it yet
 
 	// The loop's.
 	local     *steer.Local // nil: a witness, or there are no leases
@@ -90,7 +92,6 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 	if m.voting, err = openVoting(filepath.Join(c.Dir, "voter.json"), c.Lease, m.now()); err != nil {
 		return nil, err
 	}
-	c.Serve(m.rpc())
 	self, _ := c.peer(c.Self)
 	path := filepath.Join(c.Dir, "quorum.db")
 	begins, err := m.begins(ctx, path)
@@ -123,6 +124,7 @@ func Open(ctx context.Context, c Config) (*Member, error) {
 		m.cancel()
 		return nil, err
 	}
+	m.unread.Store(false)
 	// What the file has was news in an earlier life. To act on it once more, step by step,
 	// would have the primary's server follow whoever led before.
 	m.machine.tell(m.applied)

@@ -157,6 +157,7 @@ type house struct {
 	members map[string]*control.Member
 	webs    map[string]*http.Server
 	dirs    string
+	served  func(http.Handler) // told of what a member answers with, before it knows anything; nil: nobody is
 }
 
 func newHouse(t *testing.T, names ...string) *house {
@@ -220,7 +221,12 @@ func (h *house) start(name string) {
 	m, err := control.Open(ctx, control.Config{
 		Deployment: "test", Self: name, Members: h.peers, Dir: filepath.Join(h.dirs, name), Listener: links,
 		Setup:  ledger.Setup{Regions: regions, Leases: true, Primary: regions[0]},
-		Server: h.rack.servers[name].seen(), Judge: judge.Config{Regions: regions}, Serve: handler.set,
+		Server: h.rack.servers[name].seen(), Judge: judge.Config{Regions: regions}, Serve: func(served http.Handler) {
+			if h.served != nil {
+				h.served(served)
+			}
+			handler.set(served)
+		},
 	})
 	if late.Stop(); err != nil {
 		h.Errorf("open %s: %v", name, err)

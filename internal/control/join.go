@@ -24,16 +24,25 @@ const (
 	enters               // others have, and add it
 )
 
-// begins tells how this member begins. One whose file is lost has promised what it does
-// not know, so that without one others must be asked, for as long as ctx lasts: all of
-// them before something new is founded. Where only some answer, those may be as new.
+// begins has others be able to ask this member, and tells how it begins.
 func (m *Member) begins(ctx context.Context, path string) (start, error) {
-	switch _, err := os.Stat(path); {
-	case err == nil:
-		return resumes, nil
-	case !errors.Is(err, fs.ErrNotExist):
+	_, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("file of the member: %w", err)
 	}
+	m.unread.Store(err == nil)
+	m.config.Serve(m.rpc())
+	if err == nil {
+		return resumes, nil
+	}
+	return m.beginsAnew(ctx, path)
+}
+
+// beginsAnew tells how a member begins that has no file. One that has lost it has promised what
+// it does not know, so that others must be asked, for as long as ctx lasts: all of them before
+// something new is founded. Where only some answer, those may be as new; one that has a file
+// and has not read it yet does not answer.
+func (m *Member) beginsAnew(ctx context.Context, path string) (start, error) {
 	others := m.config.others()
 	for len(others) > 0 {
 		answers, founded, joined := m.askAround(ctx, others)

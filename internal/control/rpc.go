@@ -51,7 +51,11 @@ func (m *Member) rpc() http.Handler {
 	yesOrNo := func(path string, decide func(about, ledger.State) bool) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			var a about
-			if m.read(w, r, &a, func() string { return a.From }) {
+			switch proven := m.read(w, r, &a, func() string { return a.From }); {
+			case !proven:
+			case m.unread.Load(): // to say that nothing was agreed on, or that nobody else holds a lease
+				http.Error(w, "this member has begun, and has not read its file yet", http.StatusServiceUnavailable)
+			default:
 				s, _ := m.machine.look()
 				answer(w, reply{decide(a, s), s.Setup.Version > 0})
 			}
@@ -64,7 +68,9 @@ func (m *Member) rpc() http.Handler {
 		}
 		return ok
 	})
-	yesOrNo(vouchPath, func(a about, s ledger.State) bool { return m.voting.vouch(a.Epoch, s.Next(), m.now()) })
+	yesOrNo(vouchPath, func(a about, s ledger.State) bool {
+		return s.Setup.Version > 0 && m.voting.vouch(a.Epoch, s.Next(), m.now()) // else it knows of no lease at all
+	})
 	yesOrNo(joinedPath, func(a about, s ledger.State) bool { return s.Joined[a.Who] > 0 })
 	return mux
 }
