@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,32 @@ const (
 	// promotion by somebody who watches takes less, and a router has other Regions.
 	retryFor = 250 * time.Millisecond
 )
+
+const (
+	// rereads is how often the client asks again for what is only read where a connection is
+	// lost or none can be made: for three seconds, if the context does not end before.
+	rereads = 25
+	// rereadLeast and rereadMost bound the pause before that.
+	rereadLeast = 10 * time.Microsecond
+	rereadMost  = 250 * time.Millisecond
+)
+
+// rereadAfter returns how long the client waits until it asks again for what is only read, which
+// got no answer in so many tries; negative: it does not. One that is silent has had its time: it
+// is asked once more, as another connection may lead elsewhere.
+//
+// It pins cmd: else valkey-go 1.0.79 gives its memory to another command when it is answered,
+// and the connection that was lost may still be sending it. Of several that are sent together it
+// names one, so those are pinned when they are made.
+func rereadAfter(tries int, cmd valkey.Completed, err error) time.Duration {
+	late, is := errors.AsType[net.Error](err)
+	if silent := is && late.Timeout(); tries > rereads || silent && tries > 1 {
+		return -1
+	}
+	_ = cmd.Pin()
+	d := pause.Doubled(rereadLeast, rereadMost, tries)
+	return d/2 + pause.Upto(d)/2
+}
 
 // call calls a function.
 func (e *Engine) call(ctx context.Context, function string, keys, args []string) valkey.ValkeyResult {

@@ -35,7 +35,7 @@ func openPatient(t *testing.T, addr string) *leased {
 	t.Helper()
 	l := openLeased(t, addr)
 	option := l.option()
-	option.ConnWriteTimeout = 10 * time.Second
+	option.ConnWriteTimeout, option.Dialer.Timeout = 10*time.Second, 10*time.Second // it may have to connect
 	client, err := valkey.NewClient(option)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestServerThatStopsInTheMiddleOfAWrite(t *testing.T) {
 		t.Fatalf("FUNCTION LOAD: %v", err)
 	}
 	b.Do("REPLICAOF", "127.0.0.1", a.Port())
-	replicates(t, b)
+	valkeytest.InStep(t, a, b)
 	pid, err := strconv.Atoi(infoText(a.Do("INFO", "server"), "process_id"))
 	if err != nil {
 		t.Fatal(err)
@@ -92,6 +92,7 @@ func TestServerThatStopsInTheMiddleOfAWrite(t *testing.T) {
 	one.grant(1, lasts)
 	began := time.Now()
 	one.wantWritten("under the lease")
+	valkeytest.InStep(t, a, b)
 
 	slow := one.begin(one.key, 300*time.Millisecond, "slow")
 	time.Sleep(100 * time.Millisecond) // it is in the script

@@ -87,3 +87,39 @@ func TestOpenAndCloseWhileNobodyAnswers(t *testing.T) {
 	}
 	door.Hold(false)
 }
+
+// A read of a server that is away ends by itself, whoever asks and however long he would wait;
+// and the next one is answered when the server is back.
+func TestReadsEndWhileNobodyIsThere(t *testing.T) {
+	for what, away := range map[string]func(s *valkeytest.Server, door *valkeytest.Door){
+		"refused": func(_ *valkeytest.Server, door *valkeytest.Door) { door.Lead("127.0.0.1:1") },
+		"silent":  func(_ *valkeytest.Server, door *valkeytest.Door) { door.Hold(true) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := valkeytest.Start(t)
+			door := valkeytest.NewDoor(t, s.Addr)
+			e := open(t, 1, roamvalkey.Config{Addrs: []string{door.Addr}})
+			k := bear(t, e)
+			away(s, door)
+			s.Do("CLIENT", "KILL", "TYPE", "normal")
+			read := make(chan error, 1)
+			go func() {
+				_, err := e.Read(t.Context(), k, crdt.Token{})
+				read <- err
+			}()
+			select {
+			case err := <-read:
+				if !errors.Is(err, engine.ErrUnavailable) {
+					t.Errorf("Read = %v, want ErrUnavailable", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("after ten seconds a read without a deadline is still waiting")
+			}
+			door.Hold(false)
+			door.Lead(s.Addr)
+			if r, err := e.Read(t.Context(), k, crdt.Token{}); err != nil || r.IsBottom() {
+				t.Errorf("Read of the server as it is back = %v, %v", r, err)
+			}
+		})
+	}
+}

@@ -217,7 +217,7 @@ func (e *Echo) seen(ctx context.Context) (uint64, error) {
 	client := e.replica.client()
 	var cmds valkey.Commands
 	for _, p := range e.partitions {
-		cmds = append(cmds, client.B().Get().Key(e.key(p)).Build())
+		cmds = append(cmds, client.B().Get().Key(e.key(p)).Build().Pin())
 	}
 	least := ^uint64(0)
 	for _, res := range client.DoMulti(ctx, cmds...) {

@@ -154,7 +154,7 @@ func TestLeaseIsNotInherited(t *testing.T) {
 	one.grant(2, maxLease)
 	one.wantWritten("at the primary")
 	b.Do("REPLICAOF", "127.0.0.1", a.Port())
-	replicates(t, b)
+	valkeytest.InStep(t, a, b)
 	b.Do("REPLICAOF", "NO", "ONE")
 	two := openLeased(t, b.Addr)
 	two.Under(2)
@@ -164,19 +164,9 @@ func TestLeaseIsNotInherited(t *testing.T) {
 	two.grant(3, maxLease)
 	two.wantWritten("at the new primary")
 	a.Do("REPLICAOF", "127.0.0.1", b.Port())
-	replicates(t, a)
+	valkeytest.InStep(t, b, a)
 	a.Do("REPLICAOF", "NO", "ONE")
 	one.wantFenced("at the old primary, which is one again")
-}
-
-// replicates waits until a server has all that its primary has.
-func replicates(t *testing.T, s *valkeytest.Server) {
-	t.Helper()
-	for begun := time.Now(); !strings.Contains(s.Do("INFO", "replication"), "master_link_status:up"); time.Sleep(10 * time.Millisecond) {
-		if time.Since(begun) > 10*time.Second {
-			t.Fatalf("it does not replicate: %s", s.Do("INFO", "replication"))
-		}
-	}
 }
 
 // A clock that steps back ends a lease.

@@ -91,7 +91,7 @@ func (f *follower) read(ctx context.Context) ([]engine.Batch, error) {
 			parts = append(parts, p)
 			cmds = append(cmds, f.e.client().B().FcallRo().Function("roam_v1_entries").Numkeys(2).
 				Key(partitionKey(metaKeys, p), partitionKey(logKeys, p)).
-				Arg(string(appendPosition(nil, f.from[p])), strconv.Itoa(batchEntries)).Build())
+				Arg(string(appendPosition(nil, f.from[p])), strconv.Itoa(batchEntries)).Build().Pin())
 		}
 	}
 	f.due = 0
@@ -247,7 +247,7 @@ func (e *Engine) each(ctx context.Context, ask func(p uint16) valkey.Completed, 
 	for r := retry(ctx); ; {
 		cmds := make(valkey.Commands, crdt.Partitions)
 		for p := range uint16(crdt.Partitions) {
-			cmds[p] = ask(p)
+			cmds[p] = ask(p).Pin()
 		}
 		var refusal error
 		for p, res := range e.client().DoMulti(ctx, cmds...) {

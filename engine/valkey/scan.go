@@ -132,7 +132,7 @@ func (s *scan) node(ctx context.Context, node valkey.Client, pattern string) (mo
 func (s *scan) records(ctx context.Context, keys []crdt.Key) (more bool, err error) {
 	cmds := make(valkey.Commands, len(keys))
 	for i, k := range keys {
-		cmds[i] = s.e.client().B().Hgetall().Key(recordKey(k)).Build()
+		cmds[i] = s.e.client().B().Hgetall().Key(recordKey(k)).Build().Pin()
 	}
 	if len(cmds) == 0 {
 		return true, nil

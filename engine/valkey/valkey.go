@@ -140,7 +140,7 @@ func (e *Engine) option() valkey.ClientOption {
 	o := valkey.ClientOption{
 		InitAddress: c.Addrs, Username: c.Username, Password: c.Password, TLSConfig: c.TLS,
 		ClientName: "roam", DisableCache: true, AlwaysRESP2: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
-		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime,
+		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime, RetryDelay: rereadAfter,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
 		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout, Resolver: c.Resolver},
 	}
