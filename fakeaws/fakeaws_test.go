@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		roamLambda()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/valkey-io/valkey-go.(*call).DelayDo.func1"))
 }
 
 const (

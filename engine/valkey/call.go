@@ -2,6 +2,7 @@ package valkey
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -93,6 +94,18 @@ func (e *Engine) ask(ctx context.Context, cmd valkey.Completed) valkey.ValkeyRes
 	case <-ctx.Done():
 		return valkey.NewErrorResult(ctx.Err())
 	}
+}
+
+// dial connects to a server. Nobody else waits for that beyond his own time.
+func (e *Engine) dial(ctx context.Context, addr string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
+	e.connected.Store(false)
+	switch {
+	case len(e.config.Targets) > 0:
+		return e.config.dial(ctx, addr, d, t)
+	case t != nil:
+		return (&tls.Dialer{NetDialer: d, Config: t}).DialContext(ctx, "tcp", addr)
+	}
+	return d.DialContext(ctx, "tcp", addr)
 }
 
 // aside does something that Close waits for, unless the engine is closed.

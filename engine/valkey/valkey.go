@@ -142,10 +142,7 @@ func (e *Engine) option() valkey.ClientOption {
 		ClientName: "roam", DisableCache: true, AlwaysRESP2: true, PipelineMultiplex: 1, MaxFlushDelay: flushDelay,
 		ConnWriteTimeout: writeTimeout, ConnLifetime: connLifetime, RetryDelay: rereadAfter,
 		ReadBufferEachConn: bufferBytes, WriteBufferEachConn: bufferBytes,
-		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout, Resolver: c.Resolver},
-	}
-	if len(c.Targets) > 0 {
-		o.DialCtxFn = c.dial
+		Dialer: net.Dialer{KeepAlive: keepAlive, Timeout: dialTimeout, Resolver: c.Resolver}, DialCtxFn: e.dial,
 	}
 	if c.alone {
 		o.ForceSingleClient, o.PipelineMultiplex = true, -1 // one connection: READONLY is of one
