@@ -147,6 +147,18 @@ func precheck(ctx context.Context, m *control.Member, to string) (refusal *conso
 	return nil, false, nil
 }
 
+// steer says what the judge may do by itself, where there is one.
+func (d *deployment) steer(ctx context.Context, mode string) error {
+	if !d.native() {
+		return nil
+	}
+	m, err := d.leading()
+	if err != nil {
+		return err
+	}
+	return propose(ctx, m, ledger.Command{Steer: &ledger.Steer{Mode: mode, By: "the tour"}})
+}
+
 // readmit lets a Region be promoted again that has lost the lease.
 func (d *deployment) readmit(ctx context.Context, region string) error {
 	m, err := d.leading()

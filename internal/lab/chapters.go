@@ -228,6 +228,11 @@ func (t *tour) regionLoss(ctx context.Context) {
 		if !pause.For(ctx, time.Second) {
 			return "", ctx.Err()
 		}
+		// It is back in two seconds or three: whether another Region is the primary by then would
+		// be a matter of moments, and there is one failover in ten minutes.
+		if err := t.lab.deployment().steer(ctx, "advise"); err != nil {
+			return "", err
+		}
 		if err := alive(false); err != nil {
 			return "", err
 		}

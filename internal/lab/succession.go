@@ -18,7 +18,12 @@ func (t *tour) succession(ctx context.Context) {
 	}
 	t.chapter = "The primary changes"
 	heidi := t.browser()
-	t.step("heidi logs in", "done", func() (string, error) { return "done", heidi.login(ctx, west1, "heidi") })
+	t.step("heidi logs in", "done", func() (string, error) {
+		if err := t.lab.deployment().steer(ctx, "automatic"); err != nil {
+			return "", err
+		}
+		return "done", heidi.login(ctx, west1, "heidi")
+	})
 	t.step("she chooses one theme after the other while "+west2+" takes over", "done, each one was kept", func() (string, error) {
 		return t.switchOver(ctx, heidi, west2)
 	})
