@@ -29,7 +29,7 @@ const (
 
 const (
 	// rereads is how often the client asks again for what is only read where a connection is
-	// lost or none can be made: for three seconds, if the context does not end before.
+	// lost or none can be made: for two seconds or three, if the context does not end before.
 	rereads = 25
 	// rereadLeast and rereadMost bound the pause before that.
 	rereadLeast = 10 * time.Microsecond

@@ -32,7 +32,7 @@ type Config struct {
 	// Intact reports whether Old's server has neither started anew nor followed another one
 	// since it was the primary, so that its log ends where it ended. Otherwise what came last
 	// may be missing in it. It is asked when all of Old was read: it may be given another's
-	// data meanwhile. nil: it has.
+	// data meanwhile. nil: nobody knows, which is no.
 	Intact func(ctx context.Context) bool
 	// Spool is what the former primary's node kept of the log; nil: nothing.
 	Spool Reader
